@@ -1,0 +1,43 @@
+# Every target sets up what it needs: `make run` and `make test` work on a fresh clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ADDRESS ?= 127.0.0.1:8080
+PYTEST_FLAGS ?=
+
+.PHONY: run test check format bench clean setup
+
+run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
+	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS)
+
+test: $(READY)  ## Run the tests
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: $(READY)  ## Lint, types, import contracts, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+
+format: $(READY)  ## Let ruff lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## Measure, as ratios against peers
+	$(BIN)/python -m bench
+
+setup: $(READY)  ## Create the environment only
+
+clean:  ## Remove everything that make and the tools made, but not the database in .datakit
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml scripts/check-system
+	@scripts/check-system "$(PYTHON)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "Installing into $(VENV) (the first time takes a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

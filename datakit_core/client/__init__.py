@@ -1,0 +1,1 @@
+"""One asyncio API to a database, with two back ends."""

@@ -1,0 +1,1 @@
+"""9P, knowing nothing of Git."""

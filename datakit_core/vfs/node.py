@@ -1,0 +1,229 @@
+"""What a file server serves: nodes, and handles on opened files.
+
+A server is a tree of :class:`Directory` and :class:`File` nodes. Nodes are cheap views, made
+when a client walks to them: two walks to one path may give two objects, and both must have the
+same :attr:`Node.inode`. A node refuses by default: a subclass overrides what it allows.
+
+**Answers.** An operation returns its value at once whenever it can: that is the fast path, and
+four times as fast as a task for each request. What must wait returns a :class:`Deferred` (a
+record in somebody's list of waiters, for blocked reads) or a coroutine (which the server runs
+in the connection's task group, for Git writes). :data:`Answer` is the union.
+
+**Concurrency.** Calls come from one event loop, so a method that returns at once is atomic.
+Operations of one connection may overlap where they return a Deferred or a coroutine.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from datakit_core.errors import (
+    IsDirectory,
+    NoEntry,
+    NotPermitted,
+    ReadOnly,
+)
+
+__all__ = [
+    "Answer",
+    "Deferred",
+    "Directory",
+    "File",
+    "Handle",
+    "Kind",
+    "Node",
+    "Stat",
+    "inode_of",
+]
+
+T = TypeVar("T")
+
+
+class Deferred(Generic[T]):
+    """One value that comes later, without a task.
+
+    Whoever owns the value calls :meth:`resolve` or :meth:`fail` once; whoever waits gives a
+    callback to :meth:`on_done` and may :meth:`cancel`. Cancelling tells the owner, which must
+    keep a value that was meant for this waiter (a flushed stream read loses nothing).
+    """
+
+    __slots__ = ("_callback", "_cancelled", "_done", "_error", "_on_cancel", "_value")
+
+    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
+        """Wait; ``on_cancel`` is called at most once, when the waiter gives up first."""
+        self._callback: Callable[[Deferred[T]], None] | None = None
+        self._on_cancel = on_cancel
+        self._done = False
+        self._cancelled = False
+        self._value: T | None = None
+        self._error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether a value, an error or a cancellation has arrived."""
+        return self._done or self._cancelled
+
+    def resolve(self, value: T) -> None:
+        """Deliver the value; ignored after :meth:`cancel`."""
+        self._finish(value, None)
+
+    def fail(self, error: Exception) -> None:
+        """Deliver an error; ignored after :meth:`cancel`."""
+        self._finish(None, error)
+
+    def cancel(self) -> None:
+        """Give up waiting: no callback will come, and the owner is told."""
+        if self.done:
+            return
+        self._cancelled = True
+        self._callback = None
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+    def on_done(self, callback: Callable[[Deferred[T]], None]) -> None:
+        """Call ``callback`` with this object when the answer is there, at once if it is."""
+        if self._done:
+            callback(self)
+        else:
+            self._callback = callback
+
+    def result(self) -> T:
+        """The value; raises the error; only after the callback."""
+        if self._error is not None:
+            raise self._error
+        assert self._done, "the answer is not there yet"
+        return self._value  # type: ignore[return-value]  # None is a T when T allows it
+
+    def _finish(self, value: T | None, error: Exception | None) -> None:
+        if self.done:
+            return
+        self._done, self._value, self._error = True, value, error
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback(self)
+
+
+Answer: TypeAlias = T | Deferred[T] | Coroutine[Any, Any, T]
+"""A value now, or one that comes later."""
+
+
+class Kind(enum.Enum):
+    """What a node is, as far as a client can tell."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    EXECUTABLE = "executable"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a client may know about a node.
+
+    Attributes:
+        name: Last path component; ``/`` for the root.
+        kind: Directory, file, executable or symbolic link.
+        inode: Unique for the object within a connection and stable, 64 bits (qid.path).
+        length: Bytes; 0 for directories and streams, the unread length for command files.
+        target: Where a symbolic link points; empty for everything else.
+        version: 0 means "may change, do not cache"; non-zero only for immutable files.
+    """
+
+    name: str
+    kind: Kind
+    inode: int
+    length: int = 0
+    target: str = ""
+    version: int = 0
+
+
+def inode_of(*parts: str | bytes | int) -> int:
+    """A 64-bit number that is the same for equal ``parts``: no table, nothing to forget."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        raw = part if isinstance(part, bytes) else str(part).encode(errors="surrogateescape")
+        digest.update(len(raw).to_bytes(4, "little") + raw)
+    return int.from_bytes(digest.digest(), "little")
+
+
+class Handle:
+    """An opened file. Offsets are bytes; the server caps counts before it calls."""
+
+    def read(self, offset: int, count: int) -> Answer[bytes]:
+        """Up to ``count`` bytes from ``offset``; empty means end of file."""
+        raise NotPermitted
+
+    def write(self, offset: int, data: bytes) -> Answer[int]:
+        """Write ``data`` at ``offset``; the number of bytes taken."""
+        raise ReadOnly
+
+    def close(self) -> None:
+        """The fid is gone (clunk, remove, disconnect); called exactly once."""
+
+
+class Node:
+    """What files and directories share; everything is refused until overridden."""
+
+    def stat(self) -> Answer[Stat]:
+        """Describe the node; ``NoEntry`` when it has gone since the walk."""
+        raise NotImplementedError
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it can be walked; fixed for the life of the object."""
+        return isinstance(self, Directory)
+
+    @property
+    def inode(self) -> int:
+        """The inode that :meth:`stat` reports, without looking anything else up."""
+        raise NotImplementedError
+
+    def rename(self, name: str) -> Answer[None]:
+        """Give the node another name in the same directory."""
+        raise NotPermitted
+
+    def chmod(self, kind: Kind, target: str = "") -> Answer[None]:
+        """Turn a file into ``kind`` (normal, executable or link)."""
+        raise NotPermitted("Can't chmod special file")
+
+    def truncate(self, length: int) -> Answer[None]:
+        """Cut to ``length`` bytes, or extend with zero bytes."""
+        raise ReadOnly
+
+    def remove(self) -> Answer[None]:
+        """Remove the node; a directory goes with its content."""
+        raise NotPermitted
+
+
+class File(Node):
+    """A node with content."""
+
+    def open(self) -> Answer[Handle]:
+        """Start reading and writing. The mode of the request does not matter here."""
+        raise NotImplementedError
+
+
+class Directory(Node):
+    """A node with children."""
+
+    def lookup(self, name: str) -> Answer[Node]:
+        """The child ``name``; raises ``NoEntry``. Never sees ``.``, ``..`` or an empty name."""
+        raise NoEntry
+
+    def list(self) -> Answer[Sequence[Stat]]:
+        """The children as they are now, in the order in which they are shown."""
+        raise NotImplementedError
+
+    def create(self, name: str, kind: Kind, target: str = "") -> Answer[Node]:
+        """Make a child and return it; an existing file is replaced by an empty one."""
+        raise ReadOnly.directory()
+
+    def truncate(self, length: int) -> Answer[None]:
+        """A directory has no length: 0 is accepted, anything else is not (wstat(5))."""
+        if length:
+            raise IsDirectory("Can't set length of a directory")
+        return None

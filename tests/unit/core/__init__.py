@@ -1,0 +1,1 @@
+"""Unit tests of datakit_core, mirroring its modules."""
