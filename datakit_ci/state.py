@@ -1,0 +1,182 @@
+"""What the engine knows of targets, jobs and builds, as values for pages and terminals."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from datakit_ci.target import Target, encode_name
+from datakit_core.client.api import CommitId, TreeId
+
+__all__ = ["BuildId", "BuildState", "GraphNode", "JobState", "Status", "TargetState"]
+
+
+class Status(enum.Enum):
+    """One word for where a job, a build or a node of the graph stands."""
+
+    WAITING = "waiting"
+    """Not started: for a pool, a person, or what comes before; there is a reason."""
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    BLOCKED = "blocked"
+    """Will not run because something before it failed."""
+    CANCELLED = "cancelled"
+    ERROR = "error"
+    """Neither passed nor failed: the pipeline or the machine is at fault."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self not in (Status.WAITING, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BuildId:
+    """Names one build for ever: what ran, and on which observations.
+
+    Attributes:
+        project: ``USER/REPO``.
+        stage: The stage's name.
+        static: 64 hex digits: what the build's code, parameters and tools were.
+        key: 64 hex digits: what it was given.
+    """
+
+    project: str
+    stage: str
+    static: str
+    key: str
+
+    @property
+    def branch(self) -> str:
+        """The database branch that holds the result."""
+        return f"results/{encode_name(self.project)}/{encode_name(self.stage)}"
+
+    @property
+    def directory(self) -> str:
+        """Where in that branch's tree the result lies."""
+        return f"{self.static[:2]}/{self.static}/runs/{self.key}"
+
+    @property
+    def path(self) -> str:
+        """Its address below ``/build/``."""
+        return f"{self.project}/{self.stage}/{self.static}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildState:
+    """One build: waiting, running or recorded.
+
+    Attributes:
+        id: Which build.
+        status: Where it stands.
+        reason: Why it waits or failed; empty when there is nothing to say.
+        command: What runs: the shell command, or the function's qualified name.
+        input: The tree it was given.
+        output: The tree it made, once it succeeded.
+        queued, started, finished: Moments, UTC; none when not reached or not known.
+        exit_status: The command's; none when it had none.
+        log_size: Bytes of log so far.
+        details: Further facts (executor, versions), for people.
+    """
+
+    id: BuildId
+    status: Status
+    reason: str = ""
+    command: str = ""
+    input: TreeId | None = None
+    output: TreeId | None = None
+    queued: datetime | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    exit_status: int | None = None
+    log_size: int = 0
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """One node of a target's pipeline, as drawn.
+
+    Attributes:
+        id: Unique within the graph, stable from one evaluation to the next.
+        label: For people.
+        kind: ``source``, ``stage``, ``join``, ``gate``... : the shape to draw.
+        status: Where it stands.
+        reason: Why it waits or failed.
+        inputs: Ids of the nodes that it depends on.
+        build: Its build, for stages whose input is known.
+        jobs: The jobs whose result this node is.
+    """
+
+    id: str
+    label: str
+    kind: str
+    status: Status
+    reason: str = ""
+    inputs: tuple[str, ...] = ()
+    build: BuildId | None = None
+    jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One named status of a target.
+
+    Attributes:
+        name: Unique within the target.
+        status: Where it stands.
+        description: One line for people, such as "passed in 3 s".
+        builds: The builds behind it, in the order in which they were needed; the last is its own.
+    """
+
+    name: str
+    status: Status
+    description: str = ""
+    builds: tuple[BuildId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """A target with its jobs and graph, at one moment.
+
+    Attributes:
+        target: Which.
+        head: The source commit; none while it is not known.
+        subject, author: The commit's first line and author name.
+        committed: When, UTC.
+        updated: When anything here last changed, UTC.
+        jobs: In the pipeline's order.
+        graph: In topological order.
+        problem: Why there are no jobs (the pipeline raised an exception); empty otherwise.
+    """
+
+    target: Target
+    head: CommitId | None = None
+    subject: str = ""
+    author: str = ""
+    committed: datetime | None = None
+    updated: datetime | None = None
+    jobs: tuple[JobState, ...] = ()
+    graph: tuple[GraphNode, ...] = ()
+    problem: str = ""
+
+    @property
+    def status(self) -> Status:
+        """The worst of the jobs' states, as one word for the whole target."""
+        if self.problem:
+            return Status.ERROR
+        states = {job.status for job in self.jobs}
+        for status in (
+            Status.ERROR,
+            Status.FAILURE,
+            Status.RUNNING,
+            Status.WAITING,
+            Status.CANCELLED,
+            Status.BLOCKED,
+        ):
+            if status in states:
+                return status
+        return Status.SUCCESS if states else Status.WAITING

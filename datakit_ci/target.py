@@ -1,0 +1,88 @@
+"""Targets: what a project tests, and how a target is named in addresses and branch names."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from datakit_core.errors import ConfigError
+
+__all__ = ["Target", "TargetKind", "encode_name"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9.]")
+
+
+def encode_name(*parts: str) -> str:
+    """Join ``parts`` into one branch-name component that can be told apart again.
+
+    Every byte that is not an ASCII letter, digit or ``.`` becomes ``_`` and two hex digits; the
+    parts are joined with ``-`` (which is therefore never in an encoded part).
+    """
+    return "-".join(
+        "".join(
+            chr(byte) if _PLAIN.match(chr(byte)) else f"_{byte:02x}"
+            for byte in part.encode(errors="surrogateescape")
+        )
+        for part in parts
+    )
+
+
+class TargetKind(enum.Enum):
+    """What sort of thing a target is; the value is its path in addresses and metadata."""
+
+    BRANCH = "heads"
+    TAG = "tags"
+    PULL_REQUEST = "pr"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A branch, tag or pull request of a project.
+
+    Attributes:
+        project: ``USER/REPO``.
+        kind: ``heads``, ``tags`` or ``pr``.
+        name: Branch or tag name (may hold ``/``), or the pull request's number.
+    """
+
+    project: str
+    kind_value: str
+    name: str
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind as an enum (the field is a string so that targets can be sorted)."""
+        return TargetKind(self.kind_value)
+
+    @property
+    def short(self) -> str:
+        """``heads/main``, ``tags/v1`` or ``pr/7``: how people name it within its project."""
+        return f"{self.kind_value}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Its address: ``USER/REPO/ref/heads/main`` or ``USER/REPO/pr/7``."""
+        if self.kind is TargetKind.PULL_REQUEST:
+            return f"{self.project}/pr/{self.name}"
+        return f"{self.project}/ref/{self.kind_value}/{self.name}"
+
+    @property
+    def status_branch(self) -> str:
+        """The database branch with this target's history: ``status-USER-REPO-ref-heads-main``."""
+        user, _, repo = self.project.partition("/")
+        middle = ("pr",) if self.kind is TargetKind.PULL_REQUEST else ("ref", self.kind_value)
+        return "status-" + encode_name(user, repo, *middle, self.name)
+
+    @classmethod
+    def parse(cls, project: str, short: str) -> Self:
+        """Read ``heads/NAME``, ``tags/NAME`` or ``pr/N``.
+
+        Raises:
+            ConfigError: ``short`` has another form.
+        """
+        kind, _, name = short.partition("/")
+        if kind not in {member.value for member in TargetKind} or not name:
+            raise ConfigError(f"{short!r} is not a target; write heads/NAME, tags/NAME or pr/N")
+        return cls(project, kind, name)
