@@ -52,7 +52,7 @@ class BuildId:
     @property
     def branch(self) -> str:
         """The database branch that holds the result."""
-        return f"results/{encode_name(self.project)}/{encode_name(self.stage)}"
+        return f"results/{encode_name(*self.project.split('/'))}/{encode_name(self.stage)}"
 
     @property
     def directory(self) -> str:
