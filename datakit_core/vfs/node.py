@@ -17,16 +17,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
 
-from datakit_core.errors import (
-    IsDirectory,
-    NoEntry,
-    NotPermitted,
-    ReadOnly,
-)
+from datakit_core.errors import IsDirectory, NoEntry, NotPermitted, ReadOnly
+from datakit_core.vfs.answer import Answer, Deferred
 
 __all__ = [
     "Answer",
@@ -39,76 +34,6 @@ __all__ = [
     "Stat",
     "inode_of",
 ]
-
-T = TypeVar("T")
-
-
-class Deferred(Generic[T]):
-    """One value that comes later, without a task.
-
-    Whoever owns the value calls :meth:`resolve` or :meth:`fail` once; whoever waits gives a
-    callback to :meth:`on_done` and may :meth:`cancel`. Cancelling tells the owner, which must
-    keep a value that was meant for this waiter (a flushed stream read loses nothing).
-    """
-
-    __slots__ = ("_callback", "_cancelled", "_done", "_error", "_on_cancel", "_value")
-
-    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
-        """Wait; ``on_cancel`` is called at most once, when the waiter gives up first."""
-        self._callback: Callable[[Deferred[T]], None] | None = None
-        self._on_cancel = on_cancel
-        self._done = False
-        self._cancelled = False
-        self._value: T | None = None
-        self._error: Exception | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether a value, an error or a cancellation has arrived."""
-        return self._done or self._cancelled
-
-    def resolve(self, value: T) -> None:
-        """Deliver the value; ignored after :meth:`cancel`."""
-        self._finish(value, None)
-
-    def fail(self, error: Exception) -> None:
-        """Deliver an error; ignored after :meth:`cancel`."""
-        self._finish(None, error)
-
-    def cancel(self) -> None:
-        """Give up waiting: no callback will come, and the owner is told."""
-        if self.done:
-            return
-        self._cancelled = True
-        self._callback = None
-        if self._on_cancel is not None:
-            self._on_cancel()
-
-    def on_done(self, callback: Callable[[Deferred[T]], None]) -> None:
-        """Call ``callback`` with this object when the answer is there, at once if it is."""
-        if self._done:
-            callback(self)
-        else:
-            self._callback = callback
-
-    def result(self) -> T:
-        """The value; raises the error; only after the callback."""
-        if self._error is not None:
-            raise self._error
-        assert self._done, "the answer is not there yet"
-        return self._value  # type: ignore[return-value]  # None is a T when T allows it
-
-    def _finish(self, value: T | None, error: Exception | None) -> None:
-        if self.done:
-            return
-        self._done, self._value, self._error = True, value, error
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback(self)
-
-
-Answer: TypeAlias = T | Deferred[T] | Coroutine[Any, Any, T]
-"""A value now, or one that comes later."""
 
 
 class Kind(enum.Enum):

@@ -1,0 +1,87 @@
+"""Command files: write a command, read its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from datakit_core.errors import InvalidArgument
+from datakit_core.vfs.answer import Answer, then
+from datakit_core.vfs.named import Named
+from datakit_core.vfs.node import File, Handle, Kind, Stat
+
+__all__ = ["CommandFile"]
+
+
+class CommandFile(Named, File):
+    """Each write is one command; what it results in is the file's content until it is read.
+
+    The result belongs to the node, so the owner keeps one node per connection, and whoever has
+    it open there may read the result. A command that fails answers the write with its error and
+    leaves an older result alone.
+    """
+
+    def __init__(
+        self, name: str, run: Callable[[str], Answer[bytes]], *, inode: int | None = None
+    ) -> None:
+        """Give each command, without white space around it, to ``run``, which may take its time."""
+        super().__init__(name, inode=inode)
+        self._run = run
+        self._result = b""
+
+    def stat(self) -> Answer[Stat]:
+        """A normal file as long as the unread part of the result."""
+        return Stat(self.name, Kind.FILE, self.inode, len(self._result))
+
+    def open(self) -> Answer[Handle]:
+        """A handle with offsets of its own on the shared result."""
+        return _CommandHandle(self)
+
+    def truncate(self, length: int) -> Answer[None]:
+        """Shells truncate before they write, so 0 is accepted; it discards nothing."""
+        if length:
+            raise InvalidArgument("Can't extend command file")
+        return None
+
+    def execute(self, data: bytes) -> Answer[int]:
+        """Run the command in ``data``; the number of bytes taken."""
+
+        def finish(result: bytes) -> int:
+            self._result = result
+            return len(data)
+
+        return then(self._run(data.decode(errors="surrogateescape").strip()), finish)
+
+    def consume(self, count: int) -> bytes:
+        """Take up to ``count`` bytes of the result."""
+        taken, self._result = self._result[:count], self._result[count:]
+        return taken
+
+
+class _CommandHandle(Handle):
+    """One open of a command file; reads and writes move the same offset.
+
+    The first write may be anywhere: ``echo x >> ctl`` starts where an unread result ends.
+    """
+
+    def __init__(self, file: CommandFile) -> None:
+        self._file = file
+        self._offset = 0
+        self._used = False
+
+    def read(self, offset: int, count: int) -> Answer[bytes]:
+        self._move(offset)
+        data = self._file.consume(count)
+        self._offset += len(data)
+        return data
+
+    def write(self, offset: int, data: bytes) -> Answer[int]:
+        if not self._used:
+            self._offset = offset
+        self._move(offset)
+        self._offset += len(data)
+        return self._file.execute(data)
+
+    def _move(self, offset: int) -> None:
+        if offset != self._offset:
+            raise InvalidArgument("Attempt to seek in stream")
+        self._used = True
