@@ -1,1 +1,78 @@
-"""DataKitCI: stages from an input tree to an output tree, whose results are commits."""
+"""DataKitCI: stages from an input tree to an output tree, whose results are commits.
+
+This is what a pipeline module imports::
+
+    from datakit_ci import Config, Project, shell
+
+    lint = shell("lint", "ruff check .", timeout="5m")
+
+    def jobs(target):
+        return {"lint": lint(target.source)}
+
+    config = Config(projects=[Project("me/my-project", jobs)])
+"""
+
+from datakit_ci.project import Config, Project, TargetTerms
+from datakit_ci.result import Failed, Ok, Pending, Result
+from datakit_ci.stage import Stage, StageFailed, shell, stage
+from datakit_ci.target import Target
+from datakit_ci.term import (
+    Term,
+    all_,
+    branch,
+    branch_head,
+    catch,
+    fail,
+    gate,
+    head,
+    job_id,
+    join,
+    map_list,
+    pair,
+    pending,
+    return_,
+    state,
+    tag,
+    tree_of,
+    wait_for,
+    wait_for_all,
+    without_logs,
+)
+from datakit_ci.tree import PlainTree, Tree
+
+__all__ = [
+    "Config",
+    "Failed",
+    "Ok",
+    "Pending",
+    "PlainTree",
+    "Project",
+    "Result",
+    "Stage",
+    "StageFailed",
+    "Target",
+    "TargetTerms",
+    "Term",
+    "Tree",
+    "all_",
+    "branch",
+    "branch_head",
+    "catch",
+    "fail",
+    "gate",
+    "head",
+    "job_id",
+    "join",
+    "map_list",
+    "pair",
+    "pending",
+    "return_",
+    "shell",
+    "stage",
+    "state",
+    "tag",
+    "tree_of",
+    "wait_for",
+    "wait_for_all",
+    "without_logs",
+]

@@ -1,0 +1,123 @@
+"""The graph of a target's jobs: every term once, with an id that people can read."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from datakit_ci.operation import JobName, Operation
+from datakit_ci.term import Term
+
+__all__ = ["Graph", "GraphBuilder", "Node"]
+
+_Terms: TypeAlias = ChainMap[tuple[Term[object], str], str]
+_Equal: TypeAlias = ChainMap[tuple[Operation, tuple[str, ...]], str]
+_ForJob: TypeAlias = ChainMap[Term[object], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One term in its place in the graph.
+
+    Attributes:
+        id: Unique within the graph; the same each time that the graph is made of the same terms.
+        operation: What it does.
+        inputs: The nodes that it does it with.
+        job: The job it is for, if it belongs to only one because it asks for its name.
+    """
+
+    id: str
+    operation: Operation
+    inputs: tuple[str, ...]
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """All terms behind a target's jobs.
+
+    Attributes:
+        nodes: In topological order: inputs come before what uses them.
+        jobs: The node of each job, in the pipeline's order.
+        builder: Gives nodes to the terms that values add.
+    """
+
+    nodes: tuple[Node, ...]
+    jobs: Mapping[str, str]
+    builder: GraphBuilder = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, jobs: Mapping[str, Term[object]]) -> Graph:
+        """The graph of ``jobs``, without what their values will add to it."""
+        builder = GraphBuilder()
+        nodes: list[Node] = []
+        roots = {name: builder.add(term, nodes, job=name) for name, term in jobs.items()}
+        return cls(tuple(nodes), roots, builder)
+
+
+@dataclass(slots=True)
+class GraphBuilder:
+    """Gives terms their nodes.
+
+    An :meth:`inner` builder makes a dynamic part: terms that have a node outside keep it, new
+    ones get ids below its prefix, so that no id of the static graph ever depends on a value.
+
+    Attributes:
+        prefix: What the ids of new nodes begin with.
+    """
+
+    prefix: str = ""
+    _terms: _Terms = field(default_factory=ChainMap)
+    _equal: _Equal = field(default_factory=ChainMap)
+    _for_job: _ForJob = field(default_factory=ChainMap)
+    _count: dict[str, int] = field(default_factory=dict)
+
+    def inner(self, prefix: str) -> GraphBuilder:
+        """A builder of what a value adds; it sees the nodes of this one and changes none."""
+        return GraphBuilder(
+            prefix, self._terms.new_child(), self._equal.new_child(), self._for_job.new_child()
+        )
+
+    def add(self, root: Term[object], nodes: list[Node], *, job: str) -> str:
+        """The id of ``root``'s node; nodes that are new are appended to ``nodes``, inputs first.
+
+        Iterative: a chain of thousands of stages needs no more stack than one.
+        """
+        stack = [root]
+        while stack:
+            term = stack[-1]
+            if self._find(term, job):
+                stack.pop()
+            elif missing := [part for part in term.inputs if not self._find(part, job)]:
+                stack.extend(reversed(missing))
+            else:
+                self._place(stack.pop(), job, nodes)
+        return self._find(root, job)
+
+    def _place(self, term: Term[object], job: str, nodes: list[Node]) -> None:
+        operation = term.operation
+        if isinstance(operation, JobName):
+            operation = JobName(job)
+            self._for_job[term] = True
+        else:
+            self._for_job[term] = any(self._for_job[part] for part in term.inputs)
+        scope = job if self._for_job[term] else ""
+        inputs = tuple(self._find(part, job) for part in term.inputs)
+        known = self._equal.get((operation, inputs))
+        if known is None:
+            known = self._new_id(operation)
+            self._equal[operation, inputs] = known
+            nodes.append(Node(known, operation, inputs, scope))
+        self._terms[term, scope] = known
+
+    def _find(self, term: Term[object], job: str) -> str:
+        """The id of the node that ``term`` has for ``job``, or empty."""
+        return self._terms.get((term, "")) or self._terms.get((term, job), "")
+
+    def _new_id(self, operation: Operation) -> str:
+        base = f"{operation.kind}:{operation.name}" if operation.name else operation.kind
+        number = self._count.get(base, 0) + 1
+        self._count[base] = number
+        return f"{self.prefix}{base}" if number == 1 else f"{self.prefix}{base}#{number}"

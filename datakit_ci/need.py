@@ -1,0 +1,190 @@
+"""Needs and facts: how a pure evaluation asks the world.
+
+Whatever a term wants to know is a :class:`Need`: a hashable question. The evaluation looks it up
+in its :class:`Facts`; what is not there it reports, the engine finds the answer and evaluates
+again. So an evaluation is a function of facts, and any of them can be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar, cast
+
+from datakit_ci.spec import StageSpec
+from datakit_ci.state import BuildId, Status
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId, TreeId
+
+__all__ = [
+    "BranchHead",
+    "Build",
+    "BuildFact",
+    "Facts",
+    "Joined",
+    "Known",
+    "Need",
+    "TargetHead",
+    "TreeOf",
+    "Trouble",
+]
+
+A = TypeVar("A")
+
+
+class Need(Generic[A]):
+    """A question whose answer is of type ``A``; subclasses are frozen and hashable."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHead(Need[CommitId | None]):
+    """Which source commit is the head of ``target``? None when there is no such target."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class BranchHead(Need[CommitId | None]):
+    """Which commit is the head of this branch of the database? None when there is none."""
+
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOf(Need[TreeId]):
+    """What is the tree of ``commit``?"""
+
+    commit: CommitId
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Need[TreeId]):
+    """Which tree has ``parts`` at their paths?
+
+    Attributes:
+        parts: Paths and trees, sorted by path; each is put over what is there already, so that
+            ``""``, which comes first, is the ground on which the others stand.
+    """
+
+    parts: tuple[tuple[str, TreeId], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFact:
+    """Where a build stands.
+
+    Attributes:
+        status: Any but ``BLOCKED``, which is for what was never asked for.
+        reason: Why it waits or failed.
+        output: The tree it made; set if and only if it succeeded.
+        build: Its name, once it is known what it looks at.
+    """
+
+    status: Status
+    reason: str = ""
+    output: TreeId | None = None
+    build: BuildId | None = None
+
+    def __post_init__(self) -> None:
+        """An output and success go together."""
+        assert (self.status is Status.SUCCESS) == (self.output is not None)
+
+    @classmethod
+    def waiting(cls, reason: str, build: BuildId | None = None) -> Self:
+        """Not started, for ``reason``."""
+        return cls(Status.WAITING, reason, build=build)
+
+    @classmethod
+    def running(cls, build: BuildId, reason: str = "running") -> Self:
+        """At work."""
+        return cls(Status.RUNNING, reason, build=build)
+
+    @classmethod
+    def passed(cls, output: TreeId, build: BuildId) -> Self:
+        """Succeeded and made ``output``."""
+        return cls(Status.SUCCESS, output=output, build=build)
+
+    @classmethod
+    def failed(cls, reason: str, build: BuildId | None = None) -> Self:
+        """Failed by its own judgement: a result, kept like any other."""
+        return cls(Status.FAILURE, reason, build=build)
+
+    @classmethod
+    def cancelled(cls, reason: str, build: BuildId | None = None) -> Self:
+        """Stopped by a person: no result, and not started again by itself."""
+        return cls(Status.CANCELLED, reason, build=build)
+
+    @classmethod
+    def error(cls, reason: str, build: BuildId | None = None) -> Self:
+        """Could not be run: no result."""
+        return cls(Status.ERROR, reason, build=build)
+
+
+@dataclass(frozen=True, slots=True)
+class Build(Need[BuildFact]):
+    """How does this stage fare on that tree? Asking also means: please run it.
+
+    Attributes:
+        project: Whose result it is.
+        spec: What runs.
+        input: The tree it is given.
+    """
+
+    project: str
+    spec: StageSpec
+    input: TreeId
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[A]):
+    """An answer."""
+
+    answer: A
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """No answer can be had, for ``reason``; what depends on it is in error."""
+
+    reason: str
+
+
+class Facts:
+    """What is known: the newest answer to each need.
+
+    Not safe for use from several threads. Answers are looked up by the need's value, so two terms
+    that ask the same thing share one answer.
+    """
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, answers: Mapping[Need[Any], object] | None = None) -> None:
+        """Start from ``answers``, unchecked; tests and replays do."""
+        self._answers: dict[Need[Any], Known[Any] | Trouble] = {
+            need: answer if isinstance(answer, Trouble) else Known(answer)
+            for need, answer in (answers or {}).items()
+        }
+
+    def __contains__(self, need: Need[Any]) -> bool:
+        return need in self._answers
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, need: Need[A]) -> Known[A] | Trouble | None:
+        """The answer to ``need``; none if it was never given."""
+        return cast("Known[A] | Trouble | None", self._answers.get(need))
+
+    def record(self, need: Need[A], answer: A | Trouble) -> bool:
+        """Keep the newest ``answer`` to ``need``; says whether that is news."""
+        fact = answer if isinstance(answer, Trouble) else Known(answer)
+        if self._answers.get(need) == fact:
+            return False
+        self._answers[need] = fact
+        return True
+
+    def forget(self, need: Need[Any]) -> None:
+        """Drop the answer to ``need``, if there is one, so that it is asked again."""
+        self._answers.pop(need, None)

@@ -1,0 +1,151 @@
+"""Performing one operation: what a node comes to, given its inputs' results and the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from datakit_ci.combine import apply, combine
+from datakit_ci.graph import Node
+from datakit_ci.need import (
+    Build,
+    BuildFact,
+    Facts,
+    Joined,
+    Known,
+    Need,
+    TargetHead,
+    TreeOf,
+    Trouble,
+)
+from datakit_ci.operation import (
+    Ask,
+    Fail,
+    JobName,
+    Join,
+    Map,
+    RunStage,
+    Source,
+    Stuck,
+    TreeOfCommit,
+    Value,
+)
+from datakit_ci.result import Failed, Ok, Pending, Result, worst
+from datakit_ci.spec import StageSpec
+from datakit_ci.state import BuildId, Status
+from datakit_ci.target import Target
+from datakit_ci.tree import Tree
+from datakit_core.client.api import CommitId, TreeId
+
+__all__ = ["Performer", "error"]
+
+A = TypeVar("A")
+
+
+def error(node: Node, reason: str) -> Failed:
+    """The failure of a pipeline that does not make sense at ``node``."""
+    return Failed(reason, node.id, Status.ERROR)
+
+
+class Performer:
+    """Performs operations, and remembers what they asked.
+
+    Attributes:
+        asked: The needs that were looked up.
+        missing: Those that have no answer yet.
+        builds: The build of each stage node whose build is known, by node id.
+    """
+
+    def __init__(self, facts: Facts, target: Target, label: Callable[[str], str]) -> None:
+        """Look needs up in ``facts``; ``label`` says what to call a node in a reason."""
+        self.asked: set[Need[Any]] = set()
+        self.missing: set[Need[Any]] = set()
+        self.builds: dict[str, BuildId] = {}
+        self._facts = facts
+        self._target = target
+        self._label = label
+
+    def perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
+        """The result of ``node`` (any but a bind) for its inputs' results."""
+        match node.operation:
+            case Value(value=value):
+                return Ok(value)
+            case Fail(reason=reason):
+                return Failed(reason, node.id)
+            case Stuck(reason=reason):
+                return Pending(reason, node.id)
+            case JobName(job=job):
+                return Ok(job) if job else error(node, "jobs share this bind: job_id is unknown")
+            case Ask(need=need, absent=absent):
+                return self._ask(node, need, absent)
+            case Source(target=target):
+                absent = f"there is no {target.short} in {target.project}"
+                return self._tree(node, self._ask(node, TargetHead(target), absent))
+            case TreeOfCommit():
+                return self._tree(node, inputs[0])
+            case RunStage(spec=spec):
+                return self._stage(node, spec, inputs[0])
+            case Join(paths=paths):
+                return self._join(node, paths, inputs)
+            case Map(function=function):
+                return apply(function, inputs[0], node.id)
+            case operation:
+                return combine(operation, inputs)
+
+    def _ask(self, node: Node, need: Need[A], absent: str = "") -> Result[A]:
+        self.asked.add(need)
+        match self._facts.get(need):
+            case Known(answer=None) if absent:
+                return Failed(absent, node.id)
+            case Known(answer=answer):
+                return Ok(answer)
+            case Trouble(reason=reason):
+                return error(node, reason)
+            case _:
+                self.missing.add(need)
+                return Pending("not looked up yet", node.id)
+
+    def _tree(self, node: Node, commit: Result[Any]) -> Result[object]:
+        match commit:
+            case Ok(value=str(value)):
+                return _as_tree(self._ask(node, TreeOf(CommitId(value))))  # type: ignore[arg-type]
+            case Ok(value=other):
+                return error(node, f"tree_of was given {other!r}, not a commit")
+            case missing:
+                return missing
+
+    def _join(
+        self, node: Node, paths: tuple[str, ...], inputs: Sequence[Result[object]]
+    ) -> Result[object]:
+        if (missing := worst(inputs)) is not None:
+            return missing
+        parts: list[tuple[str, TreeId]] = []
+        for path, given in zip(paths, inputs, strict=True):
+            if not (isinstance(given, Ok) and isinstance(given.value, Tree)):
+                return error(node, f"join was given something that is not a tree for {path!r}")
+            parts.append((path, given.value.id))
+        return _as_tree(self._ask(node, Joined(tuple(parts))))
+
+    def _stage(self, node: Node, spec: StageSpec, given: Result[object]) -> Result[object]:
+        match given:
+            case Ok(value=Tree(id=tree)):
+                built = self._ask(node, Build(self._target.project, spec, tree))
+                return self._built(node, built.value) if isinstance(built, Ok) else built
+            case Ok(value=other):
+                return error(node, f"stage {spec.name} was given {other!r}, not a tree")
+            case missing:
+                return missing.behind(self._label(missing.node))
+
+    def _built(self, node: Node, fact: BuildFact) -> Result[object]:
+        if fact.build is not None:
+            self.builds[node.id] = fact.build
+        if fact.output is not None:
+            return Ok(Tree(fact.output))
+        reason = fact.reason or fact.status.value
+        if fact.status.is_final:
+            return Failed(reason, node.id, fact.status)
+        return Pending(reason, node.id, fact.status is Status.RUNNING)
+
+
+def _as_tree(found: Result[TreeId]) -> Result[object]:
+    return Ok(Tree(found.value)) if isinstance(found, Ok) else found

@@ -1,0 +1,129 @@
+"""Pipelines are Python files: importing one, and saying where in it an error is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.abc
+import importlib.util
+import linecache
+import sys
+import traceback
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datakit_ci.spec import StageSpec
+from datakit_ci.stage import PIPELINE_MODULE, Stage
+from datakit_core.errors import ConfigError
+
+__all__ = ["import_pipeline", "load_stage", "located"]
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Imports from bytes read once: what runs, its fingerprints and its tracebacks agree.
+
+    No byte code is written beside the pipeline: it may be in a tree that is being tested.
+    """
+
+    def __init__(self, path: Path, source: bytes) -> None:
+        self._path = path
+        self._source = source
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._source
+
+
+def import_pipeline(path: Path) -> types.ModuleType:
+    """Import the file ``path`` as a module, anew each time.
+
+    Modules beside the file can be imported by it, as if it had been started as a script.
+
+    Raises:
+        ConfigError: The file cannot be read, is not Python, or raises an exception.
+    """
+    path = path.resolve()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read the pipeline: {error.strerror}", str(path)) from error
+    name = PIPELINE_MODULE + hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    spec = importlib.util.spec_from_loader(name, _Loader(path, source), origin=str(path))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    linecache.checkcache(str(path))
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        with _beside(path), located(path):
+            _Loader(path, source).exec_module(module)
+    except BaseException:
+        sys.modules.pop(name)
+        if before is not None:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+def load_stage(path: Path, spec: StageSpec) -> Stage[...]:
+    """Find the Python stage ``spec`` of the pipeline at ``path``, to run it.
+
+    Raises:
+        ConfigError: The pipeline does not load, or has no such stage.
+    """
+    module = import_pipeline(path)
+    with _beside(path.resolve()), located(path):
+        found: object = importlib.import_module(spec.module) if spec.module else module
+        for name in spec.command.split("."):
+            found = getattr(found, name, None)
+    if not isinstance(found, Stage) or found.function is None:
+        place = spec.module or str(path)
+        raise ConfigError(f"there is no stage {spec.command}: did the file change?", place)
+    return found
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Let modules beside ``path`` be imported."""
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+@contextmanager
+def located(path: Path) -> Iterator[None]:
+    """Turn any exception into a ``ConfigError`` that names the line of ``path`` it came through."""
+    try:
+        yield
+    except SyntaxError as error:
+        where = f"{_shown(error.filename or str(path))}:{error.lineno or 0}"
+        raise ConfigError(f"syntax error: {error.msg}", where) from error
+    except ConfigError as error:
+        if error.where:
+            raise
+        raise ConfigError(str(error), _line_in(path, error)) from error
+    except (Exception, SystemExit) as error:
+        text = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError(text, _line_in(path, error)) from error
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """``FILE:LINE`` of the innermost frame in ``path``; only the file if there is none."""
+    own = str(path.resolve())
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own
+    ]
+    return f"{_shown(own)}:{lines[-1]}" if lines else _shown(own)
+
+
+def _shown(file: str) -> str:
+    """Relative to the current directory where that is shorter."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

@@ -1,0 +1,197 @@
+"""Projects: what a pipeline module declares, and what it makes of a target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from datakit_ci.graph import Graph
+from datakit_ci.operation import RunStage
+from datakit_ci.options import check_name
+from datakit_ci.pipeline import import_pipeline, located
+from datakit_ci.spec import DEFAULT_POOL, StageSpec
+from datakit_ci.stage import Stage
+from datakit_ci.target import Target
+from datakit_ci.term import Term, head, source
+from datakit_ci.tree import Tree
+from datakit_core.client.api import CommitId
+from datakit_core.errors import ConfigError
+
+__all__ = ["Config", "Jobs", "Project", "TargetTerms", "load_pipeline"]
+
+_PROJECT = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTerms:
+    """What ``jobs(target)`` is given: the target, and terms for what it holds.
+
+    Attributes:
+        target: Which branch, tag or pull request.
+    """
+
+    target: Target
+
+    @property
+    def source(self) -> Term[Tree]:
+        """The tree of the target's head."""
+        return source(self.target)
+
+    @property
+    def head(self) -> Term[CommitId]:
+        """The commit at the target's head."""
+        return head(self.target)
+
+
+Jobs: TypeAlias = Callable[[TargetTerms], Mapping[str, Term[Any]]]
+"""A pipeline's function from a target to its jobs, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A repository that is tested, and how.
+
+    Attributes:
+        id: ``USER/REPO``.
+        jobs: Makes the jobs of a target. It is called for every target, before its head is known,
+            and must only put terms together.
+        dashboards: Branches to show first.
+    """
+
+    id: str
+    jobs: Jobs
+    dashboards: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises ``ConfigError``."""
+        if not isinstance(self.id, str) or not _PROJECT.match(self.id):
+            raise ConfigError(f"{self.id!r} is not a project: write USER/REPO")
+        if not callable(self.jobs):
+            raise ConfigError(f"project {self.id}: jobs must be a function of the target")
+        if isinstance(self.dashboards, str):
+            raise ConfigError(f"project {self.id}: dashboards is a list of branch names")
+
+    def graph(self, target: Target) -> Graph:
+        """Call :attr:`jobs` for ``target`` and check what it says.
+
+        Raises:
+            ConfigError: The function raised an exception, or what it returned makes no sense;
+                names file and line where that is known.
+        """
+        code = getattr(self.jobs, "__code__", None)
+        where = Path(code.co_filename) if code is not None else Path(f"jobs of {self.id}")
+        with located(where):
+            jobs = _checked(self.id, self.jobs(TargetTerms(target)))
+            graph = Graph.of(jobs)
+            _check_stages(self.id, graph)
+        return graph
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a pipeline module calls ``config``.
+
+    Attributes:
+        projects: Each with an id of its own.
+        pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
+            as many units as the machine has processors.
+    """
+
+    projects: Sequence[Project]
+    pools: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises ``ConfigError``."""
+        seen: set[str] = set()
+        for project in self.projects:
+            if not isinstance(project, Project):
+                raise ConfigError(f"projects holds {project!r}, which is not a Project")
+            if project.id in seen:
+                raise ConfigError(f"there are two projects {project.id}")
+            seen.add(project.id)
+        for pool, capacity in self.pools.items():
+            check_name("pool", pool)
+            if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 0:
+                raise ConfigError(f"pool {pool}: {capacity!r} is not a number of units")
+
+    def project(self, id_: str) -> Project | None:
+        """The project with this id, if there is one."""
+        return next((project for project in self.projects if project.id == id_), None)
+
+    def capacities(self, processors: int) -> Mapping[str, int]:
+        """Every pool's capacity, on a machine with so many ``processors``."""
+        return {DEFAULT_POOL: processors, **self.pools}
+
+    def graph(self, target: Target) -> Graph:
+        """The jobs of ``target`` as a graph, checked.
+
+        Raises:
+            ConfigError: As :meth:`Project.graph`; or there is no such project or pool.
+        """
+        project = self.project(target.project)
+        if project is None:
+            raise ConfigError(f"the pipeline has no project {target.project}")
+        graph = project.graph(target)
+        pools = {DEFAULT_POOL, *self.pools}
+        for spec in stages(graph):
+            if spec.pool not in pools:
+                known = ", ".join(sorted(pools))
+                raise ConfigError(
+                    f"stage {spec.name} wants pool {spec.pool}, which is not declared; "
+                    f"the pools are {known}: add it to Config(pools={{...}})"
+                )
+        return graph
+
+
+def stages(graph: Graph) -> Sequence[StageSpec]:
+    """The stages of a graph, as far as it is known, in topological order."""
+    return [node.operation.spec for node in graph.nodes if isinstance(node.operation, RunStage)]
+
+
+def load_pipeline(path: Path) -> Config:
+    """Import the pipeline file ``path`` and return its ``config``.
+
+    Raises:
+        ConfigError: It does not import, has no ``config``, or one of its stages cannot be
+            fingerprinted; names file and line.
+    """
+    module = import_pipeline(path)
+    config = getattr(module, "config", None)
+    if config is None:
+        raise ConfigError("there is no config; add: config = Config(projects=[...])", str(path))
+    if not isinstance(config, Config):
+        raise ConfigError(f"config is {config!r}, not a Config", str(path))
+    with located(path):
+        for value in vars(module).values():
+            if isinstance(value, Stage):
+                _ = value.spec  # fingerprints it: better refused now than for the first target
+    return config
+
+
+def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:
+    if not isinstance(jobs, Mapping):
+        raise ConfigError(
+            f"project {project}: jobs returned {type(jobs).__name__}; "
+            'return a dictionary such as {"lint": lint(target.source)}'
+        )
+    for name, term in jobs.items():
+        check_name("job", name)
+        if isinstance(term, Stage):
+            raise ConfigError(f"job {name} is a stage: call it, as in {term.name}(target.source)")
+        if not isinstance(term, Term):
+            raise ConfigError(f"job {name} is {type(term).__name__}, not a term")
+    return jobs
+
+
+def _check_stages(project: str, graph: Graph) -> None:
+    """One name, one stage: its results share a branch and a history. Parameters may differ."""
+    seen: dict[str, tuple[str, float, str]] = {}
+    for spec in stages(graph):
+        facts = (spec.fingerprint, spec.timeout, spec.pool)
+        if seen.setdefault(spec.name, facts) != facts:
+            raise ConfigError(
+                f"project {project}: there are two stages {spec.name}; give one another name"
+            )

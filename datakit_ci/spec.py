@@ -1,0 +1,125 @@
+"""Stage specifications: everything that identifies what a stage runs, as a value.
+
+A :class:`StageSpec` travels as JSON to the process that runs it and, digested, names the place of
+its results. It is made by :mod:`datakit_ci.stage`, which is what pipelines use.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self, cast
+
+from datakit_ci.canonical import JsonValue, digest
+from datakit_core.errors import ConfigError
+
+__all__ = ["DEFAULT_POOL", "DEFAULT_TIMEOUT", "FORMAT_VERSION", "StageKind", "StageSpec"]
+
+FORMAT_VERSION = 1
+"""Of the layout of results. A new number makes every stage run again."""
+
+DEFAULT_POOL = "cpu"
+DEFAULT_TIMEOUT = 600.0
+"""Seconds."""
+
+
+class StageKind(enum.Enum):
+    """How a stage is run."""
+
+    SHELL = "shell"
+    """``sh -c COMMAND`` in a checkout of the input."""
+    PYTHON = "python"
+    """A function of the pipeline, in a process of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage with its parameters, ready to be run on a tree.
+
+    Attributes:
+        name: Unique within the project.
+        kind: How it is run.
+        command: The shell command, or the function's qualified name.
+        module: For a function: its module; empty when that is the pipeline file itself.
+        fingerprint: 64 hex digits: digest of the code. The stage runs again when it changes.
+        parameters: For a function: canonical JSON of an object, its keyword arguments.
+        inputs: Paths of the input that the stage sees; none means all of it.
+        outputs: Paths that a command must leave behind: its output tree.
+        reports: Paths of JUnit files, kept whether the command succeeds or not.
+        env: Names and values, sorted by name.
+        timeout: Seconds after which the stage is killed and failed.
+        pool: What it takes one unit of while it runs.
+        image: The container image it runs in; empty: none.
+        tools: Names and versions of what the result also depends on, sorted by name.
+    """
+
+    name: str
+    kind: StageKind
+    command: str
+    fingerprint: str
+    module: str = ""
+    parameters: str = "{}"
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    pool: str = DEFAULT_POOL
+    image: str = ""
+    tools: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """The :attr:`parameters` as a fresh dictionary."""
+        return cast("dict[str, JsonValue]", json.loads(self.parameters))
+
+    @property
+    def label(self) -> str:
+        """The name, and the parameters when there are any: ``sizes(depth=3)``."""
+        shown = ", ".join(f"{key}={json.dumps(value)}" for key, value in self.arguments.items())
+        return f"{self.name}({shown})" if shown else self.name
+
+    def static_digest(self, project: str) -> str:
+        """STATIC in the layout of results: what of a result's name does not depend on the input.
+
+        Time-out and pool are not part of it: they change when a stage runs, not what it makes.
+        """
+        return digest(
+            {
+                "version": FORMAT_VERSION,
+                "project": project,
+                "stage": self.name,
+                "fingerprint": self.fingerprint,
+                "parameters": self.arguments,
+                "image": self.image,
+                "tools": [list(tool) for tool in self.tools],
+            }
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As a JSON object, for another process; :meth:`from_json` reads it."""
+        return {**asdict(self), "kind": self.kind.value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JsonValue]) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ConfigError: Fields are missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(value) != names:
+            wrong = ", ".join(sorted(names ^ set(value)))
+            raise ConfigError(f"a stage specification has missing or unknown fields: {wrong}")
+        known: dict[str, object] = {key: _frozen(item) for key, item in value.items()}
+        known["kind"] = StageKind(known["kind"])
+        return cls(**known)  # type: ignore[arg-type]  # our own JSON: checked by name above
+
+
+def _frozen(value: JsonValue) -> object:
+    """JSON's lists as the tuples that make a specification hashable."""
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value

@@ -1,0 +1,341 @@
+"""Stages: what a pipeline's author writes, a command or a function from a tree to a tree.
+
+A :class:`Stage` is made by :func:`shell` or :func:`stage`, and called on a term. It never runs
+where the pipeline is evaluated: an executor runs its :class:`~datakit_ci.spec.StageSpec` in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, cast, overload
+
+from datakit_ci.canonical import JsonValue, canonical_json, digest
+from datakit_ci.fingerprint import fingerprint, place
+from datakit_ci.options import Options, check_options, check_paths
+from datakit_ci.spec import DEFAULT_TIMEOUT, StageKind, StageSpec
+from datakit_ci.term import Term, run_stage
+from datakit_ci.tree import PlainTree, Tree
+from datakit_core.errors import ConfigError, DatakitError
+
+__all__ = [
+    "PIPELINE_MODULE",
+    "Stage",
+    "StageFailed",
+    "StageKind",
+    "StageSpec",
+    "StageValue",
+    "shell",
+    "stage",
+]
+
+P = ParamSpec("P")
+
+StageValue: TypeAlias = Tree | Mapping[str, bytes | str] | Path
+"""What a Python stage may return: a tree, files by path, or a directory with the files."""
+
+PIPELINE_MODULE = "datakit_pipeline_"
+"""How the module names of pipelines begin; the rest depends on where the file is."""
+
+
+class StageFailed(DatakitError):
+    """Raised by a Python stage to fail with a message for people.
+
+    Unlike any other exception it is a result: the same input will not be tried again.
+    """
+
+
+class Stage(Generic[P]):
+    """A stage of a pipeline; call it on a term with a tree to use it.
+
+    Attributes:
+        name: Unique within the project.
+        function: What runs, if it is a Python stage.
+    """
+
+    def __init__(
+        self, make: Callable[[], StageSpec], name: str, function: types.FunctionType | None = None
+    ) -> None:
+        """Remember how to ``make`` the specification once the pipeline is loaded."""
+        self.name = name
+        self.function = function
+        self._make = make
+        if function is not None:
+            # For the fingerprints of other stages that call the same function.
+            self.__wrapped__ = function
+            self.__doc__ = function.__doc__
+
+    def __repr__(self) -> str:
+        return f"<Stage {self.name}>"
+
+    @functools.cached_property
+    def spec(self) -> StageSpec:
+        """The specification, without parameters.
+
+        Raises:
+            ConfigError: The function cannot be fingerprinted.
+        """
+        return self._make()
+
+    def __call__(self, source: Term[Tree], /, *args: P.args, **kwargs: P.kwargs) -> Term[Tree]:
+        """The term of this stage's output for the tree ``source``.
+
+        Args:
+            source: The input tree.
+            args: As kwargs.
+            kwargs: The function's parameters: JSON values, part of the key of the result.
+
+        Raises:
+            ConfigError: ``source`` is no term, or a parameter is missing, unknown or no JSON.
+        """
+        if not isinstance(source, Term):
+            raise ConfigError(
+                f"stage {self.name} needs a term such as target.source, not {source!r}"
+            )
+        if self.function is None and not args and not kwargs:
+            return run_stage(self.spec, source)
+        return run_stage(replace(self.spec, parameters=self._bound(args, kwargs)), source)
+
+    def _bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+        """The parameters as canonical JSON; defaults are the function's own business."""
+        if self.function is None:
+            raise ConfigError(f"stage {self.name} is a command and takes no parameters")
+        signature = inspect.signature(self.function)
+        try:
+            bound = signature.bind(None, *args, **kwargs)
+        except TypeError as error:
+            raise ConfigError(f"stage {self.name}: {error}") from error
+        given = dict(bound.arguments)
+        given.pop(next(iter(signature.parameters)))
+        for name, value in given.items():
+            _check_parameter(self.name, name, value)
+        return canonical_json(cast("JsonValue", given)).decode().rstrip("\n")
+
+    async def run(self, tree: Tree, arguments: Mapping[str, JsonValue]) -> Tree | Path:
+        """Run a Python stage here and now, as an executor's worker does.
+
+        A plain function runs in a thread, so that it can wait for what it reads.
+
+        Raises:
+            StageFailed: The function said so; any other exception is its own too.
+            ConfigError: It returned something that is no tree, files or directory.
+        """
+        import asyncio  # only workers need it
+
+        function = cast("Callable[..., Any]", self.function)
+        if inspect.iscoroutinefunction(function):
+            made = await function(tree, **arguments)
+        else:
+            loop = asyncio.get_running_loop()
+            plain = PlainTree(
+                tree, lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+            )
+            made = await asyncio.to_thread(function, plain, **arguments)
+        return _as_output(self.name, made)
+
+
+@overload
+def stage(function: Callable[Concatenate[Tree, P], Awaitable[StageValue]], /) -> Stage[P]: ...
+@overload
+def stage(function: Callable[Concatenate[PlainTree, P], StageValue], /) -> Stage[P]: ...
+@overload
+def stage(
+    *,
+    name: str = "",
+    inputs: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | str = DEFAULT_TIMEOUT,
+    pool: str | None = None,
+    version: str | None = None,
+) -> _Decorator: ...
+def stage(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str = "",
+    inputs: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | str = DEFAULT_TIMEOUT,
+    pool: str | None = None,
+    version: str | None = None,
+) -> Any:
+    """Make a stage of a function: ``@stage`` or ``@stage(timeout="5m")``.
+
+    The function is given the input tree (an ``async`` one a :class:`~datakit_ci.tree.Tree`, a
+    plain one a :class:`~datakit_ci.tree.PlainTree`), then parameters by name, and returns a tree,
+    files by path, or a directory. It must be at the top of a module, since a process of its own
+    will import it.
+
+    Args:
+        function: The function, when used without parentheses.
+        name: The stage's name; empty: the function's.
+        inputs: Paths that it sees of its input; none means everything.
+        env: Environment variables, besides a small clean set.
+        timeout: Seconds, or text such as ``90s``, ``5m``, ``1h``.
+        pool: What it takes one unit of while it runs; none means ``cpu``.
+        version: What stands for the code in the key of results, instead of a fingerprint.
+
+    Raises:
+        ConfigError: An option or the function's signature is wrong.
+    """
+
+    def decorate(decorated: object) -> Stage[Any]:
+        if not isinstance(decorated, types.FunctionType):
+            raise ConfigError(f"@stage needs a function, not {decorated!r}")
+        title = name or decorated.__name__
+        options = check_options(title, inputs, env, timeout, pool, version)
+        _check_signature(title, decorated)
+        return Stage(lambda: _python_spec(title, decorated, options), title, decorated)
+
+    return decorate if function is None else decorate(function)
+
+
+class _Decorator:
+    """What ``@stage(...)`` is to a type checker."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Tree, P], Awaitable[StageValue]], /
+    ) -> Stage[P]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[PlainTree, P], StageValue], /
+    ) -> Stage[P]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Stage[Any]:
+        raise NotImplementedError
+
+
+def shell(
+    name: str,
+    command: str,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] = (),
+    reports: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    timeout: float | str = DEFAULT_TIMEOUT,
+    pool: str | None = None,
+    version: str | None = None,
+) -> Stage[[]]:
+    """Make a stage of a shell command, run in a checkout of its input.
+
+    Args:
+        name: Unique within the project: letters, digits, dots, dashes, underscores and slashes.
+        command: For ``sh -c``. It fails by a non-zero exit status.
+        inputs: Paths that the checkout holds; none means everything. A change elsewhere does not
+            run the stage again.
+        outputs: Paths that it must leave behind: its output tree. Without any, the output is the
+            empty tree.
+        reports: Paths of JUnit files, kept also when it fails.
+        env: Environment variables, besides a small clean set.
+        timeout: Seconds, or text such as ``90s``, ``5m``, ``1h``.
+        pool: What it takes one unit of while it runs; none means ``cpu``.
+        version: Change it to run the stage again although nothing else has changed.
+
+    Raises:
+        ConfigError: Something of this is wrong; the message names it.
+    """
+    options = check_options(name, inputs, env, timeout, pool, version)
+    if not isinstance(command, str) or not command.strip():
+        raise ConfigError(f"stage {name}: the command is empty")
+    made = check_paths(name, "outputs", outputs)
+    kept = check_paths(name, "reports", reports)
+    code = {
+        "command": command,
+        "env": dict(options.env),
+        "inputs": options.inputs,
+        "outputs": made,
+        "reports": kept,
+        "version": version,
+    }
+    spec = StageSpec(
+        name=name,
+        kind=StageKind.SHELL,
+        command=command,
+        fingerprint=digest(cast("JsonValue", code)),
+        inputs=options.inputs,
+        outputs=made,
+        reports=kept,
+        env=options.env,
+        timeout=options.timeout,
+        pool=options.pool,
+    )
+    return Stage(lambda: spec, name)
+
+
+def _python_spec(name: str, function: types.FunctionType, options: Options) -> StageSpec:
+    code = {
+        "code": fingerprint(function) if options.version is None else None,
+        "env": dict(options.env),
+        "inputs": options.inputs,
+        "version": options.version,
+    }
+    is_pipeline = function.__module__.startswith(PIPELINE_MODULE)
+    return StageSpec(
+        name=name,
+        kind=StageKind.PYTHON,
+        command=function.__qualname__,
+        module="" if is_pipeline else function.__module__,
+        fingerprint=digest(cast("JsonValue", code)),
+        inputs=options.inputs,
+        env=options.env,
+        timeout=options.timeout,
+        pool=options.pool,
+    )
+
+
+def _check_signature(name: str, function: types.FunctionType) -> None:
+    parameters = list(inspect.signature(function).parameters.values())
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"stage {name}: it must return, not yield", place(function))
+    if not parameters or parameters[0].kind not in _POSITIONAL:
+        raise ConfigError(f"stage {name}: its first parameter is the input tree", place(function))
+    for parameter in parameters[1:]:
+        if parameter.kind not in _BY_NAME:
+            raise ConfigError(
+                f"stage {name}: parameter {parameter} cannot be given by name", place(function)
+            )
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _check_parameter(stage_name: str, name: str, value: object) -> None:
+    """Only what comes back unchanged from JSON can be a parameter: a tuple would not."""
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float() if value - value == 0:
+            return
+        case list():
+            for item in value:
+                _check_parameter(stage_name, name, item)
+        case dict() if all(isinstance(key, str) for key in value):
+            for item in value.values():
+                _check_parameter(stage_name, name, item)
+        case _:
+            raise ConfigError(
+                f"stage {stage_name}: parameter {name} cannot be part of a key: {value!r}; "
+                "use numbers, texts, lists and dictionaries with text keys"
+            )
+
+
+def _as_output(name: str, made: object) -> Tree | Path:
+    match made:
+        case Tree() | Path():
+            return made
+        case PlainTree(tree=tree):
+            return tree
+        case Mapping():
+            return Tree.from_files(made)
+        case _:
+            raise ConfigError(
+                f"stage {name} returned {type(made).__name__}: return a Tree, "
+                "a dictionary of file contents, or the Path of a directory"
+            )
