@@ -1,0 +1,1 @@
+"""Tests of datakit_core.store."""
