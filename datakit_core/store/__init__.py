@@ -1,1 +1,63 @@
-"""Git, knowing nothing of 9P: the only package that imports pygit2."""
+"""Git, knowing nothing of 9P: the only package that imports pygit2.
+
+:class:`Store` is one repository with branches, transactions and watches;
+:func:`open_reader` is for processes that only read.
+"""
+
+from datakit_core.store.diff import Change, ChangeKind, TreeReader, diff
+from datakit_core.store.merge import Merge, Reason, conflict_file, merge
+from datakit_core.store.objects import (
+    EMPTY_TREE,
+    BlobId,
+    Commit,
+    CommitId,
+    Entry,
+    FileMode,
+    NewObject,
+    ObjectId,
+    ObjectKind,
+    Signature,
+    Tree,
+    TreeId,
+    new_object,
+    parse_id,
+)
+from datakit_core.store.reader import Reader, open_reader
+from datakit_core.store.store import Store
+from datakit_core.store.transaction import Transaction
+from datakit_core.store.tree import Overlay
+from datakit_core.store.watch import Subscription
+from datakit_core.store.writer import InlineWriter, Writer
+
+__all__ = [
+    "EMPTY_TREE",
+    "BlobId",
+    "Change",
+    "ChangeKind",
+    "Commit",
+    "CommitId",
+    "Entry",
+    "FileMode",
+    "InlineWriter",
+    "Merge",
+    "NewObject",
+    "ObjectId",
+    "ObjectKind",
+    "Overlay",
+    "Reader",
+    "Reason",
+    "Signature",
+    "Store",
+    "Subscription",
+    "Transaction",
+    "Tree",
+    "TreeId",
+    "TreeReader",
+    "Writer",
+    "conflict_file",
+    "diff",
+    "merge",
+    "new_object",
+    "open_reader",
+    "parse_id",
+]

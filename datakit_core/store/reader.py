@@ -1,0 +1,218 @@
+"""Reading objects: one long-lived repository handle, and small caches of decoded values.
+
+Reads are synchronous. A look-up takes microseconds once libgit2 has the tree in its cache, and a
+small blob tens of microseconds, which is less than handing the work to another thread would cost.
+Objects never change, so nothing here is ever invalidated; an object that another process wrote
+or repacked is found because libgit2 looks again on a miss.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sized
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from datakit_core.errors import StoreError, TooLarge, UnknownObject
+from datakit_core.store.names import split_path
+from datakit_core.store.objects import (
+    EMPTY_TREE,
+    BlobId,
+    Commit,
+    CommitId,
+    Entry,
+    FileMode,
+    ObjectId,
+    ObjectKind,
+    Tree,
+    TreeId,
+    decode_commit,
+    decode_tree,
+)
+from datakit_core.store.repository import open_repository
+
+__all__ = ["ObjectReader", "Reader", "open_reader"]
+
+MAX_BLOB = 1 << 30
+"""Bytes of a blob that may be read into memory at once."""
+
+_TREE_CACHE = 64 << 20
+"""Bytes; libgit2 caches no tree above 4096 bytes unless told to, and parses it on each use."""
+
+_DECODED_ENTRIES = 200_000
+_DECODED_COMMITS = 10_000
+
+_KINDS = {
+    ObjectType.BLOB: ObjectKind.BLOB,
+    ObjectType.TREE: ObjectKind.TREE,
+    ObjectType.COMMIT: ObjectKind.COMMIT,
+}
+
+K = TypeVar("K", bound=str)
+V = TypeVar("V")
+
+
+class ObjectReader(Protocol):
+    """What overlays and merges need of a store: objects by id."""
+
+    def tree(self, tree: TreeId) -> Tree:
+        """Read one directory; raises ``UnknownObject``."""
+        ...
+
+    def blob(self, blob: BlobId) -> bytes:
+        """Read a whole blob; raises ``UnknownObject`` or ``TooLarge``."""
+        ...
+
+    def size(self, blob: BlobId) -> int:
+        """A blob's length in bytes, without reading it."""
+        ...
+
+    def kind(self, object_id: ObjectId) -> ObjectKind | None:
+        """What sort of object it is; none if absent."""
+        ...
+
+    def entry(self, tree: TreeId, path: str) -> Entry | None:
+        """What is at ``path``; none if absent."""
+        ...
+
+
+class Reader:
+    """Objects of one repository.
+
+    Every method raises ``UnknownObject`` for an id that is not there or is of another kind, and
+    ``StoreError`` for a damaged object.
+    """
+
+    def __init__(self, repository: pygit2.Repository) -> None:
+        """Read from ``repository``, which nobody else may use meanwhile."""
+        pygit2.settings.cache_object_limit(ObjectType.TREE, _TREE_CACHE)
+        self._repository = repository
+        self._trees = _Cache[TreeId, Tree](_DECODED_ENTRIES, _weigh)
+        self._commits = _Cache[CommitId, Commit](_DECODED_COMMITS, lambda _: 1)
+
+    def commit(self, commit: CommitId) -> Commit:
+        """Read a commit."""
+        value = self._commits.get(commit)
+        if value is None:
+            value = decode_commit(commit, self._read(commit, ObjectKind.COMMIT))
+            self._commits.put(commit, value)
+        return value
+
+    def tree(self, tree: TreeId) -> Tree:
+        """Read one directory; the empty tree need not exist."""
+        value = self._trees.get(tree)
+        if value is None:
+            value = {} if tree == EMPTY_TREE else decode_tree(self._read(tree, ObjectKind.TREE))
+            self._trees.put(tree, value)
+        return value
+
+    def blob(self, blob: BlobId) -> bytes:
+        """Read a whole blob.
+
+        Raises:
+            TooLarge: It has more than :data:`MAX_BLOB` bytes.
+        """
+        if self.size(blob) > MAX_BLOB:
+            raise TooLarge
+        return self._read(blob, ObjectKind.BLOB)
+
+    def size(self, blob: BlobId) -> int:
+        """A blob's length in bytes; does not read the blob."""
+        kind, size = self._header(blob)
+        if kind is not ObjectType.BLOB:
+            raise UnknownObject(f"no blob {blob}")
+        return size
+
+    def kind(self, object_id: ObjectId) -> ObjectKind | None:
+        """What sort of object it is; none if absent, or a tag."""
+        if object_id == EMPTY_TREE:
+            return ObjectKind.TREE
+        try:
+            return _KINDS.get(self._header(object_id)[0])
+        except UnknownObject:
+            return None
+
+    def raw(self, object_id: ObjectId) -> bytes:
+        """An object's content without Git's header, whatever its kind."""
+        if object_id == EMPTY_TREE:
+            return b""
+        return self._read(object_id, None)
+
+    def entry(self, tree: TreeId, path: str) -> Entry | None:
+        """What is at ``path`` below ``tree``; the empty path is the tree itself.
+
+        None also where a file stands in the way, or where Git has something that is not served.
+        """
+        if not path:
+            return Entry(FileMode.DIRECTORY, tree)
+        at: TreeId | None = tree
+        entry: Entry | None = None
+        for part in split_path(path):
+            if at is None:
+                return None
+            entry = self.tree(at).get(part)
+            at = TreeId(entry.id) if entry is not None and entry.is_directory else None
+        return entry
+
+    def close(self) -> None:
+        """Let go of the repository's files."""
+        self._repository.free()
+
+    def _header(self, object_id: ObjectId) -> tuple[ObjectType, int]:
+        try:
+            return self._repository.odb.read_header(object_id)
+        except KeyError:
+            raise UnknownObject(f"no object {object_id}") from None
+        except (pygit2.GitError, ValueError) as error:
+            raise StoreError(f"cannot read object {object_id}: {error}; run git fsck") from error
+
+    def _read(self, object_id: ObjectId, wanted: ObjectKind | None) -> bytes:
+        try:
+            kind, data = self._repository.odb.read(object_id)
+        except KeyError:
+            raise UnknownObject(f"no {wanted.value if wanted else 'object'} {object_id}") from None
+        except (pygit2.GitError, ValueError) as error:
+            raise StoreError(f"cannot read object {object_id}: {error}; run git fsck") from error
+        if wanted is not None and _KINDS.get(kind) is not wanted:
+            raise UnknownObject(f"no {wanted.value} {object_id}")
+        return data
+
+
+def open_reader(path: Path) -> Reader:
+    """Open a repository for reading only: without its lock, and without a writer.
+
+    For processes beside the one that has the store, such as builds.
+
+    Raises:
+        RepositoryError: As :meth:`datakit_core.store.Store.open`, except for locks and rights.
+    """
+    return Reader(open_repository(path))
+
+
+class _Cache(Generic[K, V]):
+    """The values used last, up to a total weight."""
+
+    def __init__(self, limit: int, weigh: Callable[[V], int]) -> None:
+        self._limit, self._weigh = limit, weigh
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._weight = 0
+
+    def get(self, key: K) -> V | None:
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> None:
+        self._values[key] = value
+        self._weight += self._weigh(value)
+        while self._weight > self._limit and len(self._values) > 1:
+            _, dropped = self._values.popitem(last=False)
+            self._weight -= self._weigh(dropped)
+
+
+def _weigh(tree: Sized) -> int:
+    return len(tree) + 1

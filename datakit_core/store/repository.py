@@ -1,0 +1,153 @@
+"""A repository on disk: open or make it, refuse what cannot be served, and lock it.
+
+What is refused is refused with its remedy, before anything is served: a repository of a format
+that libgit2 does not read, one with a working tree, one that another DataKit serves.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import RepositoryOpenFlag
+
+from datakit_core.errors import RepositoryError
+
+__all__ = ["create_repository", "lock_repository", "open_repository", "prepare_repository"]
+
+_log = logging.getLogger(__name__)
+
+_LOCK = "datakit.lock"
+_FIRST_BRANCH = "main"
+
+
+def open_repository(path: Path) -> pygit2.Repository:
+    """Open a bare repository of the format that DataKit serves.
+
+    Raises:
+        RepositoryError: There is none, or it is not bare, or of another format, or damaged.
+    """
+    if not path.exists():
+        raise RepositoryError(f"{path} does not exist; create it with: git init --bare {path}")
+    if (path / ".git").exists():
+        raise RepositoryError(
+            f"{path} has a working tree; make a bare copy with: git clone --bare {path} {path}.git"
+        )
+    if not (path / "HEAD").exists() or not (path / "objects").is_dir():
+        raise RepositoryError(
+            f"{path} is not a Git repository; give a bare one, or an empty directory to create one"
+        )
+    _check_format(path)
+    try:
+        repository = pygit2.Repository(path, RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
+    except (pygit2.GitError, ValueError) as error:
+        raise RepositoryError(f"cannot open {path}: {error}") from error
+    return repository
+
+
+def create_repository(path: Path) -> None:
+    """Make a bare repository in a directory that is absent or empty; there is none yet.
+
+    Raises:
+        RepositoryError: Something else is in the directory, or it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            return
+        pygit2.init_repository(path, bare=True, initial_head=_FIRST_BRANCH)
+    except (OSError, pygit2.GitError) as error:
+        raise RepositoryError(f"cannot create a repository in {path}: {error}") from error
+
+
+def prepare_repository(repository: pygit2.Repository) -> None:
+    """Keep Git's own housekeeping away: it may drop what an open transaction still needs.
+
+    Raises:
+        RepositoryError: The repository cannot be written.
+    """
+    path = Path(repository.path)
+    for directory in (path, path / "objects", path / "refs"):
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise RepositoryError(
+                f"{directory} cannot be written; run as its owner, or change its rights"
+            )
+    try:
+        for key in ("gc.auto", "receive.autogc", "maintenance.auto"):
+            wanted = "0" if key == "gc.auto" else "false"
+            if key not in repository.config or repository.config[key] != wanted:
+                repository.config[key] = wanted
+    except (pygit2.GitError, OSError) as error:
+        raise RepositoryError(f"cannot write {path / 'config'}: {error}") from error
+
+
+@contextmanager
+def lock_repository(path: Path) -> Iterator[None]:
+    """Be the only DataKit that serves ``path``; other Git processes are welcome.
+
+    The lock is the kernel's (flock(2)) and ends with the process, however it ends; the file stays
+    and names its last holder.
+
+    Raises:
+        RepositoryError: Another DataKit has it.
+    """
+    file = path / _LOCK
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RepositoryError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise RepositoryError(f"cannot lock {path}: {error.strerror}") from error
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise RepositoryError(
+            f"{path} is served by another DataKit (process {holder}); "
+            "stop that one, or connect to it instead"
+        ) from None
+
+
+def _check_format(path: Path) -> None:
+    """Refuse what libgit2 cannot read, in words that help."""
+    try:
+        config = pygit2.Config(str(path / "config"))
+    except (pygit2.GitError, OSError) as error:
+        raise RepositoryError(f"cannot read {path / 'config'}: {error}") from error
+    if _setting(config, "core.bare") == "false":
+        raise RepositoryError(
+            f"{path} belongs to a working tree; make a bare copy with git clone --bare"
+        )
+    if _setting(config, "extensions.objectformat") not in ("", "sha1"):
+        raise RepositoryError(
+            f"{path} uses SHA-256 object ids, which DataKit does not support; "
+            "convert it to a repository made with git init --object-format=sha1"
+        )
+    if _setting(config, "extensions.refstorage") not in ("", "files"):
+        raise RepositoryError(
+            f"{path} keeps its refs in reftables, which DataKit does not support; "
+            "run git refs migrate --ref-format=files in it"
+        )
+
+
+def _setting(config: pygit2.Config, key: str) -> str:
+    try:
+        return str(config[key]).lower()
+    except (KeyError, ValueError, pygit2.GitError):
+        return ""

@@ -1,0 +1,267 @@
+"""The store: one bare Git repository, read in place and written through one writer.
+
+This is where the parts of the package are put together; each method says what it promises and
+hands the work on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from datakit_core.errors import UnknownObject
+from datakit_core.store.branch import Branches
+from datakit_core.store.diff import Change, diff
+from datakit_core.store.names import check_branch
+from datakit_core.store.notice import RefNotices
+from datakit_core.store.objects import (
+    EMPTY_TREE,
+    BlobId,
+    Commit,
+    CommitId,
+    Entry,
+    NewObject,
+    ObjectId,
+    ObjectKind,
+    Tree,
+    TreeId,
+)
+from datakit_core.store.process import ProcessWriter
+from datakit_core.store.reader import Reader
+from datakit_core.store.refs import RefFiles
+from datakit_core.store.remote import Remotes
+from datakit_core.store.repository import (
+    create_repository,
+    lock_repository,
+    open_repository,
+    prepare_repository,
+)
+from datakit_core.store.requests import ImportDirectory
+from datakit_core.store.transaction import Commits, Transaction
+from datakit_core.store.tree import Overlay
+from datakit_core.store.watch import (
+    BranchesCallback,
+    HeadCallback,
+    PathCallback,
+    Subscription,
+    Watches,
+)
+from datakit_core.store.writer import Writer, WriterFactory
+
+__all__ = ["Store"]
+
+
+class Store:
+    """A database in a bare repository. Made by :meth:`open`; belongs to one event loop.
+
+    Reads return at once. Writes are coroutines, which return when the outcome is on disk; one
+    that is cancelled after it was submitted is carried out all the same.
+    """
+
+    def __init__(
+        self, path: Path, reader: Reader, writer: Writer, bulk: Writer, clock: Callable[[], float]
+    ) -> None:
+        """Put the parts together; see :meth:`open`."""
+        self.path = path
+        self._reader, self._bulk = reader, bulk
+        self._watches = Watches(reader)
+        self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
+        self._commits = Commits(reader, self._branches, clock)
+        self._remotes = Remotes(path)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        *,
+        create: bool = False,
+        writer: WriterFactory = ProcessWriter,
+        clock: Callable[[], float] = time.time,
+    ) -> AsyncIterator[Store]:
+        """Serve the repository at ``path`` until the context is left.
+
+        Args:
+            path: A bare repository.
+            create: Make it if the directory is absent or empty.
+            writer: What writes.
+            clock: Seconds since 1970, for the times of commits.
+
+        Raises:
+            RepositoryError: The repository is not there, cannot be served, is served by another
+                DataKit, or cannot be written; says which, and what to do.
+        """
+        path = _absolute(path)
+        if create:
+            create_repository(path)
+        repository = open_repository(path)
+        with lock_repository(path):
+            prepare_repository(repository)
+            reader, main, bulk = Reader(repository), writer(path), writer(path)
+            store = cls(path, reader, main, bulk, clock)
+            notices = RefNotices(path, store._branches.notice, store._branches.compare)
+            try:
+                store._branches.compare(await asyncio.to_thread(RefFiles(path).heads))
+                notices.start()
+                yield store
+            finally:
+                await notices.close()
+                await main.close()
+                await bulk.close()
+                reader.close()
+
+    def head(self, branch: str) -> CommitId | None:
+        """A branch's head, from disk, so that it is never stale; raises ``InvalidName``."""
+        return self._branches.head(branch)
+
+    def heads(self) -> Mapping[str, CommitId]:
+        """Every branch and its head; what another process has just done may be missing."""
+        return self._watches.heads
+
+    def commit(self, commit: CommitId) -> Commit:
+        """Read a commit; raises ``UnknownObject``."""
+        return self._reader.commit(commit)
+
+    def tree(self, tree: TreeId) -> Tree:
+        """Read one directory; raises ``UnknownObject``."""
+        return self._reader.tree(tree)
+
+    def blob(self, blob: BlobId) -> bytes:
+        """Read a whole blob; raises ``UnknownObject`` or ``TooLarge``."""
+        return self._reader.blob(blob)
+
+    def size(self, blob: BlobId) -> int:
+        """A blob's length in bytes; does not read it."""
+        return self._reader.size(blob)
+
+    def kind(self, object_id: ObjectId) -> ObjectKind | None:
+        """What sort of object it is; none if absent."""
+        return self._reader.kind(object_id)
+
+    def raw(self, object_id: ObjectId) -> bytes:
+        """An object's content without Git's header; raises ``UnknownObject``."""
+        return self._reader.raw(object_id)
+
+    def entry(self, tree: TreeId, path: str) -> Entry | None:
+        """What is at ``path`` below ``tree``, which ``""`` is itself; none if absent."""
+        return self._reader.entry(tree, path)
+
+    def diff(self, old: TreeId | None, new: TreeId | None) -> list[Change]:
+        """The files that differ, sorted by path; equal directories are not read."""
+        return diff(self._reader.tree, old, new)
+
+    def transaction(self, branch: str) -> Transaction:
+        """Begin to edit ``branch`` from its present head; it need not exist."""
+        return Transaction(self._reader, self._branches, self._commits, check_branch(branch))
+
+    def overlay(self, base: TreeId | None) -> Overlay:
+        """Begin to edit a tree that belongs to no branch; none begins with nothing."""
+        return Overlay(self._reader, base)
+
+    async def create_commit(
+        self,
+        tree: TreeId,
+        parents: Sequence[CommitId],
+        message: str,
+        *,
+        objects: Sequence[NewObject] = (),
+    ) -> CommitId:
+        """Store a commit; no branch moves.
+
+        Args:
+            tree: Its tree, stored already or among ``objects``.
+            parents: Stored commits.
+            message: Its message.
+            objects: What is stored with it.
+
+        Raises:
+            UnknownObject: The tree or a parent is not there.
+        """
+        new = {new.id for new in objects}
+        if tree not in new and self.kind(tree) is not ObjectKind.TREE:
+            raise UnknownObject(f"no tree {tree}")
+        commit = self._commits.new(tree, parents, message, objects)
+        await self._branches.write(commit.objects)
+        return commit.id
+
+    async def update_head(self, branch: str, old: CommitId | None, new: CommitId | None) -> None:
+        """Move a branch from ``old`` to ``new``, wherever that is; none stands for no branch.
+
+        Raises:
+            HeadMoved: The head is not ``old``.
+            UnknownObject: ``new`` is not a commit here.
+            InvalidName: The branch cannot be, for its name or for others beside it.
+        """
+        await self._branches.update(branch, old, new)
+
+    async def fast_forward(self, branch: str, commit: CommitId) -> None:
+        """Move a branch to a descendant of its head; the head itself is no error.
+
+        Raises:
+            NotFastForward: ``commit`` does not descend from the head.
+            UnknownObject: It is not a commit here.
+        """
+        await self._branches.fast_forward(branch, commit)
+
+    async def remove_branch(self, branch: str) -> None:
+        """Delete a branch; absent is no error."""
+        await self._branches.remove(branch)
+
+    async def rename_branch(self, old: str, new: str) -> None:
+        """Give a branch another name; raises ``NoEntry`` or ``AlreadyExists``."""
+        await self._branches.rename(old, new)
+
+    async def merge_base(self, a: CommitId, b: CommitId) -> CommitId | None:
+        """The best common ancestor of two commits; none if their histories are apart."""
+        return await self._branches.merge_base(a, b)
+
+    async def is_ancestor(self, ancestor: CommitId, descendant: CommitId) -> bool:
+        """Whether ``descendant`` is ``ancestor`` or has it in its history."""
+        return await self._branches.is_ancestor(ancestor, descendant)
+
+    async def import_directory(self, path: Path) -> TreeId:
+        """Store a directory of this machine: files, links, executable bits.
+
+        Raises:
+            IoFailed: Something cannot be read.
+            InvalidArgument: A name is not allowed in a tree.
+        """
+        tree = await self._bulk.submit(ImportDirectory(_absolute(path)))
+        return TreeId(ObjectId(tree)) if isinstance(tree, str) else EMPTY_TREE
+
+    async def write_objects(self, objects: Sequence[NewObject]) -> None:
+        """Store objects to which nothing refers yet."""
+        await self._branches.write(objects)
+
+    async def fetch(self, url: str, ref: str) -> CommitId:
+        """Bring a commit and its history from another repository; a private ref keeps it.
+
+        Raises:
+            InvalidArgument: The URL or the ref is not allowed.
+            StoreError: Git could not fetch it.
+        """
+        return await self._remotes.fetch(url, ref)
+
+    def subscribe_head(self, branch: str, callback: HeadCallback) -> Subscription:
+        """Call back with every new head of ``branch``; heads in between may be skipped.
+
+        The callback runs on the event loop, must not wait, and may be told the head that was
+        there when it subscribed.
+        """
+        return self._watches.subscribe_head(check_branch(branch), callback)
+
+    def subscribe_path(self, branch: str, path: str, callback: PathCallback) -> Subscription:
+        """Call back with what is at ``path`` of ``branch`` whenever that changes."""
+        return self._watches.subscribe_path(check_branch(branch), path, callback)
+
+    def subscribe_branches(self, callback: BranchesCallback) -> Subscription:
+        """Call back with the names of the branches whose heads have changed."""
+        return self._watches.subscribe_branches(callback)
+
+
+def _absolute(path: Path) -> Path:
+    """``path`` from the root; the writer's process may have another working directory."""
+    return path.absolute()

@@ -1,0 +1,430 @@
+"""An overlay: a tree being edited in memory, over an immutable one.
+
+Only what is touched becomes a node; everything else stays an entry of the base tree and is read
+from the store when it is looked at. Freezing names what changed: a directory that was not
+edited keeps its id, so that a commit's cost follows the edits and not the size of the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+from datakit_core.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    IsDirectory,
+    NoEntry,
+    NotDirectory,
+    NotPermitted,
+    TooLarge,
+    UnknownObject,
+)
+from datakit_core.store.names import MAX_DEPTH, check_file_name, check_path, split_path
+from datakit_core.store.objects import (
+    EMPTY_TREE,
+    BlobId,
+    Entry,
+    FileMode,
+    NewObject,
+    ObjectKind,
+    TreeId,
+    encode_tree,
+    new_object,
+)
+from datakit_core.store.reader import ObjectReader
+
+__all__ = ["MAX_EDITS", "MAX_FILE", "Overlay"]
+
+MAX_FILE = 64 << 20
+"""Bytes that one edited file may have."""
+
+MAX_EDITS = 1 << 30
+"""Bytes that all edited files of one overlay may have together."""
+
+
+@dataclass(slots=True)
+class _File:
+    """A file whose content is edited.
+
+    Attributes:
+        data: Replaced as a whole, or changed in place.
+        mode: Any but ``DIRECTORY``.
+        frozen: The content as an object, until it is changed.
+    """
+
+    data: bytearray
+    mode: FileMode
+    frozen: NewObject | None = None
+
+
+@dataclass(slots=True)
+class _Directory:
+    """A directory that is edited, or leads to one that is.
+
+    Attributes:
+        source: Its tree as long as neither it nor anything below is edited; then none.
+        names: What is in it.
+        frozen: The tree as an object, until something below is changed.
+    """
+
+    source: TreeId | None
+    names: dict[str, _Node]
+    frozen: NewObject | None = None
+
+
+_Node: TypeAlias = Entry | _File | _Directory
+
+
+class Overlay:
+    """A tree that can be edited.
+
+    Paths are ``/``-separated, without a leading slash; ``""`` is the root. Every operation either
+    succeeds or changes nothing. Directories may be empty here; they never reach Git.
+    """
+
+    def __init__(
+        self,
+        reader: ObjectReader,
+        base: TreeId | None,
+        *,
+        max_file: int = MAX_FILE,
+        max_edits: int = MAX_EDITS,
+    ) -> None:
+        """Start from ``base``, or from nothing.
+
+        Args:
+            reader: Where the objects of ``base`` are.
+            base: The tree to edit.
+            max_file: Bytes that one edited file may have.
+            max_edits: Bytes that all edited files may have together.
+        """
+        self._reader = reader
+        self._max_file, self._max_edits = max_file, max_edits
+        self._edits = 0
+        self._root = self._load(base if base is not None else EMPTY_TREE)
+
+    def mode(self, path: str) -> FileMode | None:
+        """What is at ``path``, or none."""
+        node = self._find(path)
+        return None if node is None else _mode(node)
+
+    def list(self, path: str) -> Mapping[str, FileMode]:
+        """The names in a directory with their modes, sorted by the bytes of the names."""
+        names: Mapping[str, _Node]
+        match self._existing(path):
+            case _Directory() as directory:
+                names = directory.names
+            case Entry(mode=FileMode.DIRECTORY) as entry:
+                names = self._reader.tree(TreeId(entry.id))
+            case _:
+                raise NotDirectory
+        order = sorted(names, key=lambda name: name.encode(errors="surrogateescape"))
+        return MappingProxyType({name: _mode(names[name]) for name in order})
+
+    def size(self, path: str) -> int:
+        """A file's length in bytes; 0 for a directory."""
+        match self._existing(path):
+            case _File() as file:
+                return len(file.data)
+            case Entry() as entry if not entry.is_directory:
+                return self._reader.size(BlobId(entry.id))
+            case _:
+                return 0
+
+    def read(self, path: str, offset: int = 0, count: int | None = None) -> bytes:
+        """Up to ``count`` bytes of a file from ``offset``; empty at the end.
+
+        Raises:
+            InvalidArgument: ``offset`` is negative or beyond the end.
+        """
+        content: bytes | bytearray
+        match self._existing(path):
+            case _File() as file:
+                content = file.data
+            case Entry() as entry if not entry.is_directory:
+                content = self._reader.blob(BlobId(entry.id))
+            case _:
+                raise IsDirectory
+        if offset < 0:
+            raise InvalidArgument(f"Negative offset {offset}")
+        if offset > len(content):
+            raise InvalidArgument(f"Offset {offset} beyond end-of-file (len = {len(content)})")
+        end = len(content) if count is None else offset + max(count, 0)
+        return bytes(memoryview(content)[offset:end])
+
+    def write(self, path: str, offset: int, data: bytes) -> None:
+        """Write at ``offset``; an absent file is made, a gap is filled with zero bytes.
+
+        Raises:
+            TooLarge: The file, or all edits together, would have too many bytes.
+        """
+        if offset < 0:
+            raise InvalidArgument(f"Bad write offset {offset}")
+        file = self._edit_file(path, offset + len(data))
+        if offset > len(file.data):
+            file.data.extend(bytes(offset - len(file.data)))
+        file.data[offset : offset + len(data)] = data
+
+    def truncate(self, path: str, length: int) -> None:
+        """Cut a file to ``length`` bytes, or extend it with zero bytes."""
+        if length < 0:
+            raise InvalidArgument(f"Bad length {length}")
+        old = self._existing(path)
+        if length == 0 and isinstance(old, Entry) and not old.is_directory:
+            self.put(path, b"", old.mode)  # however long it is, it need not be read
+            return
+        file = self._edit_file(path, length)
+        self._edits -= max(len(file.data) - length, 0)
+        del file.data[length:]
+        file.data.extend(bytes(length - len(file.data)))
+
+    def put(self, path: str, data: bytes, mode: FileMode = FileMode.NORMAL) -> None:
+        """Create or replace a file; missing directories above it are made."""
+        if mode is FileMode.DIRECTORY:
+            raise InvalidArgument("a file cannot have the mode of a directory")
+        parts = check_path(path)
+        old = self._peek(parts)
+        if old is not None and _mode(old) is FileMode.DIRECTORY:
+            raise IsDirectory
+        self._check_parents(parts, make=True)
+        self._grow(len(old.data) if isinstance(old, _File) else 0, len(data))
+        self._parent(parts, make=True).names[parts[-1]] = _File(bytearray(data), mode)
+
+    def mkdir(self, path: str) -> None:
+        """Make an empty directory; its parent must exist."""
+        parts = check_path(path)
+        if self._peek(parts) is not None:
+            raise AlreadyExists
+        self._parent(parts).names[parts[-1]] = _Directory(None, {})
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a directory with all that is in it."""
+        parts = split_path(path)
+        if not parts:
+            raise NotPermitted
+        self._existing(path)
+        self._edits -= _weight(self._parent(parts).names.pop(parts[-1]))
+
+    def rename(self, path: str, name: str) -> None:
+        """Give a node another name in its directory.
+
+        A file, or an empty directory, that has the name is replaced.
+
+        Raises:
+            IsDirectory: A directory that is not empty has the name.
+        """
+        parts = split_path(path)
+        if not parts:
+            raise NotPermitted("Can't rename /")
+        check_file_name(name)
+        self._existing(path)
+        target = self._peek((*parts[:-1], name))
+        if name == parts[-1]:
+            return
+        if target is not None and self._has_children(target):
+            raise IsDirectory
+        names = self._parent(parts).names
+        self._edits -= _weight(names[name]) if name in names else 0
+        names[name] = names.pop(parts[-1])
+
+    def set_mode(self, path: str, mode: FileMode) -> None:
+        """Make a file normal, executable or a link; what it holds stays."""
+        if mode is FileMode.DIRECTORY:
+            raise InvalidArgument("Incorrect is_directory flag for chmod")
+        if _mode(self._existing(path)) is FileMode.DIRECTORY:
+            raise NotPermitted
+        parts = split_path(path)
+        names = self._parent(parts).names
+        match names[parts[-1]]:
+            case _File() as file:
+                file.mode = mode
+            case Entry() as entry:
+                names[parts[-1]] = Entry(mode, entry.id)
+            case _Directory():
+                raise AssertionError("checked above")
+
+    def graft(self, path: str, entry: Entry) -> None:
+        """Put an existing tree or blob at ``path``, whatever was there; parents are made.
+
+        Raises:
+            UnknownObject: The store has no such object, or of another kind.
+        """
+        wanted = ObjectKind.TREE if entry.is_directory else ObjectKind.BLOB
+        if self._reader.kind(entry.id) is not wanted:
+            raise UnknownObject(f"no {wanted.value} {entry.id}")
+        parts = check_path(path)
+        if not parts:
+            self._graft_root(entry)
+            return
+        names = self._parent(parts, make=True).names
+        if parts[-1] in names:
+            self._edits -= _weight(names[parts[-1]])
+        names[parts[-1]] = entry
+
+    def freeze(self) -> tuple[TreeId, tuple[NewObject, ...]]:
+        """Name the tree as it is now, without ending the editing.
+
+        Returns:
+            Its id, and the objects to write for it: those of edited files and directories.
+        """
+        objects: dict[str, NewObject] = {}
+        entry = _freeze(self._root, objects)
+        return (EMPTY_TREE if entry is None else TreeId(entry.id)), tuple(objects.values())
+
+    def _load(self, tree: TreeId) -> _Directory:
+        return _Directory(tree, dict(self._reader.tree(tree)))
+
+    def _graft_root(self, entry: Entry) -> None:
+        if not entry.is_directory:
+            raise IsDirectory
+        self._edits = 0
+        self._root = self._load(TreeId(entry.id))
+
+    def _find(self, path: str) -> _Node | None:
+        """What is at ``path``, without making nodes of what is only looked at."""
+        return self._peek(split_path(path))
+
+    def _existing(self, path: str) -> _Node:
+        node = self._find(path)
+        if node is None:
+            raise NoEntry
+        return node
+
+    def _peek(self, parts: tuple[str, ...]) -> _Node | None:
+        node: _Node = self._root
+        for index, part in enumerate(parts):
+            match node:
+                case _Directory():
+                    found = node.names.get(part)
+                    if found is None:
+                        return None
+                    node = found
+                case Entry(mode=FileMode.DIRECTORY):
+                    return self._reader.entry(TreeId(node.id), "/".join(parts[index:]))
+                case _:
+                    return None
+        return node
+
+    def _parent(self, parts: tuple[str, ...], *, make: bool = False) -> _Directory:
+        """The directory that holds the last of ``parts``, as a node that is about to change."""
+        if len(parts) > MAX_DEPTH:
+            raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
+        self._check_parents(parts, make=make)
+        directory = self._root
+        for part in parts[:-1]:
+            _touch(directory)
+            child = directory.names.get(part)
+            if isinstance(child, Entry):
+                child = self._load(TreeId(child.id))
+            elif child is None:
+                child = _Directory(None, {})
+            assert isinstance(child, _Directory), "checked before anything was changed"
+            directory.names[part] = child
+            directory = child
+        _touch(directory)
+        return directory
+
+    def _check_parents(self, parts: tuple[str, ...], *, make: bool) -> None:
+        """Refuse a path below a file; and one in an absent directory, unless that is made."""
+        if not parts:
+            raise IsDirectory
+        for length in range(1, len(parts)):
+            node = self._peek(parts[:length])
+            if node is None and not make:
+                raise NoEntry
+            if node is None:
+                return
+            if _mode(node) is not FileMode.DIRECTORY:
+                raise NotDirectory
+
+    def _edit_file(self, path: str, end: int) -> _File:
+        """The file at ``path`` as a node that will have at least ``end`` bytes; made if absent."""
+        old = self._find(path)
+        parts = check_path(path) if old is None else split_path(path)
+        if old is not None and _mode(old) is FileMode.DIRECTORY:
+            raise IsDirectory
+        self._check_parents(parts, make=False)
+        content = b""
+        if isinstance(old, Entry):
+            if self._reader.size(BlobId(old.id)) > self._max_file:
+                raise TooLarge
+            content = self._reader.blob(BlobId(old.id))
+        held = len(old.data) if isinstance(old, _File) else 0
+        self._grow(held, max(len(content), held, end))
+        names = self._parent(parts).names
+        if not isinstance(old, _File):
+            old = _File(bytearray(content), _mode(old) if old is not None else FileMode.NORMAL)
+            names[parts[-1]] = old
+        old.frozen = None
+        return old
+
+    def _grow(self, old: int, new: int) -> None:
+        """Refuse a file of ``new`` bytes before anything is allocated, or account for it."""
+        if new > self._max_file or self._edits - old + new > self._max_edits:
+            raise TooLarge
+        self._edits += new - old
+
+    def _has_children(self, node: _Node) -> bool:
+        match node:
+            case _Directory() as directory:
+                return bool(directory.names)
+            case Entry(mode=FileMode.DIRECTORY) as entry:
+                return bool(self._reader.tree(TreeId(entry.id)))
+            case _:
+                return False
+
+
+def _mode(node: _Node) -> FileMode:
+    return FileMode.DIRECTORY if isinstance(node, _Directory) else node.mode
+
+
+def _touch(directory: _Directory) -> None:
+    directory.source = None
+    directory.frozen = None
+
+
+def _weight(node: _Node) -> int:
+    """Bytes of the edited files below ``node``."""
+    match node:
+        case _File():
+            return len(node.data)
+        case _Directory():
+            return sum(_weight(child) for child in node.names.values() if type(child) is not Entry)
+        case _:
+            return 0
+
+
+def _freeze(node: _Node, objects: dict[str, NewObject]) -> Entry | None:
+    """The entry for ``node``; none for a directory without files."""
+    match node:
+        case Entry():
+            return node
+        case _File():
+            if node.frozen is None:
+                node.frozen = new_object(ObjectKind.BLOB, bytes(node.data))
+            objects[node.frozen.id] = node.frozen
+            return Entry(node.mode, node.frozen.id)
+        case _Directory(source=None):
+            return _freeze_directory(node, objects)
+        case _Directory(source=source):
+            assert source is not None
+            return None if source == EMPTY_TREE else Entry(FileMode.DIRECTORY, source)
+
+
+def _freeze_directory(directory: _Directory, objects: dict[str, NewObject]) -> Entry | None:
+    # Children first: an unchanged directory with changed files below has been touched, and
+    # their objects have to be listed even when the tree itself was frozen before.
+    entries: dict[str, Entry] = {}
+    for name, child in directory.names.items():
+        entry = child if type(child) is Entry else _freeze(child, objects)
+        if entry is not None:
+            entries[name] = entry
+    if not entries:
+        return None
+    if directory.frozen is None:
+        directory.frozen = new_object(ObjectKind.TREE, encode_tree(entries))
+    objects[directory.frozen.id] = directory.frozen
+    return Entry(FileMode.DIRECTORY, directory.frozen.id)
