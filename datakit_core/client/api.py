@@ -8,13 +8,12 @@ leading slash; ``""`` is the root of a tree. Everything raises the errors of
 
 from __future__ import annotations
 
-import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from datakit_core.store.diff import Change, ChangeKind
 from datakit_core.store.objects import (
     BlobId,
     Commit,
@@ -42,22 +41,6 @@ __all__ = [
     "Tree",
     "TreeId",
 ]
-
-
-class ChangeKind(enum.Enum):
-    """How a path differs between two trees; the value is its mark in ``diff`` files."""
-
-    ADDED = "+"
-    REMOVED = "-"
-    MODIFIED = "*"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One path that differs between two trees. Only files and links are listed."""
-
-    kind: ChangeKind
-    path: str
 
 
 class Transaction(Protocol):

@@ -1,0 +1,220 @@
+"""The client API on a store in the same process.
+
+Everything that a remote client can do, without a connection; and the yardstick for it: one suite
+of tests runs over both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from datakit_core.client.api import Change, Database, Transaction
+from datakit_core.errors import ClientError, IsDirectory, NoEntry
+from datakit_core.store import (
+    BlobId,
+    Commit,
+    CommitId,
+    Entry,
+    FileMode,
+    Store,
+    Tree,
+    TreeId,
+)
+from datakit_core.store import Transaction as StoreTransaction
+
+__all__ = ["LocalDatabase", "open_local"]
+
+_PAUSE = 100
+"""Commits of a history that are read before others get their turn on the loop."""
+
+
+@asynccontextmanager
+async def open_local(path: Path, *, create: bool = False) -> AsyncIterator[Database]:
+    """Open a database of this machine, without a server.
+
+    Args:
+        path: A bare repository.
+        create: Make it if the directory is absent or empty.
+
+    Raises:
+        RepositoryError: It cannot be opened; for example, because a server has it.
+    """
+    async with Store.open(path, create=create) as store:
+        yield LocalDatabase(store)
+
+
+class LocalDatabase:
+    """A :class:`~datakit_core.client.api.Database` that calls a store."""
+
+    def __init__(self, store: Store) -> None:
+        """Use ``store``, which stays the caller's."""
+        self._store = store
+
+    async def branches(self) -> Mapping[str, CommitId]:
+        """All branches that have a head."""
+        return dict(self._store.heads())
+
+    async def head(self, branch: str) -> CommitId | None:
+        """A branch's head, read anew."""
+        return self._store.head(branch)
+
+    async def watch_head(self, branch: str) -> AsyncIterator[CommitId | None]:
+        """The head now, then each newest head; states in between may be skipped."""
+        moved = asyncio.Event()
+        subscription = self._store.subscribe_head(branch, lambda _: moved.set())
+        try:
+            shown = self._store.head(branch)
+            yield shown
+            while True:
+                await moved.wait()
+                moved.clear()
+                head = self._store.head(branch)
+                if head != shown:
+                    shown = head
+                    yield head
+        finally:
+            subscription.close()
+
+    async def commit(self, commit: CommitId) -> Commit:
+        """Read a commit."""
+        return self._store.commit(commit)
+
+    async def tree(self, tree: TreeId) -> Tree:
+        """Read one directory."""
+        return self._store.tree(tree)
+
+    async def blob(self, blob: BlobId) -> bytes:
+        """Read a whole blob."""
+        return self._store.blob(blob)
+
+    async def entry(self, tree: TreeId, path: str) -> Entry | None:
+        """What is at ``path`` below ``tree``; the root is its own entry."""
+        return self._store.entry(tree, path)
+
+    async def read(self, tree: TreeId, path: str) -> bytes:
+        """The content of the file at ``path``."""
+        entry = self._store.entry(tree, path)
+        if entry is None:
+            raise NoEntry
+        if entry.is_directory:
+            raise IsDirectory
+        return self._store.blob(BlobId(entry.id))
+
+    async def history(self, commit: CommitId) -> AsyncIterator[Commit]:
+        """``commit`` and its first parents, newest first."""
+        at: CommitId | None = commit
+        count = 0
+        while at is not None:
+            found = self._store.commit(at)
+            yield found
+            at = found.parents[0] if found.parents else None
+            count += 1
+            if count % _PAUSE == 0:
+                await asyncio.sleep(0)
+
+    async def diff(self, old: TreeId, new: TreeId) -> Sequence[Change]:
+        """The files that differ, sorted by path."""
+        return self._store.diff(old, new)
+
+    @asynccontextmanager
+    async def transaction(self, branch: str) -> AsyncIterator[Transaction]:
+        """Edit ``branch`` from its present head; closed on leaving unless committed."""
+        transaction = LocalTransaction(self._store.transaction(branch))
+        try:
+            yield transaction
+        finally:
+            await transaction.close()
+
+    async def fast_forward(self, branch: str, commit: CommitId) -> None:
+        """Move ``branch`` to a descendant of its head."""
+        await self._store.fast_forward(branch, commit)
+
+    async def remove_branch(self, branch: str) -> None:
+        """Delete a branch's ref; absent is no error."""
+        await self._store.remove_branch(branch)
+
+    async def import_directory(self, path: Path) -> TreeId:
+        """Store a directory of this machine."""
+        return await self._store.import_directory(path)
+
+    async def import_tree(self, files: Mapping[str, Entry | bytes]) -> TreeId:
+        """Store a tree made of contents (normal files) and existing entries, by path."""
+        overlay = self._store.overlay(None)
+        for path, content in files.items():
+            if isinstance(content, Entry):
+                overlay.graft(path, content)
+            else:
+                overlay.put(path, content)
+        tree, objects = overlay.freeze()
+        await self._store.write_objects(objects)
+        return tree
+
+    async def fetch(self, url: str, ref: str) -> CommitId:
+        """Bring a commit and its history from another repository."""
+        return await self._store.fetch(url, ref)
+
+
+class LocalTransaction:
+    """A :class:`~datakit_core.client.api.Transaction` that calls a store's."""
+
+    def __init__(self, transaction: StoreTransaction) -> None:
+        """Edit through ``transaction``."""
+        self._transaction = transaction
+
+    @property
+    def branch(self) -> str:
+        """The branch that a commit goes to."""
+        return self._transaction.branch
+
+    @property
+    def base(self) -> CommitId | None:
+        """The head when the transaction began."""
+        return self._transaction.base
+
+    async def entry(self, path: str) -> FileMode | None:
+        """What is at ``path`` in the edited tree, or none."""
+        return self._open().tree.mode(path)
+
+    async def list(self, path: str = "") -> Sequence[str]:
+        """The names in a directory, sorted."""
+        return list(self._open().tree.list(path))
+
+    async def read(self, path: str) -> bytes:
+        """A file's content, or a link's target."""
+        return self._open().tree.read(path)
+
+    async def write(self, path: str, data: bytes, mode: FileMode = FileMode.NORMAL) -> None:
+        """Create or replace a file or link."""
+        self._open().tree.put(path, data, mode)
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, or a directory with its content."""
+        self._open().tree.remove(path)
+
+    async def graft(self, path: str, entry: Entry) -> None:
+        """Put an existing tree or blob at ``path``."""
+        self._open().tree.graft(path, entry)
+
+    async def commit(self, message: str) -> CommitId:
+        """Commit and merge into the branch by path."""
+        transaction = self._open()
+        transaction.message = message
+        return await transaction.commit()
+
+    async def commit_if(self, head: CommitId | None, message: str) -> CommitId:
+        """Commit only if the branch's head is still ``head``."""
+        transaction = self._open()
+        transaction.message = message
+        return await transaction.commit_if(head)
+
+    async def close(self) -> None:
+        """Forget the edits."""
+        self._transaction.close()
+
+    def _open(self) -> StoreTransaction:
+        if self._transaction.closed:
+            raise ClientError("the transaction is closed")
+        return self._transaction
