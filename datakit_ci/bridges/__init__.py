@@ -1,0 +1,1 @@
+"""Bridges: keep an outside service and the database in step. They do not know the engine."""
