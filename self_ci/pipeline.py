@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from datakit_ci import Config, Project, TargetTerms, Term, Tree, join, shell, stage, wait_for
+from datakit_ci import Config, Project, TargetTerms, Term, Tree, gate, join, shell, stage
 
 SOURCES = ["datakit_core", "datakit_ci", "self_ci", "tests", "bench", "examples", "pyproject.toml"]
 PACKAGES = ["datakit_core", "datakit_ci", "web", "pyproject.toml", "README.md", "LICENSE"]
@@ -57,7 +57,7 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
         "types": types(source),
         "contracts": contracts(source),
         "spelling": spelling(source),
-        "unit": wait_for(linted, unit(source)),
+        "unit": gate(unit(source), linted),
         "wheel": built,
         "install": install(join({"dist": built})),
         "sizes": sizes(source),

@@ -70,7 +70,7 @@ class LocalGitBridge:
     def __init__(self, database: Database, repositories: Sequence[LocalRepository]) -> None:
         """Prepare; :meth:`run` does the work."""
         self._database = database
-        self._repositories = tuple(repositories)
+        self.repositories = tuple(repositories)
 
     async def run(self) -> None:
         """Keep all repositories in step.
@@ -78,9 +78,9 @@ class LocalGitBridge:
         Raises:
             ConfigError: A path is not a Git repository; raised at once.
         """
-        folders = [await _git_directory(each.path) for each in self._repositories]
+        folders = [await _git_directory(each.path) for each in self.repositories]
         async with asyncio.TaskGroup() as tasks:
-            for repository, folder in zip(self._repositories, folders, strict=True):
+            for repository, folder in zip(self.repositories, folders, strict=True):
                 tasks.create_task(self._follow(repository, folder))
 
     async def _follow(self, repository: LocalRepository, folder: Path) -> None:

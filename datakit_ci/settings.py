@@ -1,0 +1,70 @@
+"""The options of the service, checked before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from datakit_core.errors import ConfigError
+
+__all__ = ["ServiceSettings"]
+
+
+def _web_address(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from error
+    if parts.scheme != "http" or not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise ValueError(f"{url!r} is not of the form http://HOST:PORT")
+    return url
+
+
+class ServiceSettings(BaseModel):
+    """What ``datakit-ci serve`` was asked to do.
+
+    Attributes:
+        pipeline: The pipeline's Python file.
+        database: The bare repository that holds all state; made when missing.
+        listen_9p: Where to serve the database, as listener URLs; none serves it nowhere.
+        web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
+        repositories: ``USER/REPO:PATH`` of each local repository to watch.
+        spool: Directory for logs being written and for checkouts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pipeline: Path
+    database: Path
+    listen_9p: tuple[str, ...] = ("tcp://127.0.0.1:5640",)
+    web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
+    repositories: tuple[str, ...] = ()
+    spool: Path
+
+    @classmethod
+    def checked(cls, **values: object) -> Self:
+        """Build settings from a command line.
+
+        Raises:
+            ConfigError: Names the first option that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            option = "--" + str(first["loc"][0]).replace("_", "-")
+            raise ConfigError(first["msg"].removeprefix("Value error, "), option) from error
+
+    @property
+    def web_host(self) -> str:
+        """The dashboard's host name or address."""
+        return urlsplit(self.web_ui).hostname or "127.0.0.1"
+
+    @property
+    def web_port(self) -> int:
+        """The dashboard's port; 0 means any free one."""
+        return urlsplit(self.web_ui).port or 0
