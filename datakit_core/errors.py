@@ -274,6 +274,8 @@ def to_file_error(error: DatakitError) -> FileError:
             return InvalidArgument(str(error))
         case MergeConflict() | NotFastForward() | HeadMoved():
             return Busy(str(error))
+        case RepositoryError():  # names paths of this machine, which are nobody else's business
+            return IoFailed("The repository cannot be written; the server's log says why")
         case _:
             return IoFailed(str(error))
 
