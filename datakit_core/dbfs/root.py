@@ -1,0 +1,47 @@
+"""The root of the tree, and what makes one for each connection."""
+
+from __future__ import annotations
+
+from datakit_core.dbfs.branch import BranchesDirectory
+from datakit_core.dbfs.contents import Contents
+from datakit_core.dbfs.debug import debug_directory
+from datakit_core.dbfs.layout import Layout
+from datakit_core.dbfs.objects import raw_objects_directory, trees_directory
+from datakit_core.dbfs.remote import RemotesDirectory
+from datakit_core.dbfs.snapshot import commits_directory, snapshots_directory
+from datakit_core.dbfs.view import Limits, View
+from datakit_core.store import Store
+from datakit_core.vfs import inode_of
+
+__all__ = ["DatabaseFiles", "root_directory"]
+
+
+class DatabaseFiles:
+    """A database as a file system, for any number of connections."""
+
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
+        """Serve ``store``; each connection may own up to ``limits``."""
+        self._store = store
+        self._limits = limits or Limits()
+        self._contents = Contents(store.blob)
+
+    def view(self) -> View:
+        """What a new connection sees; its owner closes it when the connection ends."""
+        return View(self._store, self._contents, self._limits)
+
+
+def root_directory(view: View) -> Layout:
+    """The root, as the connection sees it that owns ``view``."""
+    return Layout(
+        "/",
+        {
+            "branch": lambda: BranchesDirectory(view),
+            "trees": lambda: trees_directory(view),
+            "commits": lambda: commits_directory(view),
+            "snapshots": lambda: snapshots_directory(view),
+            "remotes": lambda: RemotesDirectory(view.store, view.remotes, view.limits.remotes),
+            "debug": debug_directory,
+        },
+        inode_of("/"),
+        hidden={".datakit": lambda: raw_objects_directory(view)},
+    )

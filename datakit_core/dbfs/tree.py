@@ -1,0 +1,213 @@
+"""Read-only trees: of a commit, of an object id, or of a branch's head as it moves.
+
+Nodes know a path and where the tree comes from, and look the path up whenever they are asked. A
+node in a branch's ``ro`` therefore shows what is there now, or that it has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from datakit_core.dbfs.contents import Contents
+from datakit_core.dbfs.listing import Listing
+from datakit_core.errors import NoEntry
+from datakit_core.store import BlobId, Entry, FileMode, Store, TreeId
+from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
+
+__all__ = [
+    "BlobFile",
+    "FixedTree",
+    "Origin",
+    "TreeDirectory",
+    "kind_of",
+    "tree_node",
+]
+
+_KEPT_IN_HANDLE = 256 << 10
+"""Bytes up to which an open file holds its content itself; above, it asks for it each time."""
+
+_KINDS = {
+    FileMode.DIRECTORY: Kind.DIRECTORY,
+    FileMode.NORMAL: Kind.FILE,
+    FileMode.EXECUTABLE: Kind.EXECUTABLE,
+    FileMode.LINK: Kind.LINK,
+}
+
+
+def kind_of(mode: FileMode) -> Kind:
+    """What a tree entry's mode is called among nodes."""
+    return _KINDS[mode]
+
+
+class Origin(Protocol):
+    """Where the tree of a node comes from."""
+
+    @property
+    def store(self) -> Store:
+        """Where its objects are."""
+        ...
+
+    @property
+    def contents(self) -> Contents:
+        """Where blobs are read."""
+        ...
+
+    @property
+    def inode(self) -> int:
+        """The inode of the root of the tree; those below derive from it."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """0 for a tree that may change, otherwise 1 (:class:`~datakit_core.vfs.Stat`)."""
+        ...
+
+    def root(self) -> TreeId:
+        """The tree as it is now; raises ``NoEntry`` if it has gone as a whole."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedTree:
+    """The tree of a snapshot: it never changes, so clients may cache what they read."""
+
+    store: Store
+    contents: Contents
+    tree: TreeId
+    inode: int
+    version: int = 1
+
+    def root(self) -> TreeId:
+        """The tree."""
+        return self.tree
+
+
+def tree_node(origin: Origin, path: str, entry: Entry, name: str) -> Node:
+    """The node for ``entry``, found at ``path``."""
+    if entry.is_directory:
+        return TreeDirectory(origin, path, name)
+    return TreeFile(origin, path, name)
+
+
+class _TreeNode(Node):
+    def __init__(self, origin: Origin, path: str, name: str) -> None:
+        self._origin = origin
+        self._path = path
+        self._name = name
+
+    @property
+    def inode(self) -> int:
+        """Depends on the path only."""
+        return _inode(self._origin, self._path)
+
+    @property
+    def version(self) -> int:
+        """That of the whole tree."""
+        return self._origin.version
+
+    def stat(self) -> Answer[Stat]:
+        """What is at the path now."""
+        return _describe(self._origin, self._path, self._name, self._find())
+
+    def _find(self) -> Entry:
+        entry = self._origin.store.entry(self._origin.root(), self._path)
+        if entry is None or entry.is_directory is not self.is_directory:
+            raise NoEntry
+        return entry
+
+
+class TreeDirectory(_TreeNode, Directory):
+    """A directory of a tree."""
+
+    def __init__(self, origin: Origin, path: str = "", name: str = "ro") -> None:
+        """Show ``path`` of the tree of ``origin`` under ``name``."""
+        super().__init__(origin, path, name)
+
+    def lookup(self, name: str) -> Answer[Node]:
+        """The child ``name``, if the tree has it now."""
+        path = _below(self._path, name)
+        entry = self._origin.store.entry(self._origin.root(), path)
+        if entry is None:
+            raise NoEntry
+        return tree_node(self._origin, path, entry, name)
+
+    def list(self) -> Answer[Sequence[Stat]]:
+        """The names as they are now; sizes are looked up when they are asked for."""
+        tree = self._origin.store.tree(TreeId(self._find().id))
+        return Listing(list(tree.items()), self._describe_child)
+
+    def _describe_child(self, item: tuple[str, Entry]) -> Stat:
+        name, entry = item
+        return _describe(self._origin, _below(self._path, name), name, entry)
+
+
+class TreeFile(_TreeNode, File):
+    """A file or link of a tree; what is open keeps the content that it was opened with."""
+
+    def open(self) -> Answer[Handle]:
+        """Fix the blob, and read it when it is asked for."""
+        return _BlobHandle(self._origin.contents, BlobId(self._find().id))
+
+
+class BlobFile(File):
+    """A blob by its id, wherever it is used."""
+
+    def __init__(self, origin: Origin, entry: Entry, name: str) -> None:
+        """Show the blob of ``entry``; the tree of ``origin`` does not matter."""
+        self._origin = origin
+        self._entry = entry
+        self._name = name
+
+    @property
+    def inode(self) -> int:
+        """That of ``origin``, which is made for this file alone."""
+        return self._origin.inode
+
+    @property
+    def version(self) -> int:
+        """Content that has an id never changes."""
+        return self._origin.version
+
+    def stat(self) -> Answer[Stat]:
+        """A file that never changes."""
+        return _describe(self._origin, "", self._name, self._entry)
+
+    def open(self) -> Answer[Handle]:
+        """Read the blob."""
+        return _BlobHandle(self._origin.contents, BlobId(self._entry.id))
+
+
+class _BlobHandle(Handle):
+    def __init__(self, contents: Contents, blob: BlobId) -> None:
+        self._contents = contents
+        self._blob = blob
+        self._kept: bytes | None = None
+
+    def read(self, offset: int, count: int) -> Answer[bytes]:
+        if self._kept is not None:
+            return read_range(self._kept, offset, count)
+        content = self._contents.get(self._blob)
+        if len(content) <= _KEPT_IN_HANDLE:
+            self._kept = content
+        return read_range(content, offset, count)
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _inode(origin: Origin, path: str) -> int:
+    return inode_of(origin.inode, path) if path else origin.inode
+
+
+def _describe(origin: Origin, path: str, name: str, entry: Entry) -> Stat:
+    inode = _inode(origin, path)
+    if entry.is_directory:
+        return Stat(name, Kind.DIRECTORY, inode, version=origin.version)
+    blob = BlobId(entry.id)
+    target = ""
+    if entry.mode is FileMode.LINK:
+        target = origin.contents.get(blob).decode(errors="surrogateescape")
+    return Stat(name, kind_of(entry.mode), inode, origin.store.size(blob), target, origin.version)
