@@ -17,11 +17,11 @@ from datakit_ci.target import Target
 
 __all__ = [
     "All",
-    "Ask",
     "Bind",
     "Catch",
     "Fail",
     "Gate",
+    "Head",
     "JobName",
     "Join",
     "Map",
@@ -88,16 +88,16 @@ class Stuck(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Operation):
-    """The answer to a need.
+class Head(Operation):
+    """The commit that a target or a branch is at.
 
     Attributes:
-        need: The question.
+        need: The question that says which.
         title: For the node's id and label.
         absent: If not empty, the answer none is a failure for this reason.
     """
 
-    kind: ClassVar[str] = "ask"
+    kind: ClassVar[str] = "head"
     need: Need[Any]
     title: str
     absent: str = ""

@@ -19,8 +19,8 @@ from datakit_ci.need import (
     Trouble,
 )
 from datakit_ci.operation import (
-    Ask,
     Fail,
+    Head,
     JobName,
     Join,
     Map,
@@ -76,7 +76,7 @@ class Performer:
                 return Pending(reason, node.id)
             case JobName(job=job):
                 return Ok(job) if job else error(node, "jobs share this bind: job_id is unknown")
-            case Ask(need=need, absent=absent):
+            case Head(need=need, absent=absent):
                 return self._ask(node, need, absent)
             case Source(target=target):
                 absent = f"there is no {target.short} in {target.project}"

@@ -17,11 +17,11 @@ from typing import Any, Generic, TypeVar, cast
 from datakit_ci.need import BranchHead, TargetHead
 from datakit_ci.operation import (
     All,
-    Ask,
     Bind,
     Catch,
     Fail,
     Gate,
+    Head,
     JobName,
     Join,
     Map,
@@ -188,7 +188,7 @@ def source(target: Target, title: str = "") -> Term[Tree]:
 def head(target: Target) -> Term[CommitId]:
     """The commit that a branch, tag or pull request is at."""
     title = f"{target.project}:{target.short}"
-    return Term(Ask(TargetHead(target), title, f"there is no {target.short} in {target.project}"))
+    return Term(Head(TargetHead(target), title, f"there is no {target.short} in {target.project}"))
 
 
 def branch_head(project: str, name: str) -> Term[CommitId]:
@@ -203,7 +203,7 @@ def tag(project: str, name: str) -> Term[CommitId]:
 
 def branch(name: str) -> Term[CommitId]:
     """The head of the database's own branch ``name``."""
-    return Term(Ask(BranchHead(name), name, f"there is no branch {name} in the database"))
+    return Term(Head(BranchHead(name), name, f"there is no branch {name} in the database"))
 
 
 def tree_of(commit: Term[CommitId]) -> Term[Tree]:

@@ -255,7 +255,7 @@ class TestCombinators:
         assert result_of(tree_of(branch_head("you/lib", "dev")), facts) == Ok(Tree(tree_id(6)))
         facts.record(TargetHead(Target("you/lib", "tags", "v1")), None)
         assert result_of(tag("you/lib", "v1"), facts) == Failed(
-            "there is no tags/v1 in you/lib", "ask:you/lib:tags/v1"
+            "there is no tags/v1 in you/lib", "head:you/lib:tags/v1"
         )
         facts.record(BranchHead("raw"), commit_id(7))
         assert result_of(branch("raw"), facts) == Ok(commit_id(7))
