@@ -6,6 +6,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# How long one example takes depends on what else the machine does; a test has a time limit.
+settings.register_profile("datakit", deadline=None)
+settings.load_profile("datakit")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datakit_core.vfs.answer import Answer, Deferred, collect, then
+from datakit_core.vfs.answer import Answer, Deferred, collect, otherwise, then
 from datakit_core.vfs.command import CommandFile
 from datakit_core.vfs.directory import DynamicDirectory, StaticDirectory
 from datakit_core.vfs.named import Named
@@ -33,6 +33,7 @@ __all__ = [
     "TextFile",
     "collect",
     "inode_of",
+    "otherwise",
     "read_range",
     "resized",
     "then",

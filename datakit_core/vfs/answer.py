@@ -3,14 +3,18 @@
 An operation of a node returns its value at once whenever it can. What must wait returns a
 :class:`Deferred` (a record in somebody's list of waiters, for blocked reads) or a coroutine
 (which the server runs in the connection's task group, for Git writes).
+
+The two differ when the client gives the request up: a Deferred is cancelled and that is that,
+while a coroutine runs to its end, since half a commit is worse than a late answer. What may
+take long and can be given up is therefore a Deferred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-__all__ = ["Answer", "Deferred", "collect", "then"]
+__all__ = ["Answer", "Deferred", "collect", "otherwise", "then"]
 
 U = TypeVar("U")
 T = TypeVar("T")
@@ -84,13 +88,33 @@ Answer: TypeAlias = T | Deferred[T] | Coroutine[Any, Any, T]
 """A value now, or one that comes later."""
 
 
-def then(answer: Answer[T], follow: Callable[[T], U]) -> Answer[U]:
-    """``follow(value)`` when the value is there: at once, or as late as ``answer`` itself."""
+def then(answer: Answer[T], follow: Callable[[T], Answer[U]]) -> Answer[U]:
+    """What ``follow`` answers to the value: at once, or as late as either of them.
+
+    After a value may come anything, after a coroutine a coroutine or a value, and after a
+    Deferred only a value; otherwise a TypeError is what comes later.
+    """
     if isinstance(answer, Deferred):
         return _then_deferred(answer, follow)
     if isinstance(answer, Coroutine):
-        return _then_coroutine(answer, follow)
+        return _Continued(_then_coroutine(answer, follow), [answer])
     return follow(answer)
+
+
+def otherwise(
+    ask: Callable[[], Answer[T]], error: type[Exception], instead: Callable[[], Answer[T]]
+) -> Answer[T]:
+    """What ``ask`` answers, or if that fails with ``error`` what ``instead`` answers.
+
+    Only the failure of a value or a coroutine is caught; a Deferred keeps its error.
+    """
+    try:
+        answer = ask()
+    except error:
+        return instead()
+    if isinstance(answer, Coroutine):
+        return _Continued(_otherwise_later(answer, error, instead), [answer])
+    return answer
 
 
 def collect(answers: Iterable[Answer[T]]) -> Answer[Sequence[T]]:
@@ -101,19 +125,59 @@ def collect(answers: Iterable[Answer[T]]) -> Answer[Sequence[T]]:
             whole list of them.
     """
     found = list(answers)
+    coroutines = [answer for answer in found if isinstance(answer, Coroutine)]
     if any(isinstance(answer, Deferred) for answer in found):
+        for coroutine in coroutines:
+            coroutine.close()
         raise TypeError("cannot collect a Deferred")
-    if any(isinstance(answer, Coroutine) for answer in found):
-        return _collect_later(found)
+    if coroutines:
+        return _Continued(_collect_later(found), coroutines)
     return cast("Sequence[T]", found)
 
 
-def _then_deferred(answer: Deferred[T], follow: Callable[[T], U]) -> Deferred[U]:
+class _Continued(Coroutine[Any, Any, T]):
+    """A coroutine that awaits others, and closes them if it is closed before it starts.
+
+    A plain ``async def`` that was never started forgets its arguments, and Python complains
+    that they were never awaited.
+    """
+
+    __slots__ = ("_inner", "_run")
+
+    def __init__(
+        self, run: Coroutine[Any, Any, T], inner: Sequence[Coroutine[Any, Any, Any]]
+    ) -> None:
+        self._run = run
+        self._inner = inner
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._run.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._run.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._run.throw(*error)
+        except BaseException:
+            self._close_inner()
+            raise
+
+    def close(self) -> None:
+        self._run.close()
+        self._close_inner()
+
+    def _close_inner(self) -> None:
+        for coroutine in self._inner:
+            coroutine.close()
+
+
+def _then_deferred(answer: Deferred[T], follow: Callable[[T], Answer[U]]) -> Deferred[U]:
     later: Deferred[U] = Deferred(on_cancel=answer.cancel)
 
     def finish(done: Deferred[T]) -> None:
         try:
-            later.resolve(follow(done.result()))
+            later.resolve(_immediate(follow(done.result())))
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to who waits for it
             later.fail(error)
 
@@ -121,8 +185,29 @@ def _then_deferred(answer: Deferred[T], follow: Callable[[T], U]) -> Deferred[U]
     return later
 
 
-async def _then_coroutine(answer: Coroutine[Any, Any, T], follow: Callable[[T], U]) -> U:
-    return follow(await answer)
+def _immediate(answer: Answer[T]) -> T:
+    if isinstance(answer, Coroutine):
+        answer.close()
+        raise TypeError("a coroutine cannot follow a Deferred")
+    if isinstance(answer, Deferred):
+        answer.cancel()
+        raise TypeError("a Deferred cannot follow a Deferred or a coroutine")
+    return answer
+
+
+async def _then_coroutine(answer: Coroutine[Any, Any, T], follow: Callable[[T], Answer[U]]) -> U:
+    following = follow(await answer)
+    return await following if isinstance(following, Coroutine) else _immediate(following)
+
+
+async def _otherwise_later(
+    answer: Coroutine[Any, Any, T], error: type[Exception], instead: Callable[[], Answer[T]]
+) -> T:
+    try:
+        return await answer
+    except error:
+        following = instead()
+    return await following if isinstance(following, Coroutine) else _immediate(following)
 
 
 async def _collect_later(answers: list[Answer[T]]) -> Sequence[T]:

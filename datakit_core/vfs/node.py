@@ -107,6 +107,11 @@ class Node:
         """The inode that :meth:`stat` reports, without looking anything else up."""
         raise NotImplementedError
 
+    @property
+    def version(self) -> int:
+        """The version that :meth:`stat` reports: 0 unless the content can never change."""
+        return 0
+
     def rename(self, name: str) -> Answer[None]:
         """Give the node another name in the same directory."""
         raise NotPermitted

@@ -88,6 +88,11 @@ class TextFile(Named, File):
         self._load = content if callable(content) else lambda: content
         self._version = version
 
+    @property
+    def version(self) -> int:
+        """As promised when the node was made."""
+        return self._version
+
     def stat(self) -> Answer[Stat]:
         """A normal file with the length of the content as it is now."""
         return then(self._load(), self._stat)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+
 import pytest
 
 from datakit_core.errors import NoEntry
-from datakit_core.vfs import Answer, Deferred, collect, then
+from datakit_core.vfs import Answer, Deferred, collect, otherwise, then
 
 
 async def value_of(value: int) -> int:
@@ -110,6 +112,72 @@ class TestThen:
         mapped.cancel()
         assert told == ["cancelled"]
 
+    def test_lets_a_coroutine_follow_a_value_or_a_coroutine(self) -> None:
+        assert run(then(2, later)) == 2
+        assert run(then(later(2), later)) == 2
+
+    def test_lets_nothing_but_a_value_follow_a_deferred(self) -> None:
+        sources = [Deferred[int](), Deferred[int]()]
+        followers: list[Callable[[int], Answer[int]]] = [later, lambda value: Deferred()]
+        for source, follower in zip(sources, followers, strict=True):
+            answer: Answer[int] = source
+            mapped = then(answer, follower)
+            assert isinstance(mapped, Deferred)
+            source.resolve(1)
+            with pytest.raises(TypeError, match="cannot follow"):
+                mapped.result()
+
+    def test_lets_no_deferred_follow_a_coroutine(self) -> None:
+        def follow(value: int) -> Answer[int]:
+            return Deferred()
+
+        with pytest.raises(TypeError, match="cannot follow"):
+            run(then(later(2), follow))
+
+
+class TestOtherwise:
+    def missing(self) -> Answer[int]:
+        raise NoEntry
+
+    def missing_later(self) -> Answer[int]:
+        return then(later(1), lambda value: self.missing())
+
+    def test_is_the_first_answer_if_there_is_one(self) -> None:
+        assert otherwise(lambda: 1, NoEntry, self.missing) == 1
+        assert run(otherwise(lambda: later(1), NoEntry, self.missing)) == 1
+
+    def test_is_the_second_if_the_first_fails(self) -> None:
+        assert otherwise(self.missing, NoEntry, lambda: 2) == 2
+        assert run(otherwise(self.missing_later, NoEntry, lambda: 2)) == 2
+        assert run(otherwise(self.missing_later, NoEntry, lambda: later(2))) == 2
+
+    def test_passes_on_other_errors(self) -> None:
+        with pytest.raises(NoEntry):
+            otherwise(self.missing, KeyError, lambda: 2)
+
+    def test_leaves_a_deferred_alone(self) -> None:
+        deferred: Deferred[int] = Deferred()
+        assert otherwise(lambda: deferred, NoEntry, self.missing) is deferred
+
+
+class TestGivingUp:
+    """A coroutine that is closed before it starts closes those that it would have awaited."""
+
+    def test_by_closing(self) -> None:
+        for answer in (
+            then(then(later(1), later), later),
+            collect([later(1), later(2)]),
+            otherwise(lambda: later(1), NoEntry, lambda: 2),
+        ):
+            assert isinstance(answer, Coroutine)
+            answer.close()
+
+    def test_by_cancelling(self) -> None:
+        answer = then(later(1), later)
+        assert isinstance(answer, Coroutine)
+        with pytest.raises(KeyboardInterrupt):
+            answer.throw(KeyboardInterrupt())
+
 
 class TestCollect:
     def test_gives_values_at_once(self) -> None:
@@ -121,4 +189,4 @@ class TestCollect:
     def test_refuses_what_may_never_come(self) -> None:
         deferred: Answer[int] = Deferred()
         with pytest.raises(TypeError, match="Deferred"):
-            collect([deferred])
+            collect([later(1), deferred])

@@ -1,0 +1,319 @@
+"""What each request does to the fids and the nodes behind them.
+
+A method answers with the reply, or with :class:`Later` when a node answers later. The change to
+the fid table is then made when the value comes (``settle``), or not at all when the client has
+given the request up (``drop``): a walk that was flushed must not leave its fid bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar, final
+
+from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted
+from datakit_core.ninep.attributes import (
+    Chmod,
+    Rename,
+    Truncate,
+    change_of,
+    check_name,
+    kind_of,
+    qid_of,
+    unescape,
+    wire_stat,
+)
+from datakit_core.ninep.codec import READ_HEADER_SIZE, Codec
+from datakit_core.ninep.fids import BoundFid, FidTable, Listing, unknown_fid
+from datakit_core.ninep.messages import (
+    NAMES_PER_WALK,
+    Mode,
+    OpenMode,
+    Rattach,
+    Rclunk,
+    Rcreate,
+    Record,
+    Ropen,
+    Rread,
+    Rremove,
+    Rstat,
+    Rwalk,
+    Rwrite,
+    Rwstat,
+    Tattach,
+    Tclunk,
+    Tcreate,
+    Topen,
+    Tread,
+    Tremove,
+    Tstat,
+    Twalk,
+    Twrite,
+    Twstat,
+)
+from datakit_core.ninep.walking import Place, follow
+from datakit_core.ninep.wire import NO_FID
+from datakit_core.vfs.answer import Answer, Deferred, then
+from datakit_core.vfs.node import Directory, File, Handle, Kind, Node, Stat
+
+__all__ = ["Later", "Operations", "Outcome"]
+
+T = TypeVar("T")
+
+_MOST_OFFSET = (1 << 63) - 1
+"""Offsets are signed for every client; a greater one is a negative number."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Later(Generic[T]):
+    """A reply that waits for a node.
+
+    Attributes:
+        answer: What it waits for.
+        settle: Makes the reply from the value, and takes effect on the fids.
+        drop: Called instead when the request failed (none) or was given up (the value, if it
+            came nevertheless).
+        fid: The open file whose clunk ends the wait, if it is one that can be ended.
+    """
+
+    answer: Deferred[T] | Coroutine[Any, Any, T]
+    settle: Callable[[T], Record]
+    drop: Callable[[T | None], None]
+    fid: BoundFid | None = None
+
+
+Outcome: TypeAlias = Record | Later[Any]
+
+
+def _nothing(value: object) -> None:
+    """Most requests leave nothing behind when they are given up."""
+
+
+def _when(
+    answer: Answer[T],
+    settle: Callable[[T], Record],
+    drop: Callable[[T | None], None] = _nothing,
+    fid: BoundFid | None = None,
+) -> Outcome:
+    if isinstance(answer, Deferred | Coroutine):
+        return Later(answer, settle, drop, fid)
+    return settle(answer)
+
+
+class Operations:
+    """The requests of one session on one root.
+
+    Attributes:
+        fids: The session's fids.
+    """
+
+    def __init__(self, root: Directory, codec: Codec, msize: int, max_fids: int) -> None:
+        """Serve ``root`` with replies of at most ``msize`` bytes."""
+        self.fids = FidTable(max_fids)
+        self._root = root
+        self._codec = codec
+        self._most_read = msize - READ_HEADER_SIZE
+
+    def attach(self, request: Tattach) -> Outcome:
+        """Bind a fid to the root; the name of the user proves nothing and is ignored."""
+        if request.afid != NO_FID:
+            raise unknown_fid(request.afid)
+        self.fids.reserve(request.fid)
+        self.fids.bind(request.fid, Place(self._root, None, "/", request.aname == "posix"))
+        return Rattach(qid_of(self._root))
+
+    def walk(self, request: Twalk) -> Outcome:
+        """Bind ``newfid`` to where all the names lead; if one is missing, to nothing."""
+        names = request.names
+        if len(names) > NAMES_PER_WALK:
+            raise InvalidArgument(f"a walk of {len(names)} names; at most {NAMES_PER_WALK}")
+        start = self.fids.get(request.fid)
+        if request.newfid == request.fid:
+            return self._walk_same(start, names)
+        self.fids.reserve(request.newfid)
+
+        def settle(passed: Sequence[Place]) -> Record:
+            self.fids.bind(request.newfid, passed[-1] if passed else start.place)
+            return Rwalk(tuple([qid_of(place.node) for place in passed]))
+
+        def drop(passed: Sequence[Place] | None) -> None:
+            self.fids.unreserve(request.newfid)
+
+        try:
+            return _when(follow(start.place, names), settle, drop)
+        except Exception:
+            drop(None)
+            raise
+
+    def _walk_same(self, fid: BoundFid, names: Sequence[str]) -> Outcome:
+        """A walk whose newfid is its fid, which stays where it is if the walk fails."""
+        if fid.handle is not None or fid.opening:
+            raise InvalidArgument("Already open")
+
+        def settle(passed: Sequence[Place]) -> Record:
+            _check_bound(fid)
+            if passed:
+                fid.place = passed[-1]
+            return Rwalk(tuple([qid_of(place.node) for place in passed]))
+
+        return _when(follow(fid.place, names), settle)
+
+    def open(self, request: Topen) -> Outcome:
+        """Open a file, or take the listing of a directory; who may do what is not checked."""
+        fid = self.fids.get(request.fid)
+        if fid.handle is not None or fid.opening:
+            raise InvalidArgument("Already open")
+
+        def settle(handle: Handle) -> Record:
+            self._opened(fid, handle, request.mode)
+            return Ropen(qid_of(fid.place.node), 0)
+
+        def drop(handle: Handle | None) -> None:
+            fid.opening = False
+            if handle is not None:
+                handle.close()
+
+        truncate = bool(request.mode & OpenMode.TRUNCATE)
+        answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
+        return self._opening(fid, _when(answer, settle, drop))
+
+    def create(self, request: Tcreate) -> Outcome:
+        """Make a file, link or directory; the fid then stands for it, open."""
+        fid = self.fids.get(request.fid)
+        if fid.handle is not None or fid.opening:
+            raise InvalidArgument("Can't create in an opened fid")
+        parent = fid.place
+        if not isinstance(parent.node, Directory):
+            raise NotDirectory(f'"{parent.name}" is not a directory')
+        name = check_name(request.name)
+        if parent.escaped:
+            name = unescape(name)
+        kind = kind_of(request.perm, request.extension)
+        target = request.extension if kind is Kind.LINK else ""
+
+        def settle(made: tuple[Node, Handle]) -> Record:
+            node, handle = made
+            self._opened(fid, handle, request.mode)
+            fid.place = parent.child(name, node)
+            return Rcreate(qid_of(node), 0)
+
+        def drop(made: tuple[Node, Handle] | None) -> None:
+            fid.opening = False
+            if made is not None:
+                made[1].close()
+
+        def made(node: Node) -> Answer[tuple[Node, Handle]]:
+            return then(self._handle(node, parent.escaped), lambda handle: (node, handle))
+
+        answer = then(parent.node.create(name, kind, target), made)
+        return self._opening(fid, _when(answer, settle, drop))
+
+    def read(self, request: Tread) -> Outcome:
+        """Read a file, or entries of a directory, as much as fits a message."""
+        fid = self.fids.get(request.fid)
+        if fid.handle is None:
+            raise InvalidArgument("Can't read from unopened fid")
+        offset, count = request.offset, request.count
+        if offset > _MOST_OFFSET:
+            raise InvalidArgument(f"Negative offset {offset - (1 << 64)}")
+        answer = fid.handle.read(offset, min(count, self._most_read))
+        if type(answer) is bytes:  # the fast path
+            return Rread(answer)
+        return _when(answer, Rread, fid=fid)
+
+    def write(self, request: Twrite) -> Outcome:
+        """Write to an open file."""
+        fid = self.fids.get(request.fid)
+        if fid.handle is None:
+            raise InvalidArgument("Can't write to unopened fid")
+        if request.offset > _MOST_OFFSET:
+            raise InvalidArgument(f"Bad write offset {request.offset - (1 << 64)}")
+        return _when(fid.handle.write(request.offset, request.data), Rwrite, fid=fid)
+
+    def clunk(self, request: Tclunk) -> Outcome:
+        """Forget a fid, and remove its file if it was opened so."""
+        fid = self.fids.pop(request.fid)
+        if fid.remove_on_close:
+            return _when(fid.place.node.remove(), lambda _: Rclunk())
+        return Rclunk()
+
+    def remove(self, request: Tremove) -> Outcome:
+        """Forget a fid, whatever happens, and remove its file."""
+        fid = self.fids.pop(request.fid)
+        return _when(fid.place.node.remove(), lambda _: Rremove())
+
+    def stat(self, request: Tstat) -> Outcome:
+        """Describe a file."""
+        place = self.fids.get(request.fid).place
+        return _when(place.node.stat(), lambda stat: Rstat(wire_stat(stat, escaped=place.escaped)))
+
+    def wstat(self, request: Twstat) -> Outcome:
+        """Rename, truncate or chmod; anything else is accepted and has no effect."""
+        fid = self.fids.get(request.fid)
+        node = fid.place.node
+        match change_of(request.stat):
+            case Rename(name):
+                return self._rename(fid, unescape(name) if fid.place.escaped else name)
+            case Truncate(length):
+                if length > _MOST_OFFSET:
+                    raise InvalidArgument(f"Negative offset {length - (1 << 64)}")
+                return _when(node.truncate(length), lambda _: Rwstat())
+            case Chmod(mode, target):
+                return _when(_chmod(node, mode, target), lambda _: Rwstat())
+            case None:
+                return Rwstat()
+
+    def _rename(self, fid: BoundFid, name: str) -> Outcome:
+        parent = fid.place.parent
+        if parent is None:
+            raise NotPermitted("Can't rename /")
+        renamed = parent.child(name, fid.place.node)
+
+        def settle(_: None) -> Record:
+            fid.place = renamed
+            return Rwstat()
+
+        return _when(fid.place.node.rename(name), settle)
+
+    def _handle(self, node: Node, escaped: bool, *, truncate: bool = False) -> Answer[Handle]:
+        """Open a node, whatever it is."""
+        if isinstance(node, Directory):
+            return then(node.list(), lambda stats: self._listing(stats, escaped))
+        assert isinstance(node, File)
+        if truncate:
+            return then(node.truncate(0), lambda _: node.open())
+        return node.open()
+
+    def _listing(self, stats: Sequence[Stat], escaped: bool) -> Handle:
+        encode = self._codec.encode_stat
+        return Listing(stats, lambda stat: encode(wire_stat(stat, escaped=escaped)))
+
+    @staticmethod
+    def _opening(fid: BoundFid, outcome: Outcome) -> Outcome:
+        """Keep others from opening a fid whose open takes its time."""
+        fid.opening = isinstance(outcome, Later)
+        return outcome
+
+    @staticmethod
+    def _opened(fid: BoundFid, handle: Handle, mode: int) -> None:
+        """Attach the handle, unless the fid has gone while it was opened."""
+        fid.opening = False
+        if not fid.bound:
+            handle.close()
+            raise unknown_fid(fid.number)
+        fid.handle = handle
+        fid.remove_on_close = bool(mode & OpenMode.REMOVE_ON_CLOSE)
+
+
+def _check_bound(fid: BoundFid) -> None:
+    if not fid.bound:
+        raise unknown_fid(fid.number)
+
+
+def _chmod(node: Node, mode: int, target: str) -> Answer[None]:
+    if node.is_directory:
+        raise NotPermitted
+    if mode & Mode.DIRECTORY:
+        raise InvalidArgument("Incorrect is_directory flag for chmod")
+    return node.chmod(kind_of(mode, target), target)
