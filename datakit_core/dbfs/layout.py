@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from datakit_core.errors import NoEntry
-from datakit_core.vfs import Answer, Directory, Kind, Named, Node, Stat, collect
+from datakit_core.errors import NoEntry, ReadOnly
+from datakit_core.vfs import Answer, Directory, Kind, Named, Node, Stat, collect, then
 
 __all__ = ["Layout", "Makers"]
 
@@ -44,6 +44,17 @@ class Layout(Named, Directory):
         if make is None:
             raise NoEntry
         return make()
+
+    def create(self, name: str, kind: Kind, target: str = "") -> Answer[Node]:
+        """Nothing can be added; a file that is there is emptied and opened, as by a shell.
+
+        Some clients create whatever they are about to write.
+        """
+        if kind in (Kind.FILE, Kind.EXECUTABLE) and name in self._children:
+            node = self._children[name]()
+            if not node.is_directory:
+                return then(node.truncate(0), lambda _: node)
+        raise ReadOnly.directory()
 
     def list(self) -> Answer[Sequence[Stat]]:
         """Every child that is not hidden, in the order given."""

@@ -82,6 +82,18 @@ async def test_committing_makes_a_commit_of_rw_msg_and_parents(
     assert await started.read("branch/master/ro/file") == b"content"
 
 
+async def test_creating_a_file_that_is_there_empties_it(started: Files) -> None:
+    await started.write(f"{T}/msg", b"message")
+    await started.make(f"{T}/msg", Kind.FILE)
+    assert await started.read(f"{T}/msg") == b""
+    await started.make(f"{T}/ctl", Kind.EXECUTABLE)
+    for name, kind in (
+        ("origin", Kind.FILE), ("rw", Kind.FILE), ("new", Kind.FILE), ("msg", Kind.DIRECTORY)
+    ):  # fmt: skip
+        with pytest.raises(ReadOnly):
+            await started.make(f"{T}/{name}", kind)
+
+
 async def test_an_empty_message_is_replaced(started: Files, store: Store) -> None:
     await started.command(f"{T}/ctl", "commit")
     head = store.head("master")
