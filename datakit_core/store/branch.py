@@ -151,12 +151,22 @@ class Branches:
             with self.staged.holding(objects):
                 update = RefUpdate(ref_of(branch), old, new)
                 await self._writer.submit(Write(tuple(objects), (update,)))
+            self._tell_of_move(branch, old, new)
         finally:
             chain.remove(done)
             if not chain:
                 del self._chains[branch], self._tips[branch]
             done.set()
             self.refresh([branch])
+
+    def _tell_of_move(self, branch: str, old: CommitId | None, new: CommitId | None) -> None:
+        """Tell the watchers of a head that may have been followed by another one already.
+
+        Moves that were written together are acknowledged one by one; the disk would only show
+        where the last one led.
+        """
+        if self._watches.heads.get(branch) == old:
+            self._watches.publish({branch: new})
 
     async def settled(self, branch: str) -> None:
         """Wait until everything that was submitted for ``branch`` so far has an outcome."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from datakit_core.dbfs import watch
+from datakit_core.dbfs import DatabaseFiles, root_directory, watch
 from datakit_core.errors import NoEntry, TooMany
 from datakit_core.store import EMPTY_TREE, CommitId, FileMode, Store
 from datakit_core.vfs import Deferred, Handle
 from tests.support.files import Files, value_of
+from tests.support.writers import BatchWriter
 
 
 class Reader:
@@ -74,6 +78,26 @@ async def test_reflog_skips_nothing_and_starts_with_nothing(files: Files, store:
     waiting = stream.blocked()
     third = await commit(store, "file", b"3")
     assert waiting.result() == f"{third}\n".encode()
+
+
+async def test_reflog_shows_heads_that_were_written_in_one_batch(tmp_path: Path) -> None:
+    writers: list[BatchWriter] = []
+
+    def make(path: Path) -> BatchWriter:
+        writers.append(BatchWriter(path))
+        return writers[-1]
+
+    async with Store.open(tmp_path / "batches.git", create=True, writer=make) as store:
+        stream = await opened(Files(root_directory(DatabaseFiles(store).view())), "reflog")
+        first = await store.create_commit(EMPTY_TREE, [], "First")
+        second = await store.create_commit(EMPTY_TREE, [first], "Second")
+        for writer in writers:
+            writer.size = 2
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.update_head("master", None, first))
+            tasks.create_task(store.update_head("master", first, second))
+        for expected in (first, second):
+            assert await stream.line() == f"{expected}\n".encode()
 
 
 async def test_a_reader_of_reflog_that_is_too_far_behind_is_told(
