@@ -4,6 +4,10 @@ It covers the function's syntax tree, without docstrings, comments and positions
 classes and constants of the pipeline and of modules beside it that the function can reach; the
 versions of the distributions whose names it uses; and the version of Python. What cannot be
 covered is refused rather than overlooked: a stale result is worse than one line more to write.
+
+It follows names as they are written. What is found by other ways (``getattr`` with a computed
+name, ``globals()``, files beside the pipeline) is out of its sight; such a stage gives
+``version=`` and changes it by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import linecache
 import logging
 import re
 import sys
@@ -30,10 +35,11 @@ from pathlib import PurePath
 from uuid import UUID
 
 from datakit_ci.canonical import JsonValue, digest
+from datakit_ci.place import place_of
 from datakit_core import __version__
 from datakit_core.errors import ConfigError
 
-__all__ = ["fingerprint", "place"]
+__all__ = ["fingerprint"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
 _PRINTED = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, types.GenericAlias)
@@ -50,7 +56,7 @@ def fingerprint(function: types.FunctionType) -> str:
     Raises:
         ConfigError: Something it uses cannot be digested; says what, and to give ``version=``.
     """
-    walk = _Walk(place(function), function.__module__)
+    walk = _Walk(place_of(function), function.__module__)
     walk.function(function, root=True)
     python = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
     return digest(
@@ -61,11 +67,6 @@ def fingerprint(function: types.FunctionType) -> str:
             "distributions": walk.distributions,
         }
     )
-
-
-def place(function: types.FunctionType) -> str:
-    """``FILE:LINE`` of a function, for messages."""
-    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
 
 
 class _Walk:
@@ -147,20 +148,23 @@ class _Walk:
                 self.value(f"{user} > {name}", namespace[name])
 
     def value(self, name: str, value: object) -> None:
-        """Cover what a global name means."""
+        """Cover what a global name means: which thing it is, and if it is ours, its code."""
         match value:
             case types.ModuleType():
+                self.constants[name] = ["module", value.__name__]
                 self._module(value)
             case types.FunctionType():
+                self.constants[name] = ["function", self._name(value)]
                 if self._is_own(value.__module__):
                     self.function(value)
-            case types.BuiltinFunctionType() | types.MethodDescriptorType():
-                self._is_own(
-                    (value.__module__ or "builtins") if hasattr(value, "__module__") else "builtins"
-                )
             case type():
+                self.constants[name] = ["class", self._name(value)]
                 if self._is_own(value.__module__):
                     self._class(value)
+            case types.BuiltinFunctionType(__self__=None | types.ModuleType()):
+                module = value.__module__ or "builtins"
+                self.constants[name] = ["function", f"{module}:{value.__qualname__}"]
+                self._is_own(module)
             case object(__wrapped__=types.FunctionType() as wrapped):
                 self.value(name, wrapped)
             case _:
@@ -196,8 +200,8 @@ class _Walk:
                 held = {field.name: getattr(value, field.name) for field in fields(value)}
                 return ["dataclass", type(value).__qualname__, self._constant(name, held)]
             case types.FunctionType() | types.BuiltinFunctionType() | type() | types.ModuleType():
-                self.value(name, value)
-                return ["code", getattr(value, "__qualname__", value.__name__)]
+                self.value(f"{name} {value.__name__}", value)
+                return ["code", value.__name__]
             case _:
                 shown = name.rpartition(" > ")[2]
                 raise self._refuse(f"it uses {shown}, a {type(value).__qualname__}")
@@ -241,14 +245,21 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def _module_tree(name: str) -> ast.Module | None:
-    """The syntax tree of a module, from the very source that was imported."""
-    loader = getattr(sys.modules.get(name), "__loader__", None)
-    get_source = getattr(loader, "get_source", None)
+    """The syntax tree of a module, from the very source that was imported where it is kept."""
+    module = sys.modules.get(name)
+    get_source = getattr(getattr(module, "__loader__", None), "get_source", None)
     source = get_source(name) if get_source is not None else None
-    return None if source is None else ast.parse(source)
+    if source is None:
+        source = "".join(linecache.getlines(getattr(module, "__file__", None) or ""))
+    return ast.parse(source) if source else None
 
 
 def _definition(function: types.FunctionType) -> ast.AST | None:
+    """The definition of ``function``, unless it was made of other text than its module's."""
+    if function.__code__.co_filename != getattr(
+        sys.modules.get(function.__module__), "__file__", ""
+    ):
+        return None
     tree = _module_tree(function.__module__)
     return _find(tree, function.__qualname__, line=function.__code__.co_firstlineno)
 

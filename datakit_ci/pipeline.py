@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datakit_ci.place import place
 from datakit_ci.spec import StageSpec
 from datakit_ci.stage import PIPELINE_MODULE, Stage
 from datakit_core.errors import ConfigError
@@ -52,7 +53,8 @@ def import_pipeline(path: Path) -> types.ModuleType:
     except OSError as error:
         raise ConfigError(f"cannot read the pipeline: {error.strerror}", str(path)) from error
     name = PIPELINE_MODULE + hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    spec = importlib.util.spec_from_loader(name, _Loader(path, source), origin=str(path))
+    loader = _Loader(path, source)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     linecache.checkcache(str(path))
@@ -60,7 +62,7 @@ def import_pipeline(path: Path) -> types.ModuleType:
     sys.modules[name] = module
     try:
         with _beside(path), located(path):
-            _Loader(path, source).exec_module(module)
+            loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name)
         if before is not None:
@@ -81,8 +83,8 @@ def load_stage(path: Path, spec: StageSpec) -> Stage[...]:
         for name in spec.command.split("."):
             found = getattr(found, name, None)
     if not isinstance(found, Stage) or found.function is None:
-        place = spec.module or str(path)
-        raise ConfigError(f"there is no stage {spec.command}: did the file change?", place)
+        where = spec.module or place(str(path))
+        raise ConfigError(f"there is no stage {spec.command}: did the file change?", where)
     return found
 
 
@@ -103,7 +105,7 @@ def located(path: Path) -> Iterator[None]:
     try:
         yield
     except SyntaxError as error:
-        where = f"{_shown(error.filename or str(path))}:{error.lineno or 0}"
+        where = place(error.filename or str(path), error.lineno or 1)
         raise ConfigError(f"syntax error: {error.msg}", where) from error
     except ConfigError as error:
         if error.where:
@@ -120,10 +122,4 @@ def _line_in(path: Path, error: BaseException) -> str:
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own
     ]
-    return f"{_shown(own)}:{lines[-1]}" if lines else _shown(own)
-
-
-def _shown(file: str) -> str:
-    """Relative to the current directory where that is shorter."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+    return place(own, lines[-1] if lines else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,12 +15,12 @@ from datakit_ci.pipeline import import_pipeline, located
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
 from datakit_ci.stage import Stage
 from datakit_ci.target import Target
-from datakit_ci.term import Term, head, source
+from datakit_ci.term import Term, head_as, source
 from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId
 from datakit_core.errors import ConfigError
 
-__all__ = ["Config", "Jobs", "Project", "TargetTerms", "load_pipeline"]
+__all__ = ["Config", "Jobs", "Project", "TargetTerms", "load_pipeline", "stages"]
 
 _PROJECT = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
 
@@ -43,7 +43,7 @@ class TargetTerms:
     @property
     def head(self) -> Term[CommitId]:
         """The commit at the target's head."""
-        return head(self.target)
+        return head_as(self.target, "")
 
 
 Jobs: TypeAlias = Callable[[TargetTerms], Mapping[str, Term[Any]]]
@@ -165,9 +165,7 @@ def load_pipeline(path: Path) -> Config:
     if not isinstance(config, Config):
         raise ConfigError(f"config is {config!r}, not a Config", str(path))
     with located(path):
-        for value in vars(module).values():
-            if isinstance(value, Stage):
-                _ = value.spec  # fingerprints it: better refused now than for the first target
+        _check_names(value for value in vars(module).values() if isinstance(value, Stage))
     return config
 
 
@@ -184,6 +182,14 @@ def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:
         if not isinstance(term, Term):
             raise ConfigError(f"job {name} is {type(term).__name__}, not a term")
     return jobs
+
+
+def _check_names(found: Iterable[Stage[...]]) -> None:
+    """Refuse two stages of one name, and those without a fingerprint, before any target comes."""
+    seen: dict[str, StageSpec] = {}
+    for stage in found:
+        if seen.setdefault(stage.name, stage.spec) != stage.spec:
+            raise ConfigError(f"there are two stages {stage.name}; give one another name")
 
 
 def _check_stages(project: str, graph: Graph) -> None:

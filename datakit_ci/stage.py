@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, cast, overload
 
 from datakit_ci.canonical import JsonValue, canonical_json, digest
-from datakit_ci.fingerprint import fingerprint, place
+from datakit_ci.fingerprint import fingerprint
 from datakit_ci.options import Options, check_options, check_paths
+from datakit_ci.place import place_of
 from datakit_ci.spec import DEFAULT_TIMEOUT, StageKind, StageSpec
 from datakit_ci.term import Term, run_stage
 from datakit_ci.tree import PlainTree, Tree
@@ -292,13 +293,15 @@ def _python_spec(name: str, function: types.FunctionType, options: Options) -> S
 def _check_signature(name: str, function: types.FunctionType) -> None:
     parameters = list(inspect.signature(function).parameters.values())
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(f"stage {name}: it must return, not yield", place(function))
+        raise ConfigError(f"stage {name}: it must return, not yield", place_of(function))
     if not parameters or parameters[0].kind not in _POSITIONAL:
-        raise ConfigError(f"stage {name}: its first parameter is the input tree", place(function))
+        raise ConfigError(
+            f"stage {name}: its first parameter is the input tree", place_of(function)
+        )
     for parameter in parameters[1:]:
         if parameter.kind not in _BY_NAME:
             raise ConfigError(
-                f"stage {name}: parameter {parameter} cannot be given by name", place(function)
+                f"stage {name}: parameter {parameter} cannot be given by name", place_of(function)
             )
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "fail",
     "gate",
     "head",
+    "head_as",
     "job_id",
     "join",
     "map_list",
@@ -187,7 +188,11 @@ def source(target: Target, title: str = "") -> Term[Tree]:
 
 def head(target: Target) -> Term[CommitId]:
     """The commit that a branch, tag or pull request is at."""
-    title = f"{target.project}:{target.short}"
+    return head_as(target, f"{target.project}:{target.short}")
+
+
+def head_as(target: Target, title: str) -> Term[CommitId]:
+    """As :func:`head`, under a ``title`` that is empty only for the graph's own target."""
     return Term(Head(TargetHead(target), title, f"there is no {target.short} in {target.project}"))
 
 

@@ -20,7 +20,7 @@ from datakit_ci.target import Target
 from datakit_ci.term import Term
 from datakit_core.client.api import CommitId, ObjectId, TreeId
 
-__all__ = ["MAIN", "Story", "build_id", "commit_id", "tree_id"]
+__all__ = ["MAIN", "Story", "build_id", "commit_id", "golden", "tree_id"]
 
 MAIN = Target("me/app", "heads", "main")
 
@@ -123,9 +123,12 @@ class Story:
 
     def compare(self, name: str) -> None:
         """Compare all that was told with the golden file ``name``."""
-        path = _GOLDEN / f"{name}.txt"
-        text = "\n\n".join(self._text) + "\n"
-        if os.environ.get("UPDATE_GOLDEN") == "1":
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-        assert text == path.read_text()
+        golden(name, "\n\n".join(self._text) + "\n")
+
+
+def golden(name: str, text: str) -> None:
+    """Compare ``text`` with the golden file ``name``, or write it when asked to."""
+    path = _GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(text)
+    assert text == path.read_text()
