@@ -45,9 +45,9 @@ PIPELINE_MODULE = "datakit_pipeline_"
 
 
 class StageFailed(DatakitError):
-    """Raised by a Python stage to fail with a message for people.
+    """Raised by a Python stage to fail with a message for people, without a traceback.
 
-    Unlike any other exception it is a result: the same input will not be tried again.
+    It is a result like success: the same stage is not tried again on the same input.
     """
 
 

@@ -1,0 +1,79 @@
+"""The examples in ``docs/pipelines.md`` are run, and say what the page says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import datakit_ci
+from datakit_ci.cli import main
+from datakit_ci.options import check_options
+from datakit_ci.pipeline import load_stage
+from datakit_ci.project import load_pipeline, stages
+from datakit_ci.stage import shell
+from datakit_ci.target import Target
+from datakit_ci.tree import Tree
+
+TEXT = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text()
+BLOCKS = re.findall(r"```(python|console)\n(.*?)```", TEXT, re.DOTALL)
+PIPELINES = [text for kind, text in BLOCKS if kind == "python"]
+SHOWN = [
+    (text, shown)
+    for (kind, text), (following, shown) in pairwise(BLOCKS)
+    if kind == "python" and following == "console"
+]
+
+
+@pytest.mark.parametrize(("pipeline", "shown"), SHOWN)
+def test_check_says_what_the_page_says(
+    pipeline: str,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "pipeline.py").write_text(pipeline)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    prompt, _, expected = shown.partition("\n")
+    monkeypatch.setattr(sys, "argv", prompt.removeprefix("$ ").split())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_every_pipeline_of_the_page_is_fine(pipeline: str, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.py").write_text(pipeline)
+    config = load_pipeline(tmp_path / "pipeline.py")
+    assert config.graph(Target("me/my-project", "heads", "main")).jobs
+
+
+async def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.py"
+    path.write_text(PIPELINES[-1])
+    graph = load_pipeline(path).graph(Target("me/my-project", "heads", "main"))
+    tree = Tree.from_files({"a.py": "1\n2\n", "b/c.py": "3\n", "d.txt": "4\n"})
+    for spec in stages(graph):
+        made = await load_stage(path, spec).run(tree, spec.arguments)
+        assert isinstance(made, Tree)
+        tree = made
+    assert await tree.read("total") == b"3\n"
+    strict = load_stage(path, stages(graph)[1])
+    counted = Tree.from_files({"sizes.json": '{"a.py": 3}'})
+    with pytest.raises(datakit_ci.StageFailed, match="3 lines are more than 2"):
+        await strict.run(counted, {"most": 2})
+
+
+def test_every_name_and_option_is_on_the_page() -> None:
+    types = {"Failed", "Ok", "Pending", "Result", "Stage", "Target", "TargetTerms", "Term"}
+    for name in set(datakit_ci.__all__) - types:
+        assert re.search(rf"\b{name}\b", TEXT), name
+    options = set(shell.__annotations__) | set(check_options.__annotations__)
+    for option in options - {"name", "command", "return"}:
+        assert f"`{option}=" in TEXT, option
