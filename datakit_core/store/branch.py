@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datakit_core.errors import AlreadyExists, HeadMoved, NoEntry, NotFastForward, UnknownObject
@@ -80,6 +81,15 @@ class Staged:
         return self._reader.commit(commit) if new is None else decode_commit(commit, new.data)
 
 
+@dataclass(slots=True)
+class _Chain:
+    """Moves of one branch that are under way, each from where the one before leads to."""
+
+    tip: CommitId | None = None
+    length: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Branches:
     """The branches of one store."""
 
@@ -98,8 +108,7 @@ class Branches:
         self.staged = Staged(reader)
         self._files, self._reader, self._watches = files, reader, watches
         self._writer, self._bulk = writer, bulk
-        self._chains: dict[str, list[asyncio.Event]] = {}
-        self._tips: dict[str, CommitId | None] = {}
+        self._chains: dict[str, _Chain] = {}
 
     def head(self, branch: str) -> CommitId | None:
         """The head on disk; none also for a ref that holds no commit."""
@@ -108,7 +117,8 @@ class Branches:
 
     def tip(self, branch: str) -> CommitId | None:
         """The head as it will be when everything submitted has succeeded."""
-        return self._tips[branch] if branch in self._tips else self.head(branch)
+        chain = self._chains.get(branch)
+        return self.head(branch) if chain is None else chain.tip
 
     def refresh(self, branches: Iterable[str]) -> None:
         """Read the heads of ``branches`` from disk again, and tell the watchers."""
@@ -143,20 +153,23 @@ class Branches:
         Raises:
             HeadMoved: The branch is not, or no longer, at ``old``.
         """
-        done = asyncio.Event()
-        chain = self._chains.setdefault(branch, [])
-        chain.append(done)
-        self._tips[branch] = new
+        chain = self._chains.setdefault(branch, _Chain())
+        chain.tip = new
+        chain.length += 1
         try:
             with self.staged.holding(objects):
                 update = RefUpdate(ref_of(branch), old, new)
                 await self._writer.submit(Write(tuple(objects), (update,)))
             self._tell_of_move(branch, old, new)
+        except BaseException:
+            # All that builds on this fails too; who comes next begins with what is on disk.
+            chain.length = 0
+            raise
         finally:
-            chain.remove(done)
-            if not chain:
-                del self._chains[branch], self._tips[branch]
-            done.set()
+            chain.length -= 1
+            if chain.length <= 0 and self._chains.get(branch) is chain:
+                del self._chains[branch]
+                chain.ended.set()
             self.refresh([branch])
 
     def _tell_of_move(self, branch: str, old: CommitId | None, new: CommitId | None) -> None:
@@ -169,9 +182,9 @@ class Branches:
             self._watches.publish({branch: new})
 
     async def settled(self, branch: str) -> None:
-        """Wait until everything that was submitted for ``branch`` so far has an outcome."""
-        for done in list(self._chains.get(branch, ())):
-            await done.wait()
+        """Wait until nothing that was submitted for ``branch`` is without an outcome."""
+        while (chain := self._chains.get(branch)) is not None:
+            await chain.ended.wait()
 
     async def write_ahead(self, objects: Sequence[NewObject]) -> Sequence[NewObject]:
         """Store ``objects`` now if they are large; what is left to be written with the move."""

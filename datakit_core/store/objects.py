@@ -36,6 +36,7 @@ __all__ = [
     "encode_tree",
     "new_object",
     "parse_id",
+    "served_mode",
 ]
 
 ObjectId = NewType("ObjectId", str)
@@ -72,6 +73,14 @@ class FileMode(enum.IntEnum):
     def from_letter(cls, letter: str) -> FileMode | None:
         """The mode for a letter of :attr:`letter`, or none."""
         return {"D": cls.DIRECTORY, "F": cls.NORMAL, "X": cls.EXECUTABLE, "L": cls.LINK}.get(letter)
+
+
+_OCTAL = {mode: b"%o" % mode for mode in FileMode}
+_MODES = {octal: mode for mode, octal in _OCTAL.items()}
+
+# The two passes of a regular expression are twice as fast as looking for each field from Python.
+_WHOLE_TREE = re.compile(rb"(?:[0-7]{1,7} [^\0]++\0.{20})*+", re.DOTALL)
+_TREE_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +159,16 @@ def new_object(kind: ObjectKind, data: bytes) -> NewObject:
 EMPTY_TREE = TreeId(new_object(ObjectKind.TREE, b"").id)
 
 
-def _git_order(item: tuple[str, Entry]) -> bytes:
-    """Git sorts a directory as if its name ended in a slash."""
-    name, entry = item
-    raw = name.encode(errors="surrogateescape")
-    return raw + b"/" if entry.is_directory else raw
-
-
 def encode_tree(entries: Mapping[str, Entry]) -> bytes:
     """The content of a tree object; entries may come in any order."""
-    return b"".join(
-        b"%o %s\0%s" % (entry.mode, name.encode(errors="surrogateescape"), bytes.fromhex(entry.id))
-        for name, entry in sorted(entries.items(), key=_git_order)
-    )
+    rows: list[tuple[bytes, bytes]] = []
+    for name, entry in entries.items():
+        raw = name.encode(errors="surrogateescape")
+        # Git sorts a directory as if its name ended in a slash.
+        key = raw + b"/" if entry.mode is FileMode.DIRECTORY else raw
+        rows.append((key, b"%b %b\0%b" % (_OCTAL[entry.mode], raw, bytes.fromhex(entry.id))))
+    rows.sort()
+    return b"".join([row for _, row in rows])
 
 
 def decode_tree(data: bytes) -> Tree:
@@ -174,22 +180,18 @@ def decode_tree(data: bytes) -> Tree:
     Raises:
         StoreError: The object is damaged.
     """
+    if not _WHOLE_TREE.fullmatch(data):
+        raise StoreError("damaged tree object; run git fsck")
     entries: dict[str, Entry] = {}
-    position = 0
-    while position < len(data):
-        space = data.find(b" ", position)
-        end = data.find(b"\0", space)
-        if space < 0 or end < 0 or end + 21 > len(data):
-            raise StoreError("damaged tree object; run git fsck")
-        mode = _served_mode(int(data[position:space], 8))
-        name = data[space + 1 : end].decode(errors="surrogateescape")
+    for octal, name, raw_id in _TREE_ENTRY.findall(data):
+        mode = _MODES.get(octal) or served_mode(int(octal, 8))
         if mode is not None:
-            entries[name] = Entry(mode, ObjectId(data[end + 1 : end + 21].hex()))
-        position = end + 21
+            entries[name.decode(errors="surrogateescape")] = Entry(mode, ObjectId(raw_id.hex()))
     return MappingProxyType(entries)
 
 
-def _served_mode(mode: int) -> FileMode | None:
+def served_mode(mode: int) -> FileMode | None:
+    """The nearest mode that is served; none for a submodule and anything unknown."""
     match mode & 0o170000:
         case 0o040000:
             return FileMode.DIRECTORY

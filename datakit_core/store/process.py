@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from datakit_core.errors import DatakitError, RepositoryError
+from datakit_core.store.repository import remove_stale_locks
 from datakit_core.store.requests import Frames, Request, Value, decode_answer, encode_request
 
 __all__ = ["ProcessWriter"]
@@ -40,6 +41,7 @@ class ProcessWriter:
         self._starting = asyncio.Lock()
         self._free = asyncio.Semaphore(_CAPACITY)
         self._closed = False
+        self._died = False
 
     @property
     def pid(self) -> int | None:
@@ -76,6 +78,8 @@ class ProcessWriter:
                 raise RepositoryError(f"{self._path} is being closed")
             if self._channel is None or not self._channel.alive:
                 await self._stop()
+                if self._died:
+                    await asyncio.to_thread(remove_stale_locks, self._path)
                 self._channel = await self._start()
             return self._channel
 
@@ -105,7 +109,7 @@ class ProcessWriter:
             return
         try:
             async with asyncio.timeout(_FAREWELL):
-                await child.wait()
+                self._died = await child.wait() != 0
         except TimeoutError:
             _log.warning("the writer process %d does not end; killing it", child.pid)
             with suppress(ProcessLookupError):

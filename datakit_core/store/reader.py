@@ -9,7 +9,8 @@ or repacked is found because libgit2 looks again on a miss.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from datakit_core.store.objects import (
     TreeId,
     decode_commit,
     decode_tree,
+    served_mode,
 )
 from datakit_core.store.repository import open_repository
 
@@ -153,32 +155,52 @@ class Reader:
         for part in split_path(path):
             if at is None:
                 return None
-            entry = self.tree(at).get(part)
+            entry = self._look_up(at, part)
             at = TreeId(entry.id) if entry is not None and entry.is_directory else None
         return entry
+
+    def _look_up(self, tree: TreeId, name: str) -> Entry | None:
+        """One name of a directory, without decoding all the others."""
+        known = self._trees.get(tree)
+        if known is not None or tree == EMPTY_TREE:
+            return (known or {}).get(name)
+        with _translated(tree, "tree"):
+            found = self._repository[tree]
+        if not isinstance(found, pygit2.Tree):
+            raise UnknownObject(f"no tree {tree}")
+        try:
+            child = found[name]
+        except KeyError:
+            return None
+        mode = served_mode(child.filemode)
+        return None if mode is None else Entry(mode, ObjectId(str(child.id)))
 
     def close(self) -> None:
         """Let go of the repository's files."""
         self._repository.free()
 
     def _header(self, object_id: ObjectId) -> tuple[ObjectType, int]:
-        try:
+        with _translated(object_id, "object"):
             return self._repository.odb.read_header(object_id)
-        except KeyError:
-            raise UnknownObject(f"no object {object_id}") from None
-        except (pygit2.GitError, ValueError) as error:
-            raise StoreError(f"cannot read object {object_id}: {error}; run git fsck") from error
 
     def _read(self, object_id: ObjectId, wanted: ObjectKind | None) -> bytes:
-        try:
+        what = "object" if wanted is None else wanted.value
+        with _translated(object_id, what):
             kind, data = self._repository.odb.read(object_id)
-        except KeyError:
-            raise UnknownObject(f"no {wanted.value if wanted else 'object'} {object_id}") from None
-        except (pygit2.GitError, ValueError) as error:
-            raise StoreError(f"cannot read object {object_id}: {error}; run git fsck") from error
         if wanted is not None and _KINDS.get(kind) is not wanted:
-            raise UnknownObject(f"no {wanted.value} {object_id}")
+            raise UnknownObject(f"no {what} {object_id}")
         return data
+
+
+@contextmanager
+def _translated(object_id: ObjectId, what: str) -> Iterator[None]:
+    """Turn what pygit2 raises about an object into our errors."""
+    try:
+        yield
+    except KeyError:
+        raise UnknownObject(f"no {what} {object_id}") from None
+    except (pygit2.GitError, ValueError) as error:
+        raise StoreError(f"cannot read {what} {object_id}: {error}; run git fsck") from error
 
 
 def open_reader(path: Path) -> Reader:

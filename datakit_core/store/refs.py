@@ -60,6 +60,16 @@ class RefFiles:
         }
         return {**self.packed(), **loose}
 
+    def obstacle(self, branch: str) -> str | None:
+        """A branch beside which ``branch`` cannot be, as Git cannot have both ``x`` and ``x/y``."""
+        parent = branch
+        while parent := parent.rpartition("/")[0]:
+            if self.head(parent) is not None:
+                return parent
+        beneath = f"{branch}/"
+        loose = next(self._names(self._heads / branch), None)
+        return loose or next((name for name in self.packed() if name.startswith(beneath)), None)
+
     def below(self, path: Path) -> Iterator[str]:
         """The branches that ``path``, a file or directory below ``refs/heads``, may concern."""
         try:

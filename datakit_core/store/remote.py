@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import os
 import re
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from datakit_core.errors import InvalidArgument, InvalidName, StoreError
@@ -26,6 +27,9 @@ FETCHED = "refs/datakit/fetched/"
 
 _SCHEMES = ("https", "http", "ssh", "git", "file")
 _TIMEOUT = 600.0
+_GRACE = 2.0
+"""Seconds that Git gets to clean up."""
+
 _OPTIONS = (
     "-c", "gc.auto=0",
     "-c", "maintenance.auto=false",
@@ -186,14 +190,15 @@ def _reason(errors: bytes) -> str:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what is left of Git, helpers included, when the caller gave up."""
-    if process.returncode is None:
-        _kill_group(process.pid)
-        await process.wait()
+    """End what is left of Git, helpers included, when the caller gave up.
 
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, 9)
-    except ProcessLookupError:
-        return
+    Asked politely, Git removes its lock files and what it has half received.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await process.wait()

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,20 @@ from pygit2.enums import RepositoryOpenFlag
 
 from datakit_core.errors import RepositoryError
 
-__all__ = ["create_repository", "lock_repository", "open_repository", "prepare_repository"]
+__all__ = [
+    "create_repository",
+    "lock_repository",
+    "open_repository",
+    "prepare_repository",
+    "remove_stale_locks",
+]
 
 _log = logging.getLogger(__name__)
 
 _LOCK = "datakit.lock"
+_STALE = 5.0
+"""Seconds after which nobody can still be holding the lock file of a ref."""
+
 _FIRST_BRANCH = "main"
 
 
@@ -58,6 +68,8 @@ def create_repository(path: Path) -> None:
         RepositoryError: Something else is in the directory, or it cannot be written.
     """
     try:
+        if path.exists() and not path.is_dir():
+            raise RepositoryError(f"{path} is not a directory; give another path")
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             return
@@ -109,6 +121,30 @@ def lock_repository(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_stale_locks(path: Path) -> None:
+    """Remove the lock files of refs that a process left when it died; may wait for some seconds.
+
+    A living Git process holds such a lock for milliseconds, and no DataKit does now, as the
+    caller has the lock of :func:`lock_repository`. So a lock is waited for while it is young.
+    """
+    packed = path / "packed-refs.lock"
+    for lock in (*(path / "refs").rglob("*.lock"), packed):
+        while (age := _age(lock)) is not None:
+            if age > _STALE:
+                _log.warning("removed %s, which a process that died has left", lock)
+                lock.unlink(missing_ok=True)
+                break
+            time.sleep(_STALE / 50)
+
+
+def _age(lock: Path) -> float | None:
+    """Seconds since ``lock`` was made; none if it has gone."""
+    try:
+        return abs(time.time() - lock.stat().st_mtime)
+    except FileNotFoundError:
+        return None
 
 
 def _take(descriptor: int, path: Path) -> None:

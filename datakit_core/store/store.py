@@ -38,6 +38,7 @@ from datakit_core.store.repository import (
     lock_repository,
     open_repository,
     prepare_repository,
+    remove_stale_locks,
 )
 from datakit_core.store.requests import ImportDirectory
 from datakit_core.store.transaction import Commits, Transaction
@@ -104,8 +105,8 @@ class Store:
             store = cls(path, reader, main, bulk, clock)
             notices = RefNotices(path, store._branches.notice, store._branches.compare)
             try:
-                store._branches.compare(await asyncio.to_thread(RefFiles(path).heads))
                 notices.start()
+                store._branches.compare(await asyncio.to_thread(_survey, path))
                 yield store
             finally:
                 await notices.close()
@@ -260,6 +261,12 @@ class Store:
     def subscribe_branches(self, callback: BranchesCallback) -> Subscription:
         """Call back with the names of the branches whose heads have changed."""
         return self._watches.subscribe_branches(callback)
+
+
+def _survey(path: Path) -> Mapping[str, CommitId]:
+    """The heads to begin with, once nothing that a dead process left stands in the way."""
+    remove_stale_locks(path)
+    return RefFiles(path).heads()
 
 
 def _absolute(path: Path) -> Path:

@@ -98,10 +98,10 @@ class Commits:
         for _ in range(_ATTEMPTS):
             tip = self._branches.tip(branch)
             landed = await self._join(branch, tip, own)
+            if landed is None or self._branches.tip(branch) != tip:
+                continue
             if landed.id == tip:
                 return landed.id
-            if self._branches.tip(branch) != tip:
-                continue
             try:
                 await self._branches.move(branch, tip, landed.id, landed.objects)
             except HeadMoved:
@@ -133,13 +133,18 @@ class Commits:
         left = tuple(await self._branches.write_ahead(commit.objects))
         return NewCommit(commit.id, commit.tree, commit.parents, commit.message, left)
 
-    async def _join(self, branch: str, tip: CommitId | None, own: NewCommit) -> NewCommit:
-        """What the branch's head shall be, so that it has both ``tip`` and ``own``."""
+    async def _join(self, branch: str, tip: CommitId | None, own: NewCommit) -> NewCommit | None:
+        """What the branch's head shall be, so that it has both ``tip`` and ``own``.
+
+        None if the branch was moved meanwhile.
+        """
         if tip is None or tip == own.id or tip in own.parents:
             return own
         base = self._near_base(tip, own)
         if base is None:
             await self._branches.settled(branch)
+            if self._branches.tip(branch) != tip:
+                return None
             await self._branches.write(own.objects)
             base = await self._branches.merge_base(tip, own.id)
         if base == tip:

@@ -294,19 +294,21 @@ class Overlay:
         return node
 
     def _peek(self, parts: tuple[str, ...]) -> _Node | None:
-        node: _Node = self._root
-        for index, part in enumerate(parts):
-            match node:
-                case _Directory():
-                    found = node.names.get(part)
-                    if found is None:
-                        return None
-                    node = found
-                case Entry(mode=FileMode.DIRECTORY):
-                    return self._reader.entry(TreeId(node.id), "/".join(parts[index:]))
-                case _:
-                    return None
+        node: _Node | None = self._root
+        for part in parts:
+            if node is None:
+                return None
+            node = self._child(node, part)
         return node
+
+    def _child(self, node: _Node, name: str) -> _Node | None:
+        match node:
+            case _Directory():
+                return node.names.get(name)
+            case Entry(mode=FileMode.DIRECTORY):
+                return self._reader.entry(TreeId(node.id), name)
+            case _:
+                return None
 
     def _parent(self, parts: tuple[str, ...], *, make: bool = False) -> _Directory:
         """The directory that holds the last of ``parts``, as a node that is about to change."""
@@ -331,14 +333,16 @@ class Overlay:
         """Refuse a path below a file; and one in an absent directory, unless that is made."""
         if not parts:
             raise IsDirectory
-        for length in range(1, len(parts)):
-            node = self._peek(parts[:length])
-            if node is None and not make:
+        node: _Node = self._root
+        for part in parts[:-1]:
+            child = self._child(node, part)
+            if child is None and not make:
                 raise NoEntry
-            if node is None:
+            if child is None:
                 return
-            if _mode(node) is not FileMode.DIRECTORY:
+            if _mode(child) is not FileMode.DIRECTORY:
                 raise NotDirectory
+            node = child
 
     def _edit_file(self, path: str, end: int) -> _File:
         """The file at ``path`` as a node that will have at least ``end`` bytes; made if absent."""

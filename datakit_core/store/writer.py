@@ -36,7 +36,7 @@ from datakit_core.store.objects import (
     ObjectId,
     ObjectKind,
 )
-from datakit_core.store.refs import HEADS, branch_of
+from datakit_core.store.refs import HEADS, RefFiles, branch_of
 from datakit_core.store.repository import open_repository
 from datakit_core.store.requests import (
     ImportDirectory,
@@ -60,6 +60,11 @@ _TYPES = {
 
 _LOCK_PATIENCE = 1.0
 """Seconds to wait for another Git process that is moving the same ref."""
+
+_LOCK_PAUSE = 0.01
+
+_UNEXPLAINED = 5
+"""Failures to lock a ref, with no lock to be seen, after which it is not another's lock."""
 
 
 class Writer(Protocol):
@@ -118,6 +123,7 @@ class Applier:
         """Open the repository at ``path`` for writing."""
         pygit2.settings.enable_fsync_gitdir(True)
         self._repository = open_repository(path)
+        self._refs = RefFiles(path)
 
     def apply(self, requests: Sequence[Request]) -> list[Value | DatakitError]:
         """The answers to ``requests``, in order; each stands by itself."""
@@ -133,8 +139,11 @@ class Applier:
         except DatakitError as error:
             return error
         except (pygit2.GitError, OSError) as error:
-            _log.warning("write failed", exc_info=True)
+            _log.warning("cannot write to %s", self._repository.path, exc_info=True)
             return RepositoryError(f"cannot write to {self._repository.path}: {error}")
+        except Exception as error:  # noqa: BLE001  # one bad request must not stop the others
+            _log.exception("a request failed")
+            return RepositoryError(f"the writer failed: {error!r}; its log has more")
 
     def _carry_out(self, request: Request) -> Value:
         match request:
@@ -156,15 +165,28 @@ class Applier:
         # A lost race is found before anything is written; it is looked for again under the lock.
         for update in updates:
             self._check(update)
+            self._check_beside(update)
         for new in objects:
             self._write_object(new)
-        if updates:
-            self._move(updates)
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while updates:
+            try:
+                self._move(updates)
+            except pygit2.GitError:
+                # Deleting takes packed-refs as well, which git pack-refs may be writing.
+                if not self._packed_refs_locked() or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCK_PAUSE)
+            else:
+                return
 
     def _write_object(self, new: NewObject) -> None:
         written = str(self._repository.odb.write(_TYPES[new.kind], new.data))
         if written != new.id:
             raise StoreError(f"object {new.id} was written as {written}: it was named wrongly")
+
+    def _packed_refs_locked(self) -> bool:
+        return Path(self._repository.path, "packed-refs.lock").exists()
 
     def _move(self, updates: Sequence[RefUpdate]) -> None:
         with self._repository.transaction() as transaction:
@@ -180,17 +202,20 @@ class Applier:
     def _lock(self, transaction: pygit2.ReferenceTransaction, name: str) -> None:
         deadline = time.monotonic() + _LOCK_PATIENCE
         lock = Path(self._repository.path, f"{name}.lock")
+        unexplained = 0
         while True:
             try:
                 transaction.lock_ref(name)
             except pygit2.GitError as error:
-                if not lock.exists():
-                    raise self._unusable_ref(name, error) from error
+                # Whoever had the lock may have let go before we look.
+                unexplained = 0 if lock.exists() else unexplained + 1
+                if unexplained > _UNEXPLAINED:
+                    raise
                 if time.monotonic() > deadline:
                     raise RepositoryError(
                         f"{lock} stays locked; if no other Git process is running, remove it"
                     ) from error
-                time.sleep(0.01)
+                time.sleep(_LOCK_PAUSE)
             else:
                 return
 
@@ -199,28 +224,22 @@ class Applier:
         if found != update.old:
             raise HeadMoved(branch_of(update.name), update.old, found)
 
+    def _check_beside(self, update: RefUpdate) -> None:
+        # libgit2 looks only at loose refs, and says it in words about directories.
+        if update.old is None and update.name.startswith(HEADS):
+            branch = branch_of(update.name)
+            other = self._refs.obstacle(branch)
+            if other is not None:
+                raise InvalidName(f"branch {branch} cannot exist beside {other}")
+
     def _target(self, name: str) -> CommitId | None:
         try:
             target = self._repository.lookup_reference(name).target
         except KeyError:
             return None
-        except (pygit2.GitError, ValueError) as error:
-            raise self._unusable_ref(name, error) from error
         if isinstance(target, str):
             raise InvalidName(f"{name} is a symbolic ref; commit to {target} instead")
         return CommitId(ObjectId(str(target)))
-
-    def _unusable_ref(self, name: str, error: Exception) -> StoreError:
-        """Why ``name`` cannot be locked: mostly ``x`` beside ``x/y``, of which Git has but one."""
-        parent = name
-        while (parent := parent.rpartition("/")[0]).startswith(HEADS):
-            if parent in self._repository.references:
-                return InvalidName(
-                    f"branch {branch_of(name)} cannot exist beside {branch_of(parent)}"
-                )
-        if Path(self._repository.path, name).is_dir() or "beneath" in str(error):
-            return InvalidName(f"branch {branch_of(name)} cannot exist beside those below it")
-        return RepositoryError(f"cannot use {name}: {error}; run git fsck")
 
 
 @contextmanager

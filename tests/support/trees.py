@@ -51,19 +51,24 @@ class MemoryObjects:
                 mode = (modes or {}).get(path, FileMode.NORMAL)
                 entries[name] = Entry(mode, self._keep(ObjectKind.BLOB, content.encode()))
         for name, below in directories.items():
-            inner = {path[len(name) + 1 :]: mode for path, mode in (modes or {}).items()}
+            prefix = f"{name}/"
+            inner = {
+                path.removeprefix(prefix): mode
+                for path, mode in (modes or {}).items()
+                if path.startswith(prefix)
+            }
             entries[name] = Entry(FileMode.DIRECTORY, self.make(below, inner))
         return TreeId(self._keep(ObjectKind.TREE, encode_tree(entries)))
 
-    def files(self, tree: TreeId) -> dict[str, str]:
+    def texts(self, tree: TreeId) -> dict[str, str]:
         """The texts of a tree by path, sorted."""
         found: dict[str, str] = {}
         for name, entry in self.tree(tree).items():
             if entry.is_directory:
-                below = self.files(TreeId(entry.id))
+                below = self.texts(TreeId(entry.id))
                 found.update({join(name, path): content for path, content in below.items()})
             else:
-                found[name] = self.blob_of(entry).decode()
+                found[name] = self.blob_of(entry).decode(errors="surrogateescape")
         return dict(sorted(found.items()))
 
     def blob_of(self, entry: Entry) -> bytes:

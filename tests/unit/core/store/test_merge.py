@@ -23,7 +23,7 @@ def merged(base: Files | None, ours: Files, theirs: Files) -> tuple[dict[str, st
     outcome = merge(objects.tree, trees[0], trees[1], trees[2])
     objects.add(outcome.objects)
     reasons = {path: reason.value for path, reason in outcome.conflicts.items()}
-    return objects.files(outcome.tree), reasons
+    return objects.texts(outcome.tree), reasons
 
 
 @pytest.mark.parametrize(
