@@ -64,7 +64,7 @@ _LOCK_PATIENCE = 1.0
 _LOCK_PAUSE = 0.01
 
 _UNEXPLAINED = 5
-"""Failures to lock a ref, with no lock to be seen, after which it is not another's lock."""
+"""Failures to lock a ref, with no lock to be seen, after which the reason is another one."""
 
 
 class Writer(Protocol):
@@ -168,56 +168,53 @@ class Applier:
             self._check_beside(update)
         for new in objects:
             self._write_object(new)
-        deadline = time.monotonic() + _LOCK_PATIENCE
-        while updates:
-            try:
-                self._move(updates)
-            except pygit2.GitError:
-                # Deleting takes packed-refs as well, which git pack-refs may be writing.
-                if not self._packed_refs_locked() or time.monotonic() > deadline:
-                    raise
-                time.sleep(_LOCK_PAUSE)
-            else:
-                return
+        if updates:
+            self._move(updates)
 
     def _write_object(self, new: NewObject) -> None:
         written = str(self._repository.odb.write(_TYPES[new.kind], new.data))
         if written != new.id:
             raise StoreError(f"object {new.id} was written as {written}: it was named wrongly")
 
-    def _packed_refs_locked(self) -> bool:
-        return Path(self._repository.path, "packed-refs.lock").exists()
-
     def _move(self, updates: Sequence[RefUpdate]) -> None:
-        with self._repository.transaction() as transaction:
-            for update in updates:
-                self._lock(transaction, update.name)
-                self._check(update)
-            for update in updates:
-                if update.new is None:
-                    transaction.remove(update.name)
-                else:
-                    transaction.set_target(update.name, update.new)
-
-    def _lock(self, transaction: pygit2.ReferenceTransaction, name: str) -> None:
+        """Move refs; waits a moment for other Git processes that have one of them locked."""
         deadline = time.monotonic() + _LOCK_PATIENCE
-        lock = Path(self._repository.path, f"{name}.lock")
         unexplained = 0
         while True:
-            try:
-                transaction.lock_ref(name)
-            except pygit2.GitError as error:
-                # Whoever had the lock may have let go before we look.
-                unexplained = 0 if lock.exists() else unexplained + 1
-                if unexplained > _UNEXPLAINED:
-                    raise
-                if time.monotonic() > deadline:
-                    raise RepositoryError(
-                        f"{lock} stays locked; if no other Git process is running, remove it"
-                    ) from error
-                time.sleep(_LOCK_PAUSE)
-            else:
+            failure = self._try_to_move(updates)
+            if failure is None:
                 return
+            # Whoever had the lock may have let go before we look.
+            lock = self._present_lock(updates)
+            unexplained = unexplained + 1 if lock is None else 0
+            if unexplained > _UNEXPLAINED:
+                raise failure
+            if lock is not None and time.monotonic() > deadline:
+                raise RepositoryError(
+                    f"{lock} stays locked; if no other Git process is running, remove it"
+                )
+            time.sleep(_LOCK_PAUSE)
+
+    def _try_to_move(self, updates: Sequence[RefUpdate]) -> pygit2.GitError | None:
+        try:
+            with self._repository.transaction() as transaction:
+                for update in updates:
+                    transaction.lock_ref(update.name)
+                    self._check(update)
+                for update in updates:
+                    if update.new is None:
+                        transaction.remove(update.name)
+                    else:
+                        transaction.set_target(update.name, update.new)
+        except pygit2.GitError as error:
+            return error.with_traceback(None)  # its frames would keep the locks that we hold
+        return None
+
+    def _present_lock(self, updates: Sequence[RefUpdate]) -> Path | None:
+        """The lock file of one of the refs; removing a ref takes that of packed-refs too."""
+        names = (*(update.name for update in updates), "packed-refs")
+        locks = (Path(self._repository.path, f"{name}.lock") for name in names)
+        return next((lock for lock in locks if lock.exists()), None)
 
     def _check(self, update: RefUpdate) -> None:
         found = self._target(update.name)
