@@ -18,7 +18,7 @@ from datakit_ci.spec import DEFAULT_POOL, DEFAULT_TIMEOUT, StageKind, StageSpec
 
 __all__ = ["outline"]
 
-_COMMAND_WIDTH = 100
+_COMMAND_WIDTH = 200
 
 
 @dataclass(slots=True)

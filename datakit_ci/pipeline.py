@@ -96,7 +96,8 @@ def _beside(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        if folder in sys.path:  # the pipeline may have changed the path itself
+            sys.path.remove(folder)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import types
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, cast, overload
 
 from datakit_ci.canonical import JsonValue, canonical_json, digest
 from datakit_ci.fingerprint import fingerprint
@@ -117,28 +117,6 @@ class Stage(Generic[P]):
             _check_parameter(self.name, name, value)
         return canonical_json(cast("JsonValue", given)).decode().rstrip("\n")
 
-    async def run(self, tree: Tree, arguments: Mapping[str, JsonValue]) -> Tree | Path:
-        """Run a Python stage here and now, as an executor's worker does.
-
-        A plain function runs in a thread, so that it can wait for what it reads.
-
-        Raises:
-            StageFailed: The function said so; any other exception is its own too.
-            ConfigError: It returned something that is no tree, files or directory.
-        """
-        import asyncio  # only workers need it
-
-        function = cast("Callable[..., Any]", self.function)
-        if inspect.iscoroutinefunction(function):
-            made = await function(tree, **arguments)
-        else:
-            loop = asyncio.get_running_loop()
-            plain = PlainTree(
-                tree, lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result()
-            )
-            made = await asyncio.to_thread(function, plain, **arguments)
-        return _as_output(self.name, made)
-
 
 @overload
 def stage(function: Callable[Concatenate[Tree, P], Awaitable[StageValue]], /) -> Stage[P]: ...
@@ -196,7 +174,7 @@ def stage(
     return decorate if function is None else decorate(function)
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """What ``@stage(...)`` is to a type checker."""
 
     @overload
@@ -207,8 +185,6 @@ class _Decorator:
     def __call__(
         self, function: Callable[Concatenate[PlainTree, P], StageValue], /
     ) -> Stage[P]: ...
-    def __call__(self, function: Callable[..., Any], /) -> Stage[Any]:
-        raise NotImplementedError
 
 
 def shell(
@@ -326,19 +302,4 @@ def _check_parameter(stage_name: str, name: str, value: object) -> None:
             raise ConfigError(
                 f"stage {stage_name}: parameter {name} cannot be part of a key: {value!r}; "
                 "use numbers, texts, lists and dictionaries with text keys"
-            )
-
-
-def _as_output(name: str, made: object) -> Tree | Path:
-    match made:
-        case Tree() | Path():
-            return made
-        case PlainTree(tree=tree):
-            return tree
-        case Mapping():
-            return Tree.from_files(made)
-        case _:
-            raise ConfigError(
-                f"stage {name} returned {type(made).__name__}: return a Tree, "
-                "a dictionary of file contents, or the Path of a directory"
             )

@@ -18,7 +18,7 @@ from datakit_ci import Config, Project, Tree, gate, join, shell, stage, without_
 lint = shell("lint", "ruff check .", timeout="5m", inputs=["src"])
 unit = shell("unit", "pytest -q\\ncoverage report", outputs=["report.xml"], reports=["report.xml"],
              env={"A": "1"}, pool="big", timeout=95)
-wheel = shell("wheel", "python -m build " + "x" * 100, outputs=["dist"])
+wheel = shell("wheel", "python -m build " + "x " * 100, outputs=["dist"])
 smoke = shell("smoke", "pip install dist/*", inputs=[], timeout="2h")
 
 @stage

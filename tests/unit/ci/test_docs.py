@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from itertools import pairwise
@@ -14,9 +15,9 @@ from datakit_ci.cli import main
 from datakit_ci.options import check_options
 from datakit_ci.pipeline import load_stage
 from datakit_ci.project import load_pipeline, stages
-from datakit_ci.stage import shell
+from datakit_ci.stage import StageFailed, shell
 from datakit_ci.target import Target
-from datakit_ci.tree import Tree
+from datakit_ci.tree import PlainTree, Tree
 
 TEXT = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text()
 BLOCKS = re.findall(r"```(python|console)\n(.*?)```", TEXT, re.DOTALL)
@@ -54,20 +55,19 @@ def test_every_pipeline_of_the_page_is_fine(pipeline: str, tmp_path: Path) -> No
     assert config.graph(Target("me/my-project", "heads", "main")).jobs
 
 
-async def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.py"
     path.write_text(PIPELINES[-1])
     graph = load_pipeline(path).graph(Target("me/my-project", "heads", "main"))
-    tree = Tree.from_files({"a.py": "1\n2\n", "b/c.py": "3\n", "d.txt": "4\n"})
-    for spec in stages(graph):
-        made = await load_stage(path, spec).run(tree, spec.arguments)
-        assert isinstance(made, Tree)
-        tree = made
-    assert await tree.read("total") == b"3\n"
-    strict = load_stage(path, stages(graph)[1])
-    counted = Tree.from_files({"sizes.json": '{"a.py": 3}'})
-    with pytest.raises(datakit_ci.StageFailed, match="3 lines are more than 2"):
-        await strict.run(counted, {"most": 2})
+    count, limit = stages(graph)
+    sizes, strict = load_stage(path, count).function, load_stage(path, limit).function
+    assert sizes is not None
+    assert strict is not None
+    source = Tree.from_files({"a.py": "1\n2\n", "b/c.py": "3\n", "d.txt": "4\n"})
+    counted = PlainTree(asyncio.run(sizes(source, **count.arguments)), asyncio.run)
+    assert strict(counted, **limit.arguments) == {"total": "3\n"}
+    with pytest.raises(StageFailed, match="3 lines are more than 2"):
+        strict(counted, most=2)
 
 
 def test_every_name_and_option_is_on_the_page() -> None:

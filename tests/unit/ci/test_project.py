@@ -76,7 +76,7 @@ def test_a_stage_of_the_pipeline_is_found_again_to_run_it(load: Load, tmp_path: 
         load_stage(tmp_path / "pipeline.py", spec)
 
 
-async def test_a_stage_of_a_module_beside_the_pipeline_runs(load: Load, tmp_path: Path) -> None:
+async def test_a_stage_of_a_module_beside_the_pipeline_is_found(load: Load, tmp_path: Path) -> None:
     (tmp_path / "beside_steps.py").write_text(
         "from datakit_ci import stage\n@stage\nasync def hello(tree):\n    return {'a': 'b'}\n"
     )
@@ -84,8 +84,9 @@ async def test_a_stage_of_a_module_beside_the_pipeline_runs(load: Load, tmp_path
     spec = stages(load(text).graph(MAIN))[0]
     assert spec.module == "beside_steps"
     sys.modules.pop("beside_steps")
-    made = await load_stage(tmp_path / "pipeline.py", spec).run(Tree.from_files({}), {})
-    assert made == Tree.from_files({"a": "b"})
+    function = load_stage(tmp_path / "pipeline.py", spec).function
+    assert function is not None
+    assert await function(Tree.from_files({})) == {"a": "b"}
     sys.modules.pop("beside_steps")
 
 

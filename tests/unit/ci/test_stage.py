@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,21 +32,6 @@ def plain_count(source: PlainTree) -> Mapping[str, str]:
 
 @stage(version="1")
 async def versioned(source: Tree) -> Tree:
-    return source
-
-
-@stage(version="1")
-async def returns_nonsense(source: Tree) -> Any:
-    return 3
-
-
-@stage(version="1")
-def returns_directory(source: PlainTree) -> Path:
-    return Path("/tmp")
-
-
-@stage(version="1")
-def returns_its_input(source: PlainTree) -> Any:
     return source
 
 
@@ -145,28 +129,6 @@ def test_a_specification_with_other_fields_is_refused() -> None:
     value["pools"] = value.pop("pool")
     with pytest.raises(ConfigError, match="missing or unknown fields: pool, pools"):
         StageSpec.from_json(value)
-
-
-async def test_an_async_stage_runs_on_its_tree() -> None:
-    made = await count.run(Tree.from_files({"a": "", "b": ""}), {"depth": 2})
-    assert isinstance(made, Tree)
-    assert await made.read("depth") == b"2 None 2"
-
-
-async def test_a_plain_stage_runs_in_a_thread_and_can_read() -> None:
-    made = await plain_count.run(Tree.from_files({"src/a": ""}), {})
-    assert made == Tree.from_files({"n": "1"})
-    with pytest.raises(StageFailed, match="nothing to count"):
-        await plain_count.run(Tree.from_files({}), {})
-
-
-async def test_a_stage_returns_a_tree_files_or_a_directory() -> None:
-    given = Tree.from_files({"a": ""})
-    assert await versioned.run(given, {}) == given
-    assert await returns_its_input.run(given, {}) == given
-    assert await returns_directory.run(given, {}) == Path("/tmp")
-    with pytest.raises(ConfigError, match="returned int: return a Tree, a dictionary"):
-        await returns_nonsense.run(given, {})
 
 
 @pytest.mark.parametrize(

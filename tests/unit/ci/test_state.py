@@ -1,0 +1,40 @@
+"""States: names of builds, and one word for a whole target."""
+
+from __future__ import annotations
+
+import pytest
+
+from datakit_ci.state import BuildId, JobState, Status, TargetState
+from tests.support.story import MAIN
+
+
+def test_a_build_has_a_branch_a_directory_and_an_address() -> None:
+    build = BuildId("me/my-app", "unit/fast", "ab" * 32, "cd" * 32)
+    assert build.branch == "results/me-my_2dapp/unit_2ffast"
+    assert build.directory == f"ab/{'ab' * 32}/runs/{'cd' * 32}"
+    assert build.path == f"me/my-app/unit/fast/{'ab' * 32}/{'cd' * 32}"
+
+
+def test_only_what_waits_or_runs_goes_on_by_itself() -> None:
+    assert {status for status in Status if not status.is_final} == {Status.WAITING, Status.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "status"),
+    [
+        ([], Status.WAITING),
+        ([Status.SUCCESS], Status.SUCCESS),
+        ([Status.SUCCESS, Status.BLOCKED], Status.BLOCKED),
+        ([Status.BLOCKED, Status.WAITING], Status.WAITING),
+        ([Status.WAITING, Status.RUNNING], Status.RUNNING),
+        ([Status.RUNNING, Status.FAILURE], Status.FAILURE),
+        ([Status.FAILURE, Status.ERROR], Status.ERROR),
+    ],
+)
+def test_a_target_is_as_bad_as_its_worst_job(jobs: list[Status], status: Status) -> None:
+    state = TargetState(MAIN, jobs=tuple(JobState(f"j{n}", each) for n, each in enumerate(jobs)))
+    assert state.status is status
+
+
+def test_a_target_with_a_problem_is_in_error() -> None:
+    assert TargetState(MAIN, problem="no jobs").status is Status.ERROR
