@@ -57,7 +57,7 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
         "types": types(source),
         "contracts": contracts(source),
         "spelling": spelling(source),
-        "unit": gate(unit(source), linted),
+        "unit": unit(gate(source, linted)),
         "wheel": built,
         "install": install(join({"dist": built})),
         "sizes": sizes(source),
