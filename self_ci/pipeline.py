@@ -35,7 +35,7 @@ wheel = shell(
 install = shell(
     "install",
     "python -m pip install --quiet --no-deps --target site dist/*.whl"
-    " && cd site && python -m datakit_core.cli --help && python -m datakit_ci.cli --help",
+    " && cd site && python -m datakit_core --version && python -m datakit_ci --version",
     inputs=["dist"],
 )
 
