@@ -1,1 +1,44 @@
-"""9P, knowing nothing of Git."""
+"""9P, knowing nothing of Git: the protocol, a server for nodes, a client for any server."""
+
+from __future__ import annotations
+
+from datakit_core.ninep.client import Client, OpenFile, connect
+from datakit_core.ninep.connection import ConnectionInfo, ConnectionLimits, Root, RootFactory
+from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect
+from datakit_core.ninep.endpoint import (
+    Endpoint,
+    FdEndpoint,
+    TcpEndpoint,
+    UnixEndpoint,
+    parse_endpoint,
+)
+from datakit_core.ninep.messages import KEEP, Mode, OpenMode, WireStat
+from datakit_core.ninep.server import Server, serve
+from datakit_core.ninep.session import Limits, Session, Work
+
+__all__ = [
+    "KEEP",
+    "PLAIN",
+    "UNIX",
+    "Client",
+    "ConnectionInfo",
+    "ConnectionLimits",
+    "Dialect",
+    "Endpoint",
+    "FdEndpoint",
+    "Limits",
+    "Mode",
+    "OpenFile",
+    "OpenMode",
+    "Root",
+    "RootFactory",
+    "Server",
+    "Session",
+    "TcpEndpoint",
+    "UnixEndpoint",
+    "WireStat",
+    "Work",
+    "connect",
+    "parse_endpoint",
+    "serve",
+]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, final
 
-from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted
+from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted, ReadOnly
 from datakit_core.ninep.attributes import (
     Chmod,
     Rename,
@@ -108,8 +108,11 @@ class Operations:
         fids: The session's fids.
     """
 
-    def __init__(self, root: Directory, codec: Codec, msize: int, max_fids: int) -> None:
+    def __init__(
+        self, root: Directory, codec: Codec, msize: int, max_fids: int, *, read_only: bool = False
+    ) -> None:
         """Serve ``root`` with replies of at most ``msize`` bytes."""
+        self._read_only = read_only
         self.fids = FidTable(max_fids)
         self._root = root
         self._codec = codec
@@ -165,6 +168,9 @@ class Operations:
         if fid.handle is not None or fid.opening:
             raise InvalidArgument("Already open")
 
+        if request.mode & (OpenMode.TRUNCATE | OpenMode.REMOVE_ON_CLOSE):
+            self._check_writable()
+
         def settle(handle: Handle) -> Record:
             self._opened(fid, handle, request.mode)
             return Ropen(qid_of(fid.place.node), 0)
@@ -186,6 +192,7 @@ class Operations:
         parent = fid.place
         if not isinstance(parent.node, Directory):
             raise NotDirectory(f'"{parent.name}" is not a directory')
+        self._check_writable()
         name = check_name(request.name)
         if parent.escaped:
             name = unescape(name)
@@ -227,6 +234,7 @@ class Operations:
         fid = self.fids.get(request.fid)
         if fid.handle is None:
             raise InvalidArgument("Can't write to unopened fid")
+        self._check_writable()
         if request.offset > _MOST_OFFSET:
             raise InvalidArgument(f"Bad write offset {request.offset - (1 << 64)}")
         return _when(fid.handle.write(request.offset, request.data), Rwrite, fid=fid)
@@ -241,6 +249,7 @@ class Operations:
     def remove(self, request: Tremove) -> Outcome:
         """Forget a fid, whatever happens, and remove its file."""
         fid = self.fids.pop(request.fid)
+        self._check_writable()
         return _when(fid.place.node.remove(), lambda _: Rremove())
 
     def stat(self, request: Tstat) -> Outcome:
@@ -252,7 +261,10 @@ class Operations:
         """Rename, truncate or chmod; anything else is accepted and has no effect."""
         fid = self.fids.get(request.fid)
         node = fid.place.node
-        match change_of(request.stat):
+        change = change_of(request.stat)
+        if change is not None:
+            self._check_writable()
+        match change:
             case Rename(name):
                 return self._rename(fid, unescape(name) if fid.place.escaped else name)
             case Truncate(length):
@@ -288,6 +300,11 @@ class Operations:
     def _listing(self, stats: Sequence[Stat], escaped: bool) -> Handle:
         encode = self._codec.encode_stat
         return Listing(stats, lambda stat: encode(wire_stat(stat, escaped=escaped)))
+
+    def _check_writable(self) -> None:
+        """Refuse what would change something when the listener is read-only."""
+        if self._read_only:
+            raise ReadOnly("Read-only connection")
 
     @staticmethod
     def _opening(fid: BoundFid, outcome: Outcome) -> Outcome:

@@ -152,10 +152,16 @@ class Session:
     """
 
     def __init__(
-        self, root: Directory, send: Callable[[bytes], None], limits: Limits | None = None
+        self,
+        root: Directory,
+        send: Callable[[bytes], None],
+        limits: Limits | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
         """Serve ``root``; send frames that answer earlier requests with ``send``."""
         self._root = root
+        self._read_only = read_only
         self._send = send
         self._debug = logger.isEnabledFor(logging.DEBUG)
         self._limits = limits or Limits()
@@ -257,7 +263,9 @@ class Session:
             self._handlers = {Tversion: self._version}
             return Rversion(self._msize, UNKNOWN_VERSION)
         self._dialect, self._codec = dialect, codec_for(dialect)
-        self._operations = Operations(self._root, self._codec, self._msize, self._limits.max_fids)
+        self._operations = Operations(
+            self._root, self._codec, self._msize, self._limits.max_fids, read_only=self._read_only
+        )
         self._handlers = {Tversion: self._version, Tauth: _refuse, Tattach: self._attach}
         return Rversion(self._msize, dialect.version)
 
