@@ -1,0 +1,114 @@
+"""The log of a running build: one writer, a file, and any number of readers from any offset.
+
+A log is spooled to disk so that a crash leaves it readable, and so that a reader who comes late
+starts at byte 0. Readers hold nothing but an offset: a slow one costs the writer nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+__all__ = ["LOG_LIMIT", "LiveLog", "read_log"]
+
+LOG_LIMIT = 64 << 20
+"""Bytes of a build's log that are kept unless its owner says otherwise."""
+
+_CHUNK = 1 << 16
+
+
+class LiveLog:
+    """A log being written to ``path``; ``with`` opens and ends it.
+
+    Attributes:
+        path: The spool file; an older one is replaced.
+        size: Bytes written so far.
+        ended: Whether no more will be written.
+    """
+
+    def __init__(self, path: Path, limit: int = LOG_LIMIT) -> None:
+        """Keep at most ``limit`` bytes, and a line that says so."""
+        self.path = path
+        self.size = 0
+        self.ended = False
+        self._limit = limit
+        self._cut = False
+        self._line_open = False
+        self._file: BinaryIO | None = None
+        self._grown = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        """Create the file."""
+        self._file = self.path.open("wb", buffering=0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the log; followers get the rest and stop."""
+        assert self._file is not None
+        self._file.close()
+        self.ended = True
+        self._wake()
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``; beyond the limit it is dropped.
+
+        The write goes to the page cache, which takes microseconds; a build's output is no
+        decision, so it is not synced.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        room = self._limit - self.size
+        if self._cut or not data:
+            return
+        if len(data) > room:
+            self._cut = True
+            data = data[:room] + _cut_line(self._limit)
+        assert self._file is not None, "a log is written inside its with block"
+        self._file.write(data)
+        self.size += len(data)
+        self._line_open = not data.endswith(b"\n")
+        self._wake()
+
+    def note(self, text: str) -> None:
+        """Append a line of our own, on a line of its own whatever the command printed last."""
+        start = "\n" if self._line_open else ""
+        self.write(f"{start}[datakit-ci] {text}\n".encode(errors="replace"))
+
+    async def follow(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """What is there from byte ``offset`` on, and what comes, until the log ends."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            while True:
+                grown = self._grown
+                if data := file.read(_CHUNK):
+                    yield data
+                elif self.ended:
+                    return
+                else:
+                    await grown.wait()
+
+    def _wake(self) -> None:
+        """Wake all followers: each waits for the event that was current when it last looked."""
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+def _cut_line(limit: int) -> bytes:
+    return f"\n[datakit-ci] log cut here: it is longer than {limit} bytes\n".encode()
+
+
+async def read_log(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
+    """A log that is no longer written, from byte ``offset`` on, piece by piece."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while data := file.read(_CHUNK):
+            yield data

@@ -1,0 +1,93 @@
+"""A live log: readers from any offset, late comers, the end, and the limit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from datakit_ci.livelog import LiveLog, read_log
+
+
+async def collect(log: LiveLog, offset: int = 0) -> bytes:
+    return b"".join([piece async for piece in log.follow(offset)])
+
+
+async def test_a_late_reader_gets_everything_from_byte_0(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as log:
+        log.write(b"one\n")
+        log.write(b"two\n")
+    assert await collect(log) == b"one\ntwo\n"
+
+
+async def test_a_reader_starts_at_any_offset(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as log:
+        log.write(b"one\ntwo\n")
+    assert await collect(log, 4) == b"two\n"
+    assert await collect(log, 100) == b""
+
+
+async def test_a_reader_waits_for_what_comes_and_stops_at_the_end(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as log:
+        log.write(b"first")
+        reader = log.follow()
+        assert await anext(reader) == b"first"
+        async with asyncio.TaskGroup() as group:
+            second = group.create_task(anext(reader, b"end"))
+            await asyncio.sleep(0)
+            assert not second.done()
+            log.write(b"second")
+        assert second.result() == b"second"
+    assert await anext(reader, b"end") == b"end"
+
+
+async def test_many_readers_see_the_same(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        with LiveLog(tmp_path / "log") as log:
+            readers = [group.create_task(collect(log, offset)) for offset in range(20)]
+            for number in range(100):
+                log.write(b"%d\n" % number)
+                await asyncio.sleep(0)
+    whole = (tmp_path / "log").read_bytes()
+    assert [reader.result() for reader in readers] == [whole[offset:] for offset in range(20)]
+
+
+async def test_a_reader_outlives_the_file(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as log:
+        log.write(b"a" * 100_000)
+        reader = log.follow()
+        start = await anext(reader)
+    log.path.unlink()
+    rest = [piece async for piece in reader]
+    assert start + b"".join(rest) == b"a" * 100_000
+
+
+async def test_a_log_over_the_limit_is_cut_with_a_line_that_says_so(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log", limit=10) as log:
+        log.write(b"12345678")
+        log.write(b"9abc")
+        log.write(b"never")
+    text = (tmp_path / "log").read_text()
+    assert text == "123456789a\n[datakit-ci] log cut here: it is longer than 10 bytes\n"
+    assert log.size == len(text)
+
+
+async def test_a_log_of_exactly_the_limit_is_whole(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log", limit=4) as log:
+        log.write(b"1234")
+        log.write(b"")
+    assert (tmp_path / "log").read_bytes() == b"1234"
+
+
+async def test_a_note_starts_on_a_line_of_its_own(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as log:
+        log.note("start")
+        log.write(b"no newline")
+        log.note("end")
+    assert (tmp_path / "log").read_text() == "[datakit-ci] start\nno newline\n[datakit-ci] end\n"
+
+
+async def test_a_log_that_nobody_writes_is_read_in_pieces(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 200_000)
+    pieces = [piece async for piece in read_log(tmp_path / "log", 100_000)]
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) > 1
