@@ -6,11 +6,12 @@ starts at byte 0. Readers hold nothing but an offset: a slow one costs the write
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+
+from datakit_ci.pulse import Pulse
 
 __all__ = ["LOG_LIMIT", "LiveLog", "read_log"]
 
@@ -38,7 +39,7 @@ class LiveLog:
         self._cut = False
         self._line_open = False
         self._file: BinaryIO | None = None
-        self._grown = asyncio.Event()
+        self._pulse = Pulse()
 
     def __enter__(self) -> Self:
         """Create the file."""
@@ -55,7 +56,7 @@ class LiveLog:
         assert self._file is not None
         self._file.close()
         self.ended = True
-        self._wake()
+        self._pulse.beat()
 
     def write(self, data: bytes) -> None:
         """Append ``data``; beyond the limit it is dropped.
@@ -76,7 +77,7 @@ class LiveLog:
         self._file.write(data)
         self.size += len(data)
         self._line_open = not data.endswith(b"\n")
-        self._wake()
+        self._pulse.beat()
 
     def note(self, text: str) -> None:
         """Append a line of our own, on a line of its own whatever the command printed last."""
@@ -88,18 +89,13 @@ class LiveLog:
         with self.path.open("rb") as file:
             file.seek(offset)
             while True:
-                grown = self._grown
+                change = self._pulse.next
                 if data := file.read(_CHUNK):
                     yield data
                 elif self.ended:
                     return
                 else:
-                    await grown.wait()
-
-    def _wake(self) -> None:
-        """Wake all followers: each waits for the event that was current when it last looked."""
-        self._grown.set()
-        self._grown = asyncio.Event()
+                    await change.wait()
 
 
 def _cut_line(limit: int) -> bytes:

@@ -1,0 +1,96 @@
+"""What an executor is: it runs one stage on one tree, somewhere, and says what came of it.
+
+The engine decides what runs and when; an executor only runs it. To write another one, implement
+:class:`Executor`; whatever it uses (containers, machines, a queue) stays inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from datakit_ci.process import Sink
+from datakit_ci.spec import StageSpec
+from datakit_ci.state import BuildId, Status
+from datakit_core.client.api import TreeId
+from datakit_core.errors import DatakitError
+from datakit_core.store.objects import EMPTY_TREE
+
+__all__ = ["BuildRequest", "Executor", "LostBuild", "Outcome", "TimedOut"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """One build to be run.
+
+    Attributes:
+        build: Its name.
+        spec: What runs.
+        input: The tree it is given; of that, it sees what ``spec.inputs`` names.
+    """
+
+    build: BuildId
+    spec: StageSpec
+    input: TreeId
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A build that came to a result, good or bad; it is recorded and never asked for again.
+
+    Attributes:
+        failure: Why it failed, for people; none if it passed.
+        output: The tree it made; empty when it failed.
+        reports: The JUnit files that it left, whether it passed or not; none if there are none.
+        exit_status: The command's; none for functions.
+        details: Further facts for people, such as versions.
+    """
+
+    failure: str | None = None
+    output: TreeId = EMPTY_TREE
+    reports: TreeId | None = None
+    exit_status: int | None = None
+    details: tuple[tuple[str, str], ...] = ()
+
+
+class LostBuild(DatakitError):
+    """A build ended without a result: the pipeline or the machine is at fault.
+
+    Attributes:
+        status: What the build is shown as. It is not recorded, so it runs again after a restart.
+    """
+
+    status = Status.ERROR
+
+
+class TimedOut(LostBuild):
+    """A build was killed because it took longer than its stage allows.
+
+    It counts as failed, but a time-out is no part of a result's name: a longer one, or a faster
+    machine, must be able to make it pass.
+    """
+
+    status = Status.FAILURE
+
+
+class Executor(Protocol):
+    """Runs builds; any number at once, for the engine's pools limit them."""
+
+    @property
+    def name(self) -> str:
+        """Recorded with every result."""
+        ...
+
+    async def run(self, request: BuildRequest, log: Sink) -> Outcome:
+        """Run one build to its end.
+
+        When the call is cancelled it ends everything it started, and only then returns.
+
+        Args:
+            request: What to run.
+            log: Takes the build's output as it comes.
+
+        Raises:
+            LostBuild: There is no result.
+        """
+        ...

@@ -1,0 +1,148 @@
+"""The process in which one build runs: ``python -m datakit_ci.executors.child``.
+
+It makes the input appear, runs the command or the function, finds the outputs, and reports. User
+code is never run by the engine itself: it may block, crash, or never end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from datakit_ci.executors.protocol import Ending, Instruction, Verdict, announce_group
+from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
+from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace, narrow
+from datakit_ci.spec import StageKind
+from datakit_core.store import open_reader
+
+__all__ = ["main"]
+
+_STOPPED = 128 + signal.SIGTERM
+
+
+def main() -> int:
+    """Do what standard input says; the exit status is of no interest to the engine."""
+    life_line, report = _take_pipes()
+    instruction = Instruction.decode(_read_line(life_line))
+    supervision = Supervision(instruction.grace)
+    try:
+        supervision.begin(life_line)
+        ending = _Build(instruction, supervision, report).run()
+        if left := sweep():
+            what = "1 process was" if left == 1 else f"{left} processes were"
+            _note(f"{what} left behind and killed")
+        os.write(report, ending.encode())
+    except Stopped:
+        wait_for_all()
+        return _STOPPED
+    return 0
+
+
+def _take_pipes() -> tuple[int, int]:
+    """Keep the pipes to the engine for us; user code gets no input, and the log as its output."""
+    life_line, report = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return life_line, report
+
+
+def _read_line(descriptor: int) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        more = os.read(descriptor, 1 << 16)
+        if not more:
+            sys.exit("the engine is gone")
+        data += more
+    return data
+
+
+def _note(text: str) -> None:
+    """Add a line of our own to the log."""
+    os.write(2, f"[datakit-ci] {text}\n".encode(errors="replace"))
+
+
+class _Build:
+    """The work itself, between two pipes."""
+
+    def __init__(self, instruction: Instruction, supervision: Supervision, report: int) -> None:
+        self._instruction = instruction
+        self._spec = instruction.spec
+        self._supervision = supervision
+        self._report = report
+        self._directory = Path(instruction.directory)
+
+    def run(self) -> Ending:
+        """Run the stage; whatever goes wrong is in the log and in the ending."""
+        try:
+            reader = open_reader(Path(self._instruction.repository))
+            if self._spec.kind is StageKind.PYTHON:
+                return self._function(reader)
+            return self._command(reader)
+        except Exception as error:  # noqa: BLE001 - the boundary of a build: user code may raise all
+            traceback.print_exc()
+            return Ending(Verdict.LOST, f"{type(error).__name__}: {error}")
+
+    def _function(self, reader: ObjectReader) -> Ending:
+        # Imported late: a command's process needs neither asyncio nor the pipeline.
+        from datakit_ci.executors.function import run_function
+
+        return run_function(self._instruction, reader, self._directory / "outputs")
+
+    def _command(self, reader: ObjectReader) -> Ending:
+        source, tree = narrow(reader, self._instruction.input, self._spec.inputs)
+        workspace = Checkout(source, tree, self._directory / "tree")
+        workspace.prepare()
+        status = self._shell(workspace.directory)
+        workspace.collect(self._spec.reports, self._directory / "reports")
+        if status:
+            return _failed(status)
+        return self._collect(workspace)
+
+    def _shell(self, directory: Path) -> int:
+        _show_command(self._spec.command)
+        with subprocess.Popen(
+            ("/bin/sh", "-c", self._spec.command),
+            cwd=directory,
+            env=self._instruction.environment,
+            start_new_session=True,  # so that "kill 0" in a script is no suicide of ours
+        ) as process:
+            self._supervision.command_group = process.pid
+            os.write(self._report, announce_group(process.pid))
+            status = process.wait()
+            self._supervision.command_group = None
+            return status
+
+    def _collect(self, workspace: Workspace) -> Ending:
+        missing = workspace.collect(self._spec.outputs, self._directory / "outputs")
+        if missing:
+            reason = f"made no {', '.join(missing)}, which it declares as outputs"
+            return Ending(Verdict.FAILED, reason, exit_status=0)
+        return Ending(Verdict.PASSED, exit_status=0)
+
+
+def _show_command(command: str) -> None:
+    first, *more = command.strip().splitlines() or [""]
+    lines = [f"$ {first}", *(f"> {line}" for line in more)]
+    os.write(2, ("\n".join(lines) + "\n").encode(errors="replace"))
+
+
+def _failed(status: int) -> Ending:
+    """What a status other than 0 means; negative: killed by that signal."""
+    number = -status if status < 0 else status - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return Ending(Verdict.FAILED, f"exited with status {status}", status)
+    if number == signal.SIGKILL:  # nothing that a command does to itself: most often, no memory
+        return Ending(Verdict.LOST, "killed by SIGKILL: was the memory short?", status)
+    return Ending(Verdict.FAILED, f"killed by {name}", status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

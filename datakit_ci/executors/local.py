@@ -1,0 +1,219 @@
+"""The executor that is built in: each build is a child process on this machine.
+
+A build has a directory of its own below the executor's (``tree`` is the checkout, ``home`` and
+``tmp`` are the command's, ``outputs`` and ``reports`` what was found afterwards), which is removed
+when the build ends. What a killed engine left there is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import datakit_core
+from datakit_ci.executors.base import BuildRequest, LostBuild, Outcome, TimedOut
+from datakit_ci.executors.protocol import Ending, Instruction, Verdict, read_messages
+from datakit_ci.process import Command, Sink, run_process
+from datakit_core.client.api import Database, TreeId
+from datakit_core.errors import InvalidArgument, InvalidName, TooLarge
+from datakit_core.store.objects import EMPTY_TREE
+
+__all__ = ["LocalExecutor"]
+
+_log = logging.getLogger(__name__)
+
+_CHILD = (sys.executable, "-P", "-m", "datakit_ci.executors.child")
+"""``-P``: the current directory is not searched for modules; a checkout may have our names."""
+
+_KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
+"""What our own child needs of our environment to be the same program."""
+
+_MARGIN = 2.0
+"""Seconds that the child has, after the grace, to kill what is below it."""
+
+
+class LocalExecutor:
+    """Runs builds as child processes; ``async with`` makes its directory ready."""
+
+    name = "local"
+
+    def __init__(
+        self,
+        database: Database,
+        repository: Path,
+        pipeline: Path,
+        directory: Path,
+        *,
+        grace: float = 5.0,
+    ) -> None:
+        """Run builds of the pipeline in the file ``pipeline``.
+
+        Args:
+            database: Takes the outputs.
+            repository: The same database's repository, from which the children read.
+            pipeline: The file that functions are imported from.
+            directory: Where builds get their directories; whatever is in it is removed.
+            grace: Seconds between SIGTERM and SIGKILL when a build is stopped.
+        """
+        self._database = database
+        self._repository = repository.absolute()
+        self._pipeline = pipeline.absolute()
+        self._directory = directory.absolute()
+        self._grace = grace
+
+    async def __aenter__(self) -> Self:
+        """Remove what an earlier engine left behind."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for path in self._directory.iterdir():
+            await asyncio.to_thread(_remove, path)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing to do: each build cleans up after itself."""
+
+    async def run(self, request: BuildRequest, log: Sink) -> Outcome:
+        """Run one build in a child process."""
+        directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=""))
+        try:
+            ending = await self._supervised(request, directory, log)
+            return await self._outcome(ending, directory)
+        finally:
+            await asyncio.to_thread(_remove, directory)
+
+    async def _supervised(self, request: BuildRequest, directory: Path, log: Sink) -> Ending:
+        seconds = request.spec.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._child(request, directory, log)
+        except TimeoutError:
+            raise TimedOut(f"took longer than {seconds:g} s and was killed") from None
+
+    async def _child(self, request: BuildRequest, directory: Path, log: Sink) -> Ending:
+        """Run the child to its end, and make sure of its command's if it dies before that."""
+        messages = bytearray()
+        command = Command(
+            _CHILD,
+            directory,
+            {name: os.environ[name] for name in _KEPT if name in os.environ},
+            self._instruction(request, directory).encode(),
+        )
+        ending: Ending | None = None
+        try:
+            status = await run_process(
+                command, stdout=messages.extend, stderr=log, grace=self._grace + _MARGIN
+            )
+            _, ending = read_messages(bytes(messages))
+        finally:
+            if ending is None:
+                _kill_command(bytes(messages))
+        if ending is None:
+            raise LostBuild(f"the build's process ended with status {status} and no result")
+        return ending
+
+    def _instruction(self, request: BuildRequest, directory: Path) -> Instruction:
+        return Instruction(
+            repository=str(self._repository),
+            pipeline=str(self._pipeline),
+            directory=str(directory),
+            input=request.input,
+            spec=request.spec,
+            environment=_environment(request, directory),
+            grace=self._grace,
+        )
+
+    async def _outcome(self, ending: Ending, directory: Path) -> Outcome:
+        if ending.verdict is Verdict.LOST:
+            raise LostBuild(ending.reason)
+        failure = ending.reason if ending.verdict is Verdict.FAILED else None
+        output, reports = EMPTY_TREE, EMPTY_TREE
+        try:
+            reports = await self._import(directory / "reports")
+            if failure is None:
+                output = await self._import(directory / "outputs")
+        except (InvalidArgument, InvalidName, TooLarge) as error:
+            failure = f"its outputs cannot be stored: {error}"
+        return Outcome(
+            failure=failure,
+            output=output,
+            reports=None if reports == EMPTY_TREE else reports,
+            exit_status=ending.exit_status,
+            details=(("datakit", datakit_core.__version__),),
+        )
+
+    async def _import(self, directory: Path) -> TreeId:
+        if _is_empty(directory):
+            return EMPTY_TREE
+        return await self._database.import_directory(directory)
+
+
+def _is_empty(directory: Path) -> bool:
+    return not directory.is_dir() or not any(directory.iterdir())
+
+
+def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
+    """What a build sees: the same on every machine, but for ``PATH`` and its directories.
+
+    If DataKit runs in a virtual environment, its programs are found first, as if that had been
+    activated.
+    """
+    home, temporary = directory / "home", directory / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    path = os.environ.get("PATH", os.defpath)
+    if sys.prefix != sys.base_prefix:
+        path = f"{sys.prefix}/bin{os.pathsep}{path}"
+    return {
+        "PATH": path,
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "CI": "true",
+        "DATAKIT_CI": "1",
+        "DATAKIT_PROJECT": request.build.project,
+        "DATAKIT_STAGE": request.build.stage,
+        "DATAKIT_TREE": request.input,
+        **dict(request.spec.env),
+    }
+
+
+def _kill_command(messages: bytes) -> None:
+    """The child is dead and cannot have killed its command: do it in its place."""
+    group, _ = read_messages(messages)
+    if group is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory, also if a build has taken away the right to write in it."""
+    try:
+        shutil.rmtree(path)
+    except OSError:
+        for directory, names, _ in os.walk(path):
+            for name in (".", *names):
+                _make_writable(Path(directory) / name)
+        shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        _log.warning("%s cannot be removed; remove it by hand", path)
+
+
+def _make_writable(path: Path) -> None:
+    if not path.is_symlink():
+        with suppress(OSError):
+            path.chmod(stat.S_IRWXU)

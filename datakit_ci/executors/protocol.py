@@ -1,0 +1,119 @@
+"""What the local executor and its child process say to one another: one line of JSON each way.
+
+The child reads an :class:`Instruction` from its standard input, which then stays open as its life
+line. On its standard output it first names the process group of the command, so that somebody can
+kill that if the child itself is killed, and at the end reports an :class:`Ending`. Its standard
+error is the log.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import asdict, dataclass
+from typing import Self, cast
+
+from datakit_ci.canonical import canonical_json
+from datakit_ci.spec import StageSpec
+from datakit_core.client.api import TreeId
+
+__all__ = ["Ending", "Instruction", "Verdict", "announce_group", "read_messages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What the child is to do.
+
+    Attributes:
+        repository: The database's repository, which the child only reads.
+        pipeline: The pipeline's file; used for functions.
+        directory: A directory of the build's own; the child puts everything into it.
+        input: The tree.
+        spec: The stage.
+        environment: All of what the user's code sees.
+        grace: Seconds between SIGTERM and SIGKILL.
+    """
+
+    repository: str
+    pipeline: str
+    directory: str
+    input: TreeId
+    spec: StageSpec
+    environment: dict[str, str]
+    grace: float
+
+    def encode(self) -> bytes:
+        """As one line."""
+        return canonical_json(
+            {
+                "repository": self.repository,
+                "pipeline": self.pipeline,
+                "directory": self.directory,
+                "input": self.input,
+                "spec": self.spec.to_json(),
+                "environment": self.environment,
+                "grace": self.grace,
+            }
+        )
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Read what :meth:`encode` wrote."""
+        fields = json.loads(line)
+        return cls(**{**fields, "spec": StageSpec.from_json(fields["spec"])})
+
+
+class Verdict(enum.Enum):
+    """How the child's work ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    """By the stage's own judgement: a result."""
+    LOST = "lost"
+    """There is no result: an exception in user code, a full disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What came of it.
+
+    Attributes:
+        verdict: Whether there is a result, and which.
+        reason: Why not, or why it failed; one line for people.
+        exit_status: The command's.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    exit_status: int | None = None
+
+    def encode(self) -> bytes:
+        """As one line."""
+        return canonical_json({"ending": {**asdict(self), "verdict": self.verdict.value}})
+
+
+def announce_group(group: int) -> bytes:
+    """The line that names the command's process group."""
+    return canonical_json({"group": group})
+
+
+def read_messages(data: bytes) -> tuple[int | None, Ending | None]:
+    """What a child has said so far: the command's process group, and how it ended.
+
+    A line that is cut off (the child was killed) does not count.
+    """
+    group: int | None = None
+    ending: Ending | None = None
+    for line in data.split(b"\n")[:-1]:
+        message = cast("dict[str, object]", json.loads(line))
+        match message:
+            case {"group": int(number)}:
+                group = number
+            case {
+                "ending": {"verdict": str(verdict), "reason": str(reason), "exit_status": status}
+            }:
+                assert status is None or isinstance(status, int)
+                ending = Ending(Verdict(verdict), reason, status)
+            case _:
+                raise ValueError(f"not a message of ours: {message!r}")
+    return group, ending

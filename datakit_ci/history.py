@@ -1,0 +1,142 @@
+"""The history of targets: ``status-…`` branches, one commit for each change of any job.
+
+A status branch holds what its target had come to: ``source-commit``, ``metadata-commit`` and, for
+each job, ``job/NAME/output``. The branch ``commit-index`` says which of these commits speak of a
+given source commit: its file ``ab/SHA/STATUS-BRANCH`` names the newest.
+
+Another engine, with other jobs, may write to the same branches: only files of our own jobs are
+touched, and changes are merged by path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from datakit_ci.canonical import canonical_json
+from datakit_ci.state import BuildId, JobState, TargetState
+from datakit_core.client.api import CommitId, Database, TreeId
+from datakit_core.errors import MergeConflict, NoEntry, NotFastForward
+
+__all__ = ["INDEX_BRANCH", "History", "job_output", "write_files"]
+
+INDEX_BRANCH = "commit-index"
+
+_VERSION = 1
+
+
+class History:
+    """Writes what targets have come to; equal states make no commits."""
+
+    def __init__(self, database: Database) -> None:
+        """Write to ``database``."""
+        self._database = database
+
+    async def record(
+        self, state: TargetState, metadata: CommitId | None, trees: Mapping[BuildId, TreeId]
+    ) -> CommitId | None:
+        """Commit ``state`` to its target's branch, and name the commit in the index.
+
+        Args:
+            state: The newest state; its head must be known.
+            metadata: The commit of ``github-metadata`` that it was worked out from.
+            trees: The outputs of its builds, as far as there are any.
+
+        Returns:
+            The new commit; none if the jobs stood so already.
+        """
+        assert state.head is not None
+        files = {"source-commit": _line(state.head)}
+        for job in state.jobs:
+            files[f"job/{job.name}/output"] = job_output(job, trees)
+        extra = {} if metadata is None else {"metadata-commit": _line(metadata)}
+        branch = state.target.status_branch
+        commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
+        if commit is not None:
+            await self._index([(state.head, branch, commit)])
+        return commit
+
+    async def _index(self, entries: Iterable[tuple[CommitId, str, CommitId]]) -> None:
+        files = {
+            f"{source[:2]}/{source}/{branch}": _line(commit) for source, branch, commit in entries
+        }
+        await write_files(self._database, INDEX_BRANCH, files, "Index source commits")
+
+
+def job_output(job: JobState, trees: Mapping[BuildId, TreeId]) -> bytes:
+    """The content of ``job/NAME/output``.
+
+    The result tree is named although the build says it too: the build may be pruned.
+    """
+    return canonical_json(
+        {
+            "version": _VERSION,
+            "result": {"status": job.status.value, "descr": job.description},
+            "builds": [
+                {
+                    "project": build.project,
+                    "stage": build.stage,
+                    "static": build.static,
+                    "key": build.key,
+                    "tree": trees.get(build),
+                }
+                for build in job.builds
+            ],
+        }
+    )
+
+
+async def write_files(
+    database: Database,
+    branch: str,
+    files: Mapping[str, bytes],
+    message: str,
+    extra: Mapping[str, bytes] | None = None,
+) -> CommitId | None:
+    """Make ``files`` have these contents in ``branch``.
+
+    On a lost race the differences are looked at again, so a writer who said the same thing first
+    leaves nothing to be done.
+
+    Args:
+        database: Where the branch is.
+        branch: The branch; made if absent.
+        files: Contents by path.
+        message: For the commit.
+        extra: Files that are written too if a commit is needed, but are no reason for one.
+
+    Returns:
+        The commit; none if they had these contents already.
+    """
+    while True:
+        async with database.transaction(branch) as transaction:
+            base = transaction.base
+            tree = None if base is None else (await database.commit(base)).tree
+            changed = {
+                path: data
+                for path, data in files.items()
+                if tree is None or await _read(database, tree, path) != data
+            }
+            if not changed:
+                return None
+            for path, data in {**changed, **(extra or {})}.items():
+                await transaction.write(path, data)
+            try:
+                return await transaction.commit(message)
+            except (MergeConflict, NotFastForward):
+                continue
+
+
+async def _read(database: Database, tree: TreeId, path: str) -> bytes | None:
+    try:
+        return await database.read(tree, path)
+    except NoEntry:
+        return None
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode()
+
+
+def _message(jobs: Sequence[JobState]) -> str:
+    """``lint: success, unit: running`` and so on: readable in ``git log``."""
+    return ", ".join(f"{job.name}: {job.status.value}" for job in jobs) or "no jobs"

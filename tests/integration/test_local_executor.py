@@ -1,0 +1,368 @@
+"""Builds in child processes: what they see, what they make, how they end, and what they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from datakit_ci.executors.base import BuildRequest, LostBuild, Outcome, TimedOut
+from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.state import BuildId
+from datakit_core.client.api import Database, Entry, FileMode, TreeId
+from datakit_core.client.local import LocalDatabase
+from datakit_core.store import InlineWriter, Store
+from datakit_core.store.objects import EMPTY_TREE
+from tests.support.processes import Collector, gone
+
+PIPELINE = '''
+"""A pipeline with functions of every kind."""
+import json, os
+from pathlib import Path
+from datakit_ci.project import Config
+from datakit_ci.stage import StageFailed, stage
+from datakit_ci.tree import Tree
+
+@stage
+async def sizes(source: Tree, unit: int = 1) -> Tree:
+    found = {path: len(await source.read(path)) // unit async for path in source.glob("**/*.py")}
+    return Tree.from_files({"sizes.json": json.dumps(found)})
+
+@stage(version="1")
+def plain(source):
+    print("in", os.getcwd(), sorted(os.environ))
+    return {"copy/a": source.read("a.py")}
+
+@stage
+def unwanted(source):
+    raise StageFailed("not today")
+
+@stage
+def broken(source):
+    raise ValueError("a bug")
+
+@stage
+def nonsense(source):
+    return 17
+
+@stage
+def same(source):
+    return source.subtree("src")
+
+@stage(version="1")
+def directory(source):
+    Path("made/below").mkdir(parents=True)
+    Path("made/below/file").write_text("content")
+    return Path("made")
+
+config = Config(projects=[])
+'''
+
+
+class Bench:
+    """A database, an executor, and a way to run single stages."""
+
+    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
+        self.database = database
+        self.executor = executor
+        self.directory = directory
+        self.log = Collector()
+
+    async def tree(self, files: Mapping[str, bytes | Entry]) -> TreeId:
+        return await self.database.import_tree(files)
+
+    async def run(self, spec: StageSpec, tree: TreeId = EMPTY_TREE) -> Outcome:
+        build = BuildId("me/app", spec.name, "0" * 64, "1" * 64)
+        return await self.executor.run(BuildRequest(build, spec, tree), self.log)
+
+    async def files(self, tree: TreeId, prefix: str = "") -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for name, entry in (await self.database.tree(tree)).items():
+            if entry.is_directory:
+                found |= await self.files(TreeId(entry.id), f"{prefix}{name}/")
+            else:
+                found[f"{prefix}{name}"] = await self.database.read(tree, name)
+        return found
+
+    @property
+    def text(self) -> str:
+        return bytes(self.log.data).decode()
+
+    @property
+    def leftovers(self) -> list[str]:
+        return [path.name for path in (self.directory / "work").iterdir()]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    pipeline = tmp_path / "pipeline.py"
+    pipeline.write_text(PIPELINE)
+    repository = tmp_path / "database.git"
+    async with Store.open(repository, create=True, writer=InlineWriter) as store:
+        database = LocalDatabase(store)
+        async with LocalExecutor(
+            database, repository, pipeline, tmp_path / "work", grace=0.1
+        ) as executor:
+            yield Bench(database, executor, tmp_path)
+
+
+def command(text: str, **options: object) -> StageSpec:
+    return replace(StageSpec("stage", StageKind.SHELL, text, "0" * 64), **options)  # type: ignore[arg-type]
+
+
+def function(name: str, **parameters: int) -> StageSpec:
+    return StageSpec(name, StageKind.PYTHON, name, "0" * 64, parameters=json.dumps(parameters))
+
+
+async def test_a_command_sees_its_input_and_makes_its_outputs(bench: Bench) -> None:
+    tree = await bench.tree({"in/data": b"some data"})
+    spec = command("tr a-z A-Z < in/data > out.txt; echo done", outputs=("out.txt",))
+    outcome = await bench.run(spec, tree)
+    assert outcome.failure is None
+    assert outcome.exit_status == 0
+    assert await bench.files(outcome.output) == {"out.txt": b"SOME DATA"}
+    assert bench.text.splitlines() == [f"$ {spec.command}", "done"]
+    assert bench.leftovers == []
+
+
+async def test_links_and_executable_bits_reach_the_command_and_come_back(bench: Bench) -> None:
+    script = await bench.tree({"x": b"#!/bin/sh\necho hello\n"})
+    entry = await bench.database.entry(script, "x")
+    assert entry is not None
+    tree = await bench.tree({"run": Entry(FileMode.EXECUTABLE, entry.id)})
+    outcome = await bench.run(
+        command("./run > out; ln -s out link; chmod +x out", outputs=("out", "link")), tree
+    )
+    made = await bench.database.tree(outcome.output)
+    assert {name: entry.mode for name, entry in made.items()} == {
+        "link": FileMode.LINK,
+        "out": FileMode.EXECUTABLE,
+    }
+
+
+async def test_a_command_sees_only_its_declared_inputs(bench: Bench) -> None:
+    tree = await bench.tree({"src/a": b"a", "docs/b": b"b"})
+    await bench.run(command("find . -type f", inputs=("src",)), tree)
+    assert bench.text.splitlines()[1:] == ["./src/a"]
+
+
+async def test_a_non_zero_exit_is_a_result_and_reports_are_kept(bench: Bench) -> None:
+    outcome = await bench.run(
+        command("echo '<x/>' > report.xml; exit 3", reports=("report.xml",), outputs=("out",))
+    )
+    assert (outcome.failure, outcome.exit_status) == ("exited with status 3", 3)
+    assert outcome.output == EMPTY_TREE
+    assert outcome.reports is not None
+    assert await bench.files(outcome.reports) == {"report.xml": b"<x/>\n"}
+
+
+async def test_a_missing_output_is_a_failure_that_names_it(bench: Bench) -> None:
+    outcome = await bench.run(command("true", outputs=("dist/*.whl",)))
+    assert outcome.failure == "made no dist/*.whl, which it declares as outputs"
+
+
+async def test_a_command_that_is_not_there_is_a_failure(bench: Bench) -> None:
+    outcome = await bench.run(command("no-such-command-anywhere"))
+    assert outcome.failure == "exited with status 127"
+    assert "not found" in bench.text
+
+
+async def test_a_command_killed_by_a_signal_of_its_own_is_a_failure(bench: Bench) -> None:
+    assert (await bench.run(command("kill -SEGV $$"))).failure == "killed by SIGSEGV"
+
+
+@pytest.mark.parametrize("text", ["kill -KILL $$", "sh -c 'kill -KILL $$'; exit $?"])
+async def test_a_command_killed_from_outside_has_no_result(bench: Bench, text: str) -> None:
+    with pytest.raises(LostBuild, match="SIGKILL"):
+        await bench.run(command(text))
+    assert bench.leftovers == []
+
+
+async def test_the_environment_is_clean_and_says_what_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_ENGINE", "1")
+    tree = await bench.tree({"a": b"a"})
+    await bench.run(command("env; test -d $HOME; test -d $TMPDIR", env=(("MY", "value"),)), tree)
+    seen = dict(line.split("=", 1) for line in bench.text.splitlines()[1:])
+    assert set(seen) - {"PWD", "SHLVL", "_", "OLDPWD"} == {
+        *("CI", "DATAKIT_CI", "DATAKIT_PROJECT", "DATAKIT_STAGE", "DATAKIT_TREE"),
+        *("HOME", "LANG", "MY", "PATH", "TERM", "TMPDIR"),
+    }
+    assert (seen["CI"], seen["MY"], seen["DATAKIT_TREE"]) == ("true", "value", tree)
+    assert seen["HOME"].startswith(str(bench.directory / "work"))
+
+
+async def test_a_build_may_take_away_rights_and_is_still_removed(bench: Bench) -> None:
+    await bench.run(command("mkdir -p a/b; touch a/b/c; chmod 0 a/b a"))
+    assert bench.leftovers == []
+
+
+async def test_kill_0_in_a_script_is_no_suicide_of_ours(bench: Bench) -> None:
+    outcome = await bench.run(command("trap 'trap - TERM; kill 0' EXIT; sleep 1000 & exit 0"))
+    assert outcome.failure == "killed by SIGTERM"
+
+
+async def test_what_a_command_leaves_running_is_killed_and_told(bench: Bench) -> None:
+    outcome = await bench.run(command("setsid sleep 1000 & echo $!"))
+    assert outcome.failure is None
+    _, pid, note = bench.text.splitlines()
+    await gone(int(pid))
+    assert note == "[datakit-ci] 1 process was left behind and killed"
+
+
+STUBBORN = (
+    "trap '' TERM; setsid sh -c \"trap '' TERM; echo \\$\\$; while :; do sleep 1000; done\" & "
+    "echo $$; while :; do sleep 1000; done"
+)
+"""Ignores SIGTERM, and so does the daemon that it starts in a session of its own."""
+
+
+async def stubborn_pids(log: Collector) -> list[int]:
+    await log.line()
+    return [int(await log.line()), int(await log.line())]
+
+
+async def test_cancel_ends_whatever_it_runs(bench: Bench) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(bench.run(command(STUBBORN)))
+        pids = await stubborn_pids(bench.log)
+        task.cancel()
+    assert task.cancelled()
+    for pid in pids:
+        await gone(pid)
+    assert bench.leftovers == []
+
+
+async def test_a_build_that_takes_too_long_is_ended_and_is_no_result(bench: Bench) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(timed_out(bench))
+        pids = await stubborn_pids(bench.log)
+    assert task.result() == "took longer than 1 s and was killed"
+    for pid in pids:
+        await gone(pid)
+
+
+async def timed_out(bench: Bench) -> str:
+    with pytest.raises(TimedOut) as caught:
+        await bench.run(command(STUBBORN, timeout=1.0))
+    return str(caught.value)
+
+
+async def test_a_child_that_is_killed_takes_its_command_along(bench: Bench) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(lost(bench, command("echo $PPID $$; exec sleep 1000")))
+        await bench.log.line()
+        child, pid = map(int, (await bench.log.line()).split())
+        os.kill(child, signal.SIGKILL)
+    assert "status -9" in task.result()
+    await gone(pid)
+
+
+async def lost(bench: Bench, spec: StageSpec) -> str:
+    with pytest.raises(LostBuild) as caught:
+        await bench.run(spec)
+    return str(caught.value)
+
+
+ENGINE = """
+import asyncio, sys
+from pathlib import Path
+from datakit_ci.executors.base import BuildRequest
+from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.state import BuildId
+from datakit_core.client.local import open_local
+
+async def main(repository, work, command):
+    def log(data):
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    async with open_local(repository, create=True) as database:
+        async with LocalExecutor(database, repository, work, work, grace=0.1) as executor:
+            spec = StageSpec("stage", StageKind.SHELL, command, "0" * 64)
+            build = BuildId("me/app", "stage", "0" * 64, "1" * 64)
+            tree = await database.import_tree({"a": b"a"})
+            await executor.run(BuildRequest(build, spec, tree), log)
+
+asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+"""
+
+
+async def test_nothing_survives_an_engine_that_is_killed(tmp_path: Path) -> None:
+    for pid in pids_of_a_killed_engine(tmp_path):
+        await gone(pid)
+
+
+def pids_of_a_killed_engine(directory: Path) -> list[int]:
+    """Start an engine with a stubborn build, and kill it once that runs."""
+    arguments = [str(directory / "engine.git"), str(directory / "work"), STUBBORN]
+    with subprocess.Popen(
+        [sys.executable, "-c", ENGINE, *arguments], stdout=subprocess.PIPE
+    ) as engine:
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        pids = [int(engine.stdout.readline()), int(engine.stdout.readline())]
+        engine.kill()
+    return pids
+
+
+async def test_what_a_killed_engine_left_is_removed_at_the_next_start(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "work/old/tree").mkdir(parents=True)
+    (tmp_path / "work/old/tree/file").touch()
+    async with bench.executor:
+        assert bench.leftovers == []
+
+
+async def test_an_async_function_reads_its_tree_and_returns_another(bench: Bench) -> None:
+    tree = await bench.tree({"a.py": b"12345678", "src/b.py": b"1234", "c.txt": b""})
+    outcome = await bench.run(function("sizes", unit=2), tree)
+    assert outcome.failure is None
+    files = await bench.files(outcome.output)
+    assert json.loads(files["sizes.json"]) == {"a.py": 4, "src/b.py": 2}
+
+
+async def test_a_plain_function_sees_a_clean_environment(bench: Bench) -> None:
+    outcome = await bench.run(function("plain"), await bench.tree({"a.py": b"a"}))
+    assert await bench.files(outcome.output) == {"copy/a": b"a"}
+    assert f"in {bench.directory / 'work'}" in bench.text
+    assert "'DATAKIT_STAGE'" in bench.text
+
+
+async def test_a_function_may_return_a_part_of_what_it_got(bench: Bench) -> None:
+    outcome = await bench.run(function("same"), await bench.tree({"src/a": b"a", "b": b"b"}))
+    assert await bench.files(outcome.output) == {"a": b"a"}
+
+
+async def test_a_function_may_return_a_directory(bench: Bench) -> None:
+    outcome = await bench.run(function("directory"))
+    assert await bench.files(outcome.output) == {"below/file": b"content"}
+
+
+async def test_stage_failed_is_a_result_with_its_message(bench: Bench) -> None:
+    assert (await bench.run(function("unwanted"))).failure == "not today"
+
+
+async def test_another_exception_is_no_result_and_its_traceback_is_in_the_log(
+    bench: Bench,
+) -> None:
+    with pytest.raises(LostBuild, match="ValueError: a bug"):
+        await bench.run(function("broken"))
+    assert "Traceback" in bench.text
+    assert "pipeline.py" in bench.text
+
+
+async def test_nonsense_from_a_function_is_a_failure(bench: Bench) -> None:
+    failure = (await bench.run(function("nonsense"))).failure
+    assert failure == "returned 17: return a tree, files or a directory"
