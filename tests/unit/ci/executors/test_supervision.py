@@ -60,7 +60,7 @@ async def test_a_sweep_leaves_nothing_whatever_it_did_to_get_away() -> None:
     with supervised(STUBBORN + "print(sweep(), flush=True)") as (process, output):
         pids = read_pids(output)
         assert len(pids) == 2
-        assert output.readline() == b"2\n"
+        assert int(output.readline()) >= 2  # 3 if the daemon's parent has not left yet
         assert process.wait() == 0
     for pid in pids:
         await gone(pid)

@@ -1,0 +1,90 @@
+"""Finding the answers to needs: the engine's eyes on the database.
+
+Builds are not answered here: they take time, pools and an executor (:mod:`datakit_ci.builds`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from datakit_ci.need import BranchHead, Joined, Need, TreeOf, Trouble
+from datakit_core.client.api import Database, Entry, FileMode, TreeId
+from datakit_core.errors import DatakitError
+
+__all__ = ["Answers"]
+
+_log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+
+
+class Answers:
+    """Looks needs up, each once, and says what it found.
+
+    A head of a branch is watched until nobody needs it any more; the other answers never change.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        group: asyncio.TaskGroup,
+        found: Callable[[Need[Any], Any], None],
+    ) -> None:
+        """Look in ``database``, from tasks of ``group``; ``found`` takes need and answer."""
+        self._database = database
+        self._group = group
+        self._found = found
+        self._tasks: dict[Need[Any], asyncio.Task[None]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a look-up that will end by itself is under way."""
+        return any(not isinstance(need, BranchHead) for need in self._tasks)
+
+    def ask(self, need: Need[Any]) -> None:
+        """Start to look ``need`` up, unless that is under way."""
+        if need not in self._tasks:
+            task = self._group.create_task(self._answer(need))
+            self._tasks[need] = task
+            task.add_done_callback(lambda _: self._tasks.pop(need, None))
+
+    def drop(self, need: Need[Any]) -> None:
+        """Stop looking: nobody needs it any more."""
+        if (task := self._tasks.pop(need, None)) is not None:
+            task.cancel()
+
+    async def _answer(self, need: Need[Any]) -> None:
+        """The boundary of a look-up: whatever goes wrong is the answer."""
+        try:
+            if isinstance(need, BranchHead):
+                async for head in self._database.watch_head(need.branch):
+                    self._found(need, head)
+            else:
+                self._found(need, await self._look(need))
+        except DatakitError as error:
+            self._found(need, Trouble(str(error)))
+        except Exception as error:
+            _log.exception("cannot look up %s", need)
+            self._found(need, Trouble(f"{type(error).__name__}: {error}"))
+
+    async def _look(self, need: Need[Any]) -> TreeId:
+        match need:
+            case TreeOf(commit=commit):
+                return (await self._database.commit(commit)).tree
+            case Joined(parts=parts):
+                return await self._join(parts)
+            case _:
+                raise TypeError(f"nobody answers {need!r}")
+
+    async def _join(self, parts: tuple[tuple[str, TreeId], ...]) -> TreeId:
+        """One tree from several; what comes later replaces what is at its path."""
+        files: dict[str, Entry | bytes] = {}
+        for path, tree in parts:
+            if path:
+                files[path] = Entry(FileMode.DIRECTORY, tree)
+            else:
+                files.update(await self._database.tree(tree))
+        return await self._database.import_tree(files)
