@@ -66,7 +66,7 @@ class Answers:
                 self._found(need, await self._look(need))
         except DatakitError as error:
             self._found(need, Trouble(str(error)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a task's boundary: the traceback is logged
             _log.exception("cannot look up %s", need)
             self._found(need, Trouble(f"{type(error).__name__}: {error}"))
 

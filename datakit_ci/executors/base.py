@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, Status
 from datakit_core.client.api import TreeId
 from datakit_core.errors import DatakitError
-from datakit_core.store.objects import EMPTY_TREE
 
-__all__ = ["BuildRequest", "Executor", "LostBuild", "Outcome", "TimedOut"]
+__all__ = ["BuildRequest", "Executor", "LostBuild", "TimedOut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,6 @@ class BuildRequest:
     build: BuildId
     spec: StageSpec
     input: TreeId
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A build that came to a result, good or bad; it is recorded and never asked for again.
-
-    Attributes:
-        failure: Why it failed, for people; none if it passed.
-        output: The tree it made; empty when it failed.
-        reports: The JUnit files that it left, whether it passed or not; none if there are none.
-        exit_status: The command's; none for functions.
-        details: Further facts for people, such as versions.
-    """
-
-    failure: str | None = None
-    output: TreeId = EMPTY_TREE
-    reports: TreeId | None = None
-    exit_status: int | None = None
-    details: tuple[tuple[str, str], ...] = ()
 
 
 class LostBuild(DatakitError):

@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Self
 
 import datakit_core
-from datakit_ci.executors.base import BuildRequest, LostBuild, Outcome, TimedOut
+from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict, read_messages
+from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
 from datakit_core.client.api import Database, TreeId
 from datakit_core.errors import InvalidArgument, InvalidName, TooLarge

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci.executors.base import BuildRequest, LostBuild, Outcome, TimedOut
+from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.state import BuildId
 from datakit_core.client.api import Database, Entry, FileMode, TreeId
@@ -279,6 +280,7 @@ import asyncio, sys
 from pathlib import Path
 from datakit_ci.executors.base import BuildRequest
 from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.state import BuildId
 from datakit_core.client.local import open_local
