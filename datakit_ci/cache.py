@@ -19,6 +19,8 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from datakit_ci.canonical import JsonValue
 from datakit_ci.meta import Meta, duration
@@ -46,6 +48,8 @@ __all__ = ["Cache", "Finished"]
 _log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
+_SHORT_LOG = 1 << 18
+"""Bytes; longer logs would stall the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,14 @@ class Finished:
         build: Its name, as :meth:`Cache.name` gave it.
         outcome: What came of it.
         meta: Facts about the run.
-        log: All that it printed.
+        log: The file with all that it printed.
     """
 
     need: Build
     build: BuildId
     outcome: Outcome
     meta: Meta
-    log: Entry | bytes
+    log: Path
 
 
 class Cache:
@@ -159,10 +163,7 @@ class Cache:
         if await transaction.entry(run) is not None:
             await transaction.remove(run)
         await transaction.write(f"{run}/meta.json", finished.meta.to_bytes())
-        if isinstance(finished.log, bytes):
-            await transaction.write(f"{run}/log", finished.log)
-        else:
-            await transaction.graft(f"{run}/log", finished.log)
+        await self._write_log(transaction, f"{run}/log", finished.log)
         if outcome.failure is not None:
             await transaction.write(f"{run}/failure", f"{outcome.failure}\n".encode())
         elif outcome.output != EMPTY_TREE:
@@ -170,6 +171,19 @@ class Cache:
         if outcome.reports is not None:
             await transaction.graft(f"{run}/reports", Entry(FileMode.DIRECTORY, outcome.reports))
         await self._write_trace(transaction, finished)
+
+    async def _write_log(self, transaction: Transaction, path: str, log: Path) -> None:
+        """Store a log; the database reads a long one itself, so that we never hold it."""
+        if _size(log) <= _SHORT_LOG:
+            await transaction.write(path, _content(log))
+            return
+        with TemporaryDirectory(dir=log.parent) as directory:
+            alone = Path(directory) / "log"
+            _link(log, alone)
+            tree = await self._database.import_directory(alone.parent)
+        entry = await self._database.entry(tree, alone.name)
+        assert entry is not None
+        await transaction.graft(path, entry)
 
     async def _write_trace(self, transaction: Transaction, finished: Finished) -> None:
         build = finished.build
@@ -221,6 +235,18 @@ class Cache:
 
     async def _text(self, blob: BlobId) -> str:
         return (await self._database.blob(blob)).decode(errors="replace").strip()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _link(path: Path, name: Path) -> None:
+    name.hardlink_to(path)
 
 
 def _build_id(need: Build, key: str) -> BuildId:

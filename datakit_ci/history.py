@@ -45,7 +45,7 @@ class History:
             The new commit; none if the jobs stood so already.
         """
         assert state.head is not None
-        files = {"source-commit": _line(state.head)}
+        files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
         for job in state.jobs:
             files[f"job/{job.name}/output"] = job_output(job, trees)
         extra = {} if metadata is None else {"metadata-commit": _line(metadata)}
@@ -88,7 +88,7 @@ def job_output(job: JobState, trees: Mapping[BuildId, TreeId]) -> bytes:
 async def write_files(
     database: Database,
     branch: str,
-    files: Mapping[str, bytes],
+    files: Mapping[str, bytes | None],
     message: str,
     extra: Mapping[str, bytes] | None = None,
 ) -> CommitId | None:
@@ -100,7 +100,7 @@ async def write_files(
     Args:
         database: Where the branch is.
         branch: The branch; made if absent.
-        files: Contents by path.
+        files: Contents by path; none where a file has to be absent.
         message: For the commit.
         extra: Files that are written too if a commit is needed, but are no reason for one.
 
@@ -114,19 +114,25 @@ async def write_files(
             changed = {
                 path: data
                 for path, data in files.items()
-                if tree is None or await _read(database, tree, path) != data
+                if await _read(database, tree, path) != data
             }
             if not changed:
                 return None
             for path, data in {**changed, **(extra or {})}.items():
-                await transaction.write(path, data)
+                if data is None:
+                    await transaction.remove(path)
+                else:
+                    await transaction.write(path, data)
             try:
                 return await transaction.commit(message)
             except (MergeConflict, NotFastForward):
                 continue
 
 
-async def _read(database: Database, tree: TreeId, path: str) -> bytes | None:
+async def _read(database: Database, tree: TreeId | None, path: str) -> bytes | None:
+    """A file's content; none if it is absent."""
+    if tree is None:
+        return None
     try:
         return await database.read(tree, path)
     except NoEntry:

@@ -1,0 +1,337 @@
+"""The engine: keeps every target's jobs as they should be.
+
+A loop without decisions of its own. What a target's jobs have come to is worked out by
+:mod:`datakit_ci.evaluate` from facts; which builds run is decided by :mod:`datakit_ci.schedule`.
+The engine finds the facts that evaluations ask for, evaluates again the targets that asked for a
+fact that has changed, and hands what came out to the publisher. Results are committed before any
+state speaks of them, so an engine that is killed at any moment finds them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from datakit_ci.answers import Answers
+from datakit_ci.builds import Builds
+from datakit_ci.cache import Cache
+from datakit_ci.changes import Changes
+from datakit_ci.evaluate import Evaluation, evaluate
+from datakit_ci.executors.base import Executor
+from datakit_ci.graph import Graph
+from datakit_ci.heads import HeadsSource, MetadataHeads
+from datakit_ci.meta import duration
+from datakit_ci.need import Build, Facts, Known, Need, TargetHead
+from datakit_ci.project import Config
+from datakit_ci.publisher import Published, Publisher
+from datakit_ci.pulse import Pulse
+from datakit_ci.schedule import Scheduler
+from datakit_ci.spool import Spool
+from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
+from datakit_ci.target import Target
+from datakit_core.client.api import Commit, CommitId, Database, TreeId
+from datakit_core.errors import ConfigError, DatakitError
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+_RETRY = 1.0
+"""Seconds until a part of the engine that failed is started again."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A target, and what its last evaluation said.
+
+    Attributes:
+        graph: Its jobs; none before the first evaluation.
+        asked: What its evaluation depends on.
+    """
+
+    target: Target
+    head: CommitId
+    commit: Commit | None
+    state: TargetState
+    graph: Graph | None = None
+    asked: frozenset[Need[Any]] = field(default_factory=frozenset)
+
+
+class Engine:
+    """Tests the targets of a pipeline's projects; ``async with`` prepares it, :meth:`run` works.
+
+    The methods for reading may be called at any time, from any number of tasks.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        config: Config,
+        executor: Executor,
+        spool_dir: Path,
+        base_url: str = "",
+        *,
+        heads: HeadsSource | None = None,
+        publish: bool = True,
+    ) -> None:
+        """Put the parts together; nothing happens yet.
+
+        Args:
+            database: Where targets, sources and results are.
+            config: The pipeline.
+            executor: Where builds run.
+            spool_dir: A directory for the logs of running builds; this engine's own.
+            base_url: The dashboard's address, for links in statuses; empty: there is none.
+            heads: Where targets come from; by default the branch ``github-metadata``.
+            publish: Whether to write statuses and the history of targets.
+        """
+        self._database = database
+        self._config = config
+        self._projects = {project.id for project in config.projects}
+        self._heads = heads or MetadataHeads(database)
+        self._cache = Cache(database)
+        self._spool = Spool(spool_dir)
+        self._facts = Facts()
+        self._group = asyncio.TaskGroup()
+        self._answers = Answers(database, self._group, self._on_fact)
+        scheduler = Scheduler(config.capacities(os.cpu_count() or 1))
+        self._builds = Builds(
+            self._cache, executor, scheduler, self._spool, self._group, self._on_fact
+        )
+        self._publisher = Publisher(database, base_url, self._at_commit) if publish else None
+        self._changes = Changes(lambda: self._watched)
+        self._watched: dict[Target, _Watched] = {}
+        self._commits: Mapping[Target, CommitId] = {}
+        self._metadata: CommitId | None = None
+        self._loaded = False
+        self._dependents = defaultdict[Need[Any], set[Target]](set)
+        self._dirty: dict[Target, None] = {}
+        self._wake = Pulse()
+        self._settled = Pulse()
+
+    async def __aenter__(self) -> Self:
+        """Make the spool ready: what a killed engine left there is marked as interrupted."""
+        self._spool.recover()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing to do: :meth:`run` ends its tasks itself."""
+
+    async def run(self) -> None:
+        """Work until cancelled; running builds are then ended, and run again at the next start."""
+        async with self._group:
+            self._group.create_task(self._keep("the watch of targets", self._follow_heads))
+            self._group.create_task(self._keep("evaluation", self._evaluate_dirty))
+            if (publisher := self._publisher) is not None:
+                publish = lambda: publisher.run(self._settled.beat)  # noqa: E731
+                self._group.create_task(self._keep("publishing", publish))
+
+    def targets(self) -> Sequence[TargetState]:
+        """Every known target, sorted."""
+        return [self._watched[target].state for target in sorted(self._watched)]
+
+    def target(self, target: Target) -> TargetState | None:
+        """One target; none if it is not known (any more)."""
+        watched = self._watched.get(target)
+        return None if watched is None else watched.state
+
+    async def build(self, build: BuildId) -> BuildState | None:
+        """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
+        return await self._builds.state(build)
+
+    def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+        """A build's log from byte ``offset``: what there is, then what comes, to its end."""
+        return self._builds.follow_log(build, offset)
+
+    def changes(self) -> AsyncIterator[frozenset[Target]]:
+        """All targets at once, then, each time, those that changed since; never ends by itself."""
+        return self._changes.listen()
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to do: all evaluated, nothing runs, everything published."""
+        while True:
+            change = self._settled.next
+            if self._is_idle():
+                return
+            await change.wait()
+
+    def _is_idle(self) -> bool:
+        return (
+            self._loaded
+            and not self._dirty
+            and not self._answers.busy
+            and self._builds.idle
+            and (self._publisher is None or self._publisher.idle)
+        )
+
+    async def _keep(self, what: str, service: Callable[[], Awaitable[None]]) -> None:
+        """The boundary of a part of the engine: when it fails it is started again."""
+        while True:
+            try:
+                return await service()
+            except Exception:  # noqa: BLE001 - a service's boundary: the traceback is logged
+                _log.exception("%s failed; trying again in %g s", what, _RETRY)
+            await asyncio.sleep(_RETRY)
+
+    async def _follow_heads(self) -> None:
+        async for heads in self._heads.watch():
+            self._metadata = heads.metadata
+            self._commits = heads.commits
+            for target in [target for target in self._watched if target not in heads.commits]:
+                self._drop(target)
+            for target, head in heads.commits.items():
+                watched = self._watched.get(target)
+                if target.project in self._projects and (watched is None or watched.head != head):
+                    await self._move(target, head)
+            for need in [need for need in self._dependents if isinstance(need, TargetHead)]:
+                self._on_fact(need, heads.commits.get(need.target))
+            self._loaded = True
+            self._settled.beat()
+
+    async def _move(self, target: Target, head: CommitId) -> None:
+        """``target`` is new, or is at another commit."""
+        try:
+            commit = await self._database.commit(head)
+        except DatakitError:
+            commit = None  # the evaluation asks for its tree, and says so
+        watched = self._watched.get(target)
+        if watched is None:
+            self._watched[target] = _Watched(target, head, commit, TargetState(target, head))
+        else:
+            watched.head, watched.commit = head, commit
+        self._mark(target)
+
+    def _drop(self, target: Target) -> None:
+        """``target`` is gone; what was built only for it is stopped."""
+        self._depend(self._watched.pop(target), frozenset())
+        if self._publisher is not None:
+            self._publisher.drop(target)
+        self._changes.tell(target)
+
+    def _on_fact(self, need: Need[Any], answer: object) -> None:
+        """Take an answer; evaluate again whatever asked for it."""
+        if need in self._dependents and self._facts.record(need, answer):
+            for target in self._dependents[need]:
+                self._mark(target)
+        self._settled.beat()
+
+    def _mark(self, target: Target) -> None:
+        self._dirty[target] = None
+        self._wake.beat()
+
+    async def _evaluate_dirty(self) -> None:
+        while True:
+            change = self._wake.next
+            while self._dirty:
+                target = next(iter(self._dirty))
+                del self._dirty[target]
+                if (watched := self._watched.get(target)) is not None:
+                    self._evaluate(watched)
+                await asyncio.sleep(0)
+            self._settled.beat()
+            await change.wait()
+
+    def _evaluate(self, watched: _Watched) -> None:
+        """The boundary of a target: what its pipeline does wrong is its own problem."""
+        try:
+            if watched.graph is None:
+                watched.graph = self._config.graph(watched.target)
+            evaluation = evaluate(watched.graph, self._facts, watched.target)
+        except Exception as error:  # noqa: BLE001 - a target's boundary: the traceback is logged
+            if not isinstance(error, ConfigError):
+                _log.exception("%s cannot be evaluated", watched.target.path)
+            self._depend(watched, frozenset())
+            self._show(watched, replace(_described(watched), problem=str(error)))
+            return
+        self._depend(watched, evaluation.asked)
+        jobs = tuple(self._timed(job) for job in evaluation.jobs)
+        self._show(watched, replace(_described(watched), jobs=jobs, graph=evaluation.nodes))
+        if not evaluation.needs:  # else it is not known yet where the jobs stand
+            self._publish(watched, evaluation)
+
+    def _depend(self, watched: _Watched, asked: frozenset[Need[Any]]) -> None:
+        """Find what ``watched`` asks for now, and let go of what it does not ask for any more.
+
+        In this order: a build that it wants as before is not stopped in between.
+        """
+        for need in asked - watched.asked:
+            is_new = need not in self._dependents
+            self._dependents[need].add(watched.target)
+            if is_new:
+                self._find(need)
+        for need in watched.asked - asked:
+            self._dependents[need].discard(watched.target)
+            if not self._dependents[need]:
+                self._let_go(need)
+        watched.asked = asked
+
+    def _find(self, need: Need[Any]) -> None:
+        match need:
+            case Build():
+                self._builds.want(need)
+            case TargetHead(target=target):
+                self._on_fact(need, self._commits.get(target))
+            case _:
+                self._answers.ask(need)
+
+    def _let_go(self, need: Need[Any]) -> None:
+        del self._dependents[need]
+        self._facts.forget(need)
+        if isinstance(need, Build):
+            self._builds.unwant(need)
+        else:
+            self._answers.drop(need)
+
+    def _timed(self, job: JobState) -> JobState:
+        """Say how long a job's own build took."""
+        build = self._builds.recorded(job.builds[-1]) if job.builds else None
+        if job.status is not Status.SUCCESS or build is None:
+            return job
+        if build.started is None or build.finished is None:
+            return job
+        return replace(job, description=f"passed in {duration(build.started, build.finished)}")
+
+    def _show(self, watched: _Watched, state: TargetState) -> None:
+        if replace(state, updated=watched.state.updated) != watched.state:
+            watched.state = replace(state, updated=datetime.now(UTC))
+            self._changes.tell(watched.target)
+
+    def _publish(self, watched: _Watched, evaluation: Evaluation) -> None:
+        if self._publisher is None:
+            return
+        trees: dict[BuildId, TreeId] = {}
+        for need in evaluation.builds:
+            match self._facts.get(need):
+                case Known(answer=fact) if fact.build is not None and fact.output is not None:
+                    trees[fact.build] = fact.output
+        self._publisher.mark(Published(watched.state, self._metadata, trees))
+
+    def _at_commit(self, head: CommitId) -> list[TargetState]:
+        return [each.state for each in self._watched.values() if each.head == head]
+
+
+def _described(watched: _Watched) -> TargetState:
+    """The state of a target whose jobs are not known."""
+    commit = watched.commit
+    state = TargetState(watched.target, watched.head)
+    if commit is None:
+        return state
+    return replace(
+        state,
+        subject=commit.message.partition("\n")[0],
+        author=commit.author.name,
+        committed=datetime.fromtimestamp(commit.committer.time, UTC),
+    )

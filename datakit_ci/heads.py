@@ -1,0 +1,115 @@
+"""Which targets there are, and where their heads are: read from ``github-metadata``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from datakit_ci.metadata import BRANCH, parse_field, parse_head_path
+from datakit_ci.target import Target
+from datakit_core.client.api import BlobId, CommitId, Database, TreeId
+from datakit_core.errors import DatakitError
+from datakit_core.store.objects import EMPTY_TREE, parse_id
+
+__all__ = ["FixedHeads", "Heads", "HeadsSource", "MetadataHeads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """All targets at one moment.
+
+    Attributes:
+        metadata: The commit of ``github-metadata`` that says so; none if nothing does.
+        commits: The head of each target.
+    """
+
+    metadata: CommitId | None
+    commits: Mapping[Target, CommitId]
+
+
+class HeadsSource(Protocol):
+    """Where an engine learns of targets."""
+
+    def watch(self) -> AsyncIterator[Heads]:
+        """The heads now, then each newest state of them; states in between may be skipped."""
+        ...
+
+
+class FixedHeads:
+    """Heads that never change."""
+
+    def __init__(self, commits: Mapping[Target, CommitId]) -> None:
+        """Know these heads."""
+        self._heads = Heads(None, commits)
+
+    async def watch(self) -> AsyncIterator[Heads]:
+        """The heads, once."""
+        yield self._heads
+
+
+class MetadataHeads:
+    """Heads as bridges write them.
+
+    A reading costs what has changed since the last one: directories are remembered by their id.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Watch ``github-metadata`` in ``database``."""
+        self._database = database
+        self._known: dict[TreeId, Mapping[str, CommitId]] = {}
+
+    async def watch(self) -> AsyncIterator[Heads]:
+        """The heads after each commit to the branch; equal ones are told again."""
+        async for commit in self._database.watch_head(BRANCH):
+            tree = EMPTY_TREE if commit is None else (await self._database.commit(commit)).tree
+            yield Heads(commit, await self._read(tree))
+
+    async def _read(self, root: TreeId) -> Mapping[Target, CommitId]:
+        commits: dict[Target, CommitId] = {}
+        fresh: dict[TreeId, Mapping[str, CommitId]] = {}
+        for user, users in await self._directories(root):
+            for repository, project in await self._directories(users):
+                for kind in ("ref", "pr"):
+                    entry = await self._database.entry(project, kind)
+                    if entry is None or not entry.is_directory:
+                        continue
+                    for path, head in (await self._scan(TreeId(entry.id), fresh)).items():
+                        target = parse_head_path(f"{user}/{repository}/{kind}/{path}")
+                        if target is not None:
+                            commits[target] = head
+        self._known = fresh
+        return commits
+
+    async def _directories(self, tree: TreeId) -> list[tuple[str, TreeId]]:
+        entries = await self._database.tree(tree)
+        return [(name, TreeId(entry.id)) for name, entry in entries.items() if entry.is_directory]
+
+    async def _scan(
+        self, tree: TreeId, fresh: dict[TreeId, Mapping[str, CommitId]]
+    ) -> Mapping[str, CommitId]:
+        """The ``head`` files below ``tree``, by path; those of closed pull requests left out."""
+        known = fresh.get(tree) or self._known.get(tree)
+        if known is None:
+            found: dict[str, CommitId] = {}
+            entries = await self._database.tree(tree)
+            head, state = entries.get("head"), entries.get("state")
+            is_open = state is None or await self._field(BlobId(state.id)) != "closed"
+            if head is not None and not head.is_directory and is_open:
+                found |= await self._head(BlobId(head.id))
+            for name, below in await self._directories(tree):
+                for path, commit in (await self._scan(below, fresh)).items():
+                    found[f"{name}/{path}"] = commit
+            known = found
+        fresh[tree] = known
+        return known
+
+    async def _head(self, blob: BlobId) -> Mapping[str, CommitId]:
+        """A head that cannot be read (half written by hand) is no head."""
+        try:
+            return {"head": CommitId(parse_id(await self._field(blob)))}
+        except DatakitError:
+            return {}
+
+    async def _field(self, blob: BlobId) -> str:
+        return parse_field(await self._database.blob(blob))

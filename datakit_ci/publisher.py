@@ -1,0 +1,139 @@
+"""Telling the world where jobs stand: statuses of commits, and the history of targets.
+
+Changes are collected for a moment and written together, so that a job that runs for a few
+milliseconds is one commit and not three. What is published is the newest state, not every state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from datakit_ci.history import History, write_files
+from datakit_ci.metadata import BRANCH, job_context, job_status, status_path
+from datakit_ci.pulse import Pulse
+from datakit_ci.state import BuildId, TargetState
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId, Database, TreeId
+from datakit_core.errors import DatakitError
+
+__all__ = ["Published", "Publisher"]
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 0.05
+"""Seconds in which changes are collected."""
+
+_RETRY = 1.0
+"""Seconds until the next attempt when the database did not take a batch."""
+
+_AT_ONCE = 8
+"""Targets whose history is written at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A target's state, with what its history records besides.
+
+    Attributes:
+        state: The state; its head is known.
+        metadata: The commit of ``github-metadata`` that it was worked out from.
+        trees: The outputs of its builds, as far as there are any.
+    """
+
+    state: TargetState
+    metadata: CommitId | None
+    trees: Mapping[BuildId, TreeId]
+
+
+class Publisher:
+    """Writes states that were marked as changed; :meth:`run` is its task."""
+
+    def __init__(
+        self,
+        database: Database,
+        base_url: str,
+        neighbours: Callable[[CommitId], Iterable[TargetState]],
+    ) -> None:
+        """Write to ``database``.
+
+        Args:
+            database: Where to.
+            base_url: The dashboard's address, without a slash at the end; empty: there is none.
+            neighbours: All targets at a source commit. A commit has one status for each job,
+                whichever of them it was tested for: that of the first is shown.
+        """
+        self._database = database
+        self._base_url = base_url
+        self._neighbours = neighbours
+        self._history = History(database)
+        self._marked: dict[Target, Published] = {}
+        self._writing = False
+        self._pulse = Pulse()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was marked is written."""
+        return not self._marked and not self._writing
+
+    def mark(self, published: Published) -> None:
+        """Publish this state soon, instead of an older one of the same target."""
+        self._marked[published.state.target] = published
+        self._pulse.beat()
+
+    def drop(self, target: Target) -> None:
+        """Do not publish what was marked for ``target``: it is gone."""
+        self._marked.pop(target, None)
+
+    async def run(self, settled: Callable[[], None]) -> None:
+        """Write batches for ever; ``settled`` is called after each."""
+        while True:
+            while not self._marked:
+                await self._pulse.next.wait()
+            await asyncio.sleep(_PAUSE)
+            batch, self._marked = self._marked, {}
+            self._writing = True
+            try:
+                await self._write(batch)
+            finally:
+                self._writing = False
+            settled()
+
+    async def _write(self, batch: Mapping[Target, Published]) -> None:
+        """The boundary of a batch: one that cannot be written is tried again with the next."""
+        try:
+            limit = asyncio.Semaphore(_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                for published in batch.values():
+                    group.create_task(self._record(published, limit))
+            await self._publish(batch.values())
+        except* (DatakitError, OSError):
+            _log.exception("the states of %d targets cannot be published yet", len(batch))
+            self._marked = {**batch, **self._marked}
+            await asyncio.sleep(_RETRY)
+
+    async def _record(self, published: Published, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            await self._history.record(published.state, published.metadata, published.trees)
+
+    async def _publish(self, batch: Iterable[Published]) -> None:
+        """Write the statuses of all commits of the batch in one commit."""
+        files: dict[str, bytes | None] = {}
+        heads = {published.state.head for published in batch}
+        for head in heads - {None}:
+            assert head is not None
+            for state in sorted(self._neighbours(head), key=lambda state: state.target):
+                for path, data in self._statuses(state, head).items():
+                    files.setdefault(path, data)
+        await write_files(self._database, BRANCH, files, "Update statuses")
+
+    def _statuses(self, state: TargetState, head: CommitId) -> Mapping[str, bytes | None]:
+        url = f"{self._base_url}/{state.target.path}" if self._base_url else ""
+        files: dict[str, bytes | None] = {}
+        for job in state.jobs:
+            directory = status_path(state.target.project, head, job_context(job.name))
+            for name, data in job_status(job, url).files().items():
+                files[f"{directory}/{name}"] = data
+        return files
