@@ -2,8 +2,9 @@
 
 Every command leads a session, and with it a process group, of its own. The group is killed when
 the command ends (what it left behind in the group), when the caller is cancelled, and when a sink
-fails. The leader is reaped only after its group was killed: until then the kernel keeps its id, so
-that a signal can never reach a stranger's group.
+fails; if the command itself was killed, so are the other groups of its session. The leader is
+reaped only after that: until then the kernel keeps its id, so that a signal can never reach a
+stranger's group.
 
 Time limits are the caller's: ``async with asyncio.timeout(...)`` around :func:`run_process`
 cancels it, and a cancelled run returns only when the command is gone.
@@ -20,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
+
+from datakit_ci.procfs import members_of_session
 
 __all__ = ["Command", "Sink", "run_process"]
 
@@ -130,6 +133,8 @@ class _Process:
     def _on_exit(self) -> None:
         """Kill what the leader left behind, then reap it. Independent of any task's fate."""
         self._signal(signal.SIGKILL)
+        if _was_killed(self._popen.pid):
+            _kill_session(self._popen.pid)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._popen.wait()
@@ -155,6 +160,20 @@ def _start(command: Command) -> subprocess.Popen[bytes]:
         bufsize=0,
         start_new_session=True,
     )
+
+
+def _was_killed(pid: int) -> bool:
+    """Whether a zombie of ours was killed by a signal; it stays a zombie."""
+    end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return end is not None and end.si_code != os.CLD_EXITED
+
+
+def _kill_session(session: int) -> None:
+    """Kill a session's processes, until there are none: one may have forked meanwhile."""
+    while members := members_of_session(session):
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class _Output:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from datakit_ci.executors.protocol import Ending, Instruction, Verdict, announce_group
+from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
 from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace, narrow
 from datakit_ci.spec import StageKind
@@ -31,7 +31,7 @@ def main() -> int:
     supervision = Supervision(instruction.grace)
     try:
         supervision.begin(life_line)
-        ending = _Build(instruction, supervision, report).run()
+        ending = _Build(instruction, supervision).run()
         if left := sweep():
             what = "1 process was" if left == 1 else f"{left} processes were"
             _note(f"{what} left behind and killed")
@@ -68,13 +68,12 @@ def _note(text: str) -> None:
 
 
 class _Build:
-    """The work itself, between two pipes."""
+    """The work itself."""
 
-    def __init__(self, instruction: Instruction, supervision: Supervision, report: int) -> None:
+    def __init__(self, instruction: Instruction, supervision: Supervision) -> None:
         self._instruction = instruction
         self._spec = instruction.spec
         self._supervision = supervision
-        self._report = report
         self._directory = Path(instruction.directory)
 
     def run(self) -> Ending:
@@ -110,10 +109,9 @@ class _Build:
             ("/bin/sh", "-c", self._spec.command),
             cwd=directory,
             env=self._instruction.environment,
-            start_new_session=True,  # so that "kill 0" in a script is no suicide of ours
+            process_group=0,  # so that "kill 0" in a script is no suicide of ours
         ) as process:
             self._supervision.command_group = process.pid
-            os.write(self._report, announce_group(process.pid))
             status = process.wait()
             self._supervision.command_group = None
             return status

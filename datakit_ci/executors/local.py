@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import shutil
-import signal
 import stat
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Self
 
 import datakit_core
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
-from datakit_ci.executors.protocol import Ending, Instruction, Verdict, read_messages
+from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
 from datakit_core.client.api import Database, TreeId
@@ -105,26 +104,19 @@ class LocalExecutor:
             raise TimedOut(f"took longer than {seconds:g} s and was killed") from None
 
     async def _child(self, request: BuildRequest, directory: Path, log: Sink) -> Ending:
-        """Run the child to its end, and make sure of its command's if it dies before that."""
-        messages = bytearray()
+        report = bytearray()
         command = Command(
             _CHILD,
             directory,
             {name: os.environ[name] for name in _KEPT if name in os.environ},
             self._instruction(request, directory).encode(),
         )
-        ending: Ending | None = None
-        try:
-            status = await run_process(
-                command, stdout=messages.extend, stderr=log, grace=self._grace + _MARGIN
-            )
-            _, ending = read_messages(bytes(messages))
-        finally:
-            if ending is None:
-                _kill_command(bytes(messages))
-        if ending is None:
+        status = await run_process(
+            command, stdout=report.extend, stderr=log, grace=self._grace + _MARGIN
+        )
+        if not report.endswith(b"\n"):
             raise LostBuild(f"the build's process ended with status {status} and no result")
-        return ending
+        return Ending.decode(bytes(report))
 
     def _instruction(self, request: BuildRequest, directory: Path) -> Instruction:
         return Instruction(
@@ -191,14 +183,6 @@ def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
         "DATAKIT_TREE": request.input,
         **dict(request.spec.env),
     }
-
-
-def _kill_command(messages: bytes) -> None:
-    """The child is dead and cannot have killed its command: do it in its place."""
-    group, _ = read_messages(messages)
-    if group is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
 
 
 def _remove(path: Path) -> None:

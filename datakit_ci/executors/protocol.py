@@ -1,9 +1,7 @@
 """What the local executor and its child process say to one another: one line of JSON each way.
 
 The child reads an :class:`Instruction` from its standard input, which then stays open as its life
-line. On its standard output it first names the process group of the command, so that somebody can
-kill that if the child itself is killed, and at the end reports an :class:`Ending`. Its standard
-error is the log.
+line. On its standard output it reports an :class:`Ending`. Its standard error is the log.
 """
 
 from __future__ import annotations
@@ -11,13 +9,13 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import asdict, dataclass
-from typing import Self, cast
+from typing import Self
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.spec import StageSpec
 from datakit_core.client.api import TreeId
 
-__all__ = ["Ending", "Instruction", "Verdict", "announce_group", "read_messages"]
+__all__ = ["Ending", "Instruction", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +87,10 @@ class Ending:
 
     def encode(self) -> bytes:
         """As one line."""
-        return canonical_json({"ending": {**asdict(self), "verdict": self.verdict.value}})
+        return canonical_json({**asdict(self), "verdict": self.verdict.value})
 
-
-def announce_group(group: int) -> bytes:
-    """The line that names the command's process group."""
-    return canonical_json({"group": group})
-
-
-def read_messages(data: bytes) -> tuple[int | None, Ending | None]:
-    """What a child has said so far: the command's process group, and how it ended.
-
-    A line that is cut off (the child was killed) does not count.
-    """
-    group: int | None = None
-    ending: Ending | None = None
-    for line in data.split(b"\n")[:-1]:
-        message = cast("dict[str, object]", json.loads(line))
-        match message:
-            case {"group": int(number)}:
-                group = number
-            case {
-                "ending": {"verdict": str(verdict), "reason": str(reason), "exit_status": status}
-            }:
-                assert status is None or isinstance(status, int)
-                ending = Ending(Verdict(verdict), reason, status)
-            case _:
-                raise ValueError(f"not a message of ours: {message!r}")
-    return group, ending
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Read what :meth:`encode` wrote."""
+        fields = json.loads(line)
+        return cls(**{**fields, "verdict": Verdict(fields["verdict"])})

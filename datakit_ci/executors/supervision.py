@@ -16,8 +16,9 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 from types import FrameType
+
+from datakit_ci.procfs import children_of
 
 __all__ = ["Stopped", "Supervision", "sweep", "wait_for_all"]
 
@@ -90,21 +91,15 @@ def sweep() -> int:
     with contextlib.suppress(ChildProcessError):
         while True:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                for pid in _children():
-                    killed.add(pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                os.waitpid(-1, 0)
+                children = children_of(os.getpid())
+                for pid in children:
+                    _kill(pid)
+                killed.update(children)
     return len(killed)
 
 
-def _children() -> list[int]:
-    """Our children, from the fourth field of each ``/proc/PID/stat`` (proc(5))."""
-    mine = str(os.getpid())
-    children = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The second field is the program's name in parentheses and may hold anything.
-            if status.read_text(errors="replace").rpartition(")")[2].split()[1] == mine:
-                children.append(int(status.parent.name))
-    return children
+def _kill(pid: int) -> None:
+    """Kill a child and wait for it by its id: another thread may be waiting for it too."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

@@ -437,7 +437,7 @@ async def test_a_cancelled_engine_leaves_a_readable_log_marked_as_interrupted(
     await world.commit(MAIN, FILES)
     world.executor.behaviours["lint"] = holding(asyncio.Event())
     config = Config(projects=[Project("me/app", lambda target: {"lint": lint(target.source)})])
-    async with world.engine(config) as engine:
+    async with world.engine(config):
         await world.executor.until(lambda: world.executor.running == ["lint"])
     paused = Config(projects=config.projects, pools={"cpu": 0})
     async with Engine(world.database, paused, world.executor, world.directory / "spool"):

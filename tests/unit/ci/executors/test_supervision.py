@@ -32,7 +32,7 @@ command = subprocess.Popen(
     [sys.executable, "-ISc", code], stdout=subprocess.PIPE, start_new_session=True
 )
 supervision.command_group = command.pid
-print(int(command.stdout.readline()), int(command.stdout.readline()), flush=True)
+pids = int(command.stdout.readline()), int(command.stdout.readline())
 """
 """A command that ignores SIGTERM, and a daemon of it that has left its session and its parent."""
 
@@ -57,7 +57,7 @@ def read_pids(output: IO[bytes]) -> list[int]:
 
 
 async def test_a_sweep_leaves_nothing_whatever_it_did_to_get_away() -> None:
-    with supervised(STUBBORN + "print(sweep(), flush=True)") as (process, output):
+    with supervised(STUBBORN + "print(*pids)\nprint(sweep())") as (process, output):
         pids = read_pids(output)
         assert len(pids) == 2
         assert int(output.readline()) >= 2  # 3 if the daemon's parent has not left yet
@@ -74,6 +74,7 @@ def test_a_sweep_with_nothing_to_do_kills_nothing() -> None:
 
 WAIT = """
 try:
+    print(*pids, flush=True)
     command.wait()
 except Stopped:
     print("stopped", flush=True)
@@ -107,9 +108,9 @@ async def test_user_code_that_holds_the_main_thread_is_killed_at_the_deadline() 
 import time
 from datakit_ci.executors.supervision import Supervision
 Supervision(grace=0.05).begin(life_line=0)
-print("ready", flush=True)
 while True:
     try:
+        print("ready", flush=True)
         time.sleep(1000)
     except BaseException:
         pass
