@@ -14,6 +14,7 @@ from pathlib import Path
 
 from datakit_core.errors import UnknownObject
 from datakit_core.store.branch import Branches
+from datakit_core.store.commits import Commits
 from datakit_core.store.diff import Change, diff
 from datakit_core.store.names import check_branch
 from datakit_core.store.notice import RefNotices
@@ -41,7 +42,7 @@ from datakit_core.store.repository import (
     remove_stale_locks,
 )
 from datakit_core.store.requests import ImportDirectory
-from datakit_core.store.transaction import Commits, Transaction
+from datakit_core.store.transaction import Transaction
 from datakit_core.store.tree import Overlay
 from datakit_core.store.watch import (
     BranchesCallback,
@@ -70,7 +71,7 @@ class Store:
         self._reader, self._bulk = reader, bulk
         self._watches = Watches(reader)
         self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
-        self._commits = Commits(reader, self._branches, clock)
+        self._commits = Commits(self._branches, clock)
         self._remotes = Remotes(path)
 
     @classmethod

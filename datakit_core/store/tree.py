@@ -8,9 +8,7 @@ edited keeps its id, so that a commit's cost follows the edits and not the size 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
 
 from datakit_core.errors import (
     AlreadyExists,
@@ -22,6 +20,15 @@ from datakit_core.errors import (
     TooLarge,
     UnknownObject,
 )
+from datakit_core.store.edited import (
+    Content,
+    EditedDirectory,
+    EditedFile,
+    freeze,
+    mode_of,
+    touch,
+    weight_of,
+)
 from datakit_core.store.names import MAX_DEPTH, check_file_name, check_path, split_path
 from datakit_core.store.objects import (
     EMPTY_TREE,
@@ -31,8 +38,6 @@ from datakit_core.store.objects import (
     NewObject,
     ObjectKind,
     TreeId,
-    encode_tree,
-    new_object,
 )
 from datakit_core.store.reader import ObjectReader
 
@@ -43,39 +48,6 @@ MAX_FILE = 64 << 20
 
 MAX_EDITS = 1 << 30
 """Bytes that all edited files of one overlay may have together."""
-
-
-@dataclass(slots=True)
-class _File:
-    """A file whose content is edited.
-
-    Attributes:
-        data: Replaced as a whole, or changed in place.
-        mode: Any but ``DIRECTORY``.
-        frozen: The content as an object, until it is changed.
-    """
-
-    data: bytearray
-    mode: FileMode
-    frozen: NewObject | None = None
-
-
-@dataclass(slots=True)
-class _Directory:
-    """A directory that is edited, or leads to one that is.
-
-    Attributes:
-        source: Its tree as long as neither it nor anything below is edited; then none.
-        names: What is in it.
-        frozen: The tree as an object, until something below is changed.
-    """
-
-    source: TreeId | None
-    names: dict[str, _Node]
-    frozen: NewObject | None = None
-
-
-_Node: TypeAlias = Entry | _File | _Directory
 
 
 class Overlay:
@@ -109,25 +81,25 @@ class Overlay:
     def mode(self, path: str) -> FileMode | None:
         """What is at ``path``, or none."""
         node = self._find(path)
-        return None if node is None else _mode(node)
+        return None if node is None else mode_of(node)
 
     def list(self, path: str) -> Mapping[str, FileMode]:
         """The names in a directory with their modes, sorted by the bytes of the names."""
-        names: Mapping[str, _Node]
+        names: Mapping[str, Content]
         match self._existing(path):
-            case _Directory() as directory:
+            case EditedDirectory() as directory:
                 names = directory.names
             case Entry(mode=FileMode.DIRECTORY) as entry:
                 names = self._reader.tree(TreeId(entry.id))
             case _:
                 raise NotDirectory
         order = sorted(names, key=lambda name: name.encode(errors="surrogateescape"))
-        return MappingProxyType({name: _mode(names[name]) for name in order})
+        return MappingProxyType({name: mode_of(names[name]) for name in order})
 
     def size(self, path: str) -> int:
         """A file's length in bytes; 0 for a directory."""
         match self._existing(path):
-            case _File() as file:
+            case EditedFile() as file:
                 return len(file.data)
             case Entry() as entry if not entry.is_directory:
                 return self._reader.size(BlobId(entry.id))
@@ -142,7 +114,7 @@ class Overlay:
         """
         content: bytes | bytearray
         match self._existing(path):
-            case _File() as file:
+            case EditedFile() as file:
                 content = file.data
             case Entry() as entry if not entry.is_directory:
                 content = self._reader.blob(BlobId(entry.id))
@@ -187,18 +159,18 @@ class Overlay:
             raise InvalidArgument("a file cannot have the mode of a directory")
         parts = check_path(path)
         old = self._peek(parts)
-        if old is not None and _mode(old) is FileMode.DIRECTORY:
+        if old is not None and mode_of(old) is FileMode.DIRECTORY:
             raise IsDirectory
         self._check_parents(parts, make=True)
-        self._grow(len(old.data) if isinstance(old, _File) else 0, len(data))
-        self._parent(parts, make=True).names[parts[-1]] = _File(bytearray(data), mode)
+        self._grow(len(old.data) if isinstance(old, EditedFile) else 0, len(data))
+        self._parent(parts, make=True).names[parts[-1]] = EditedFile(bytearray(data), mode)
 
     def mkdir(self, path: str) -> None:
         """Make an empty directory; its parent must exist."""
         parts = check_path(path)
         if self._peek(parts) is not None:
             raise AlreadyExists
-        self._parent(parts).names[parts[-1]] = _Directory(None, {})
+        self._parent(parts).names[parts[-1]] = EditedDirectory(None, {})
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""
@@ -206,7 +178,7 @@ class Overlay:
         if not parts:
             raise NotPermitted
         self._existing(path)
-        self._edits -= _weight(self._parent(parts).names.pop(parts[-1]))
+        self._edits -= weight_of(self._parent(parts).names.pop(parts[-1]))
 
     def rename(self, path: str, name: str) -> None:
         """Give a node another name in its directory.
@@ -227,23 +199,23 @@ class Overlay:
         if target is not None and self._has_children(target):
             raise IsDirectory
         names = self._parent(parts).names
-        self._edits -= _weight(names[name]) if name in names else 0
+        self._edits -= weight_of(names[name]) if name in names else 0
         names[name] = names.pop(parts[-1])
 
     def set_mode(self, path: str, mode: FileMode) -> None:
         """Make a file normal, executable or a link; what it holds stays."""
         if mode is FileMode.DIRECTORY:
             raise InvalidArgument("Incorrect is_directory flag for chmod")
-        if _mode(self._existing(path)) is FileMode.DIRECTORY:
+        if mode_of(self._existing(path)) is FileMode.DIRECTORY:
             raise NotPermitted
         parts = split_path(path)
         names = self._parent(parts).names
         match names[parts[-1]]:
-            case _File() as file:
+            case EditedFile() as file:
                 file.mode = mode
             case Entry() as entry:
                 names[parts[-1]] = Entry(mode, entry.id)
-            case _Directory():
+            case EditedDirectory():
                 raise AssertionError("checked above")
 
     def graft(self, path: str, entry: Entry) -> None:
@@ -261,7 +233,7 @@ class Overlay:
             return
         names = self._parent(parts, make=True).names
         if parts[-1] in names:
-            self._edits -= _weight(names[parts[-1]])
+            self._edits -= weight_of(names[parts[-1]])
         names[parts[-1]] = entry
 
     def freeze(self) -> tuple[TreeId, tuple[NewObject, ...]]:
@@ -271,11 +243,11 @@ class Overlay:
             Its id, and the objects to write for it: those of edited files and directories.
         """
         objects: dict[str, NewObject] = {}
-        entry = _freeze(self._root, objects)
+        entry = freeze(self._root, objects)
         return (EMPTY_TREE if entry is None else TreeId(entry.id)), tuple(objects.values())
 
-    def _load(self, tree: TreeId) -> _Directory:
-        return _Directory(tree, dict(self._reader.tree(tree)))
+    def _load(self, tree: TreeId) -> EditedDirectory:
+        return EditedDirectory(tree, dict(self._reader.tree(tree)))
 
     def _graft_root(self, entry: Entry) -> None:
         if not entry.is_directory:
@@ -283,72 +255,72 @@ class Overlay:
         self._edits = 0
         self._root = self._load(TreeId(entry.id))
 
-    def _find(self, path: str) -> _Node | None:
+    def _find(self, path: str) -> Content | None:
         """What is at ``path``, without making nodes of what is only looked at."""
         return self._peek(split_path(path))
 
-    def _existing(self, path: str) -> _Node:
+    def _existing(self, path: str) -> Content:
         node = self._find(path)
         if node is None:
             raise NoEntry
         return node
 
-    def _peek(self, parts: tuple[str, ...]) -> _Node | None:
-        node: _Node | None = self._root
+    def _peek(self, parts: tuple[str, ...]) -> Content | None:
+        node: Content | None = self._root
         for part in parts:
             if node is None:
                 return None
             node = self._child(node, part)
         return node
 
-    def _child(self, node: _Node, name: str) -> _Node | None:
+    def _child(self, node: Content, name: str) -> Content | None:
         match node:
-            case _Directory():
+            case EditedDirectory():
                 return node.names.get(name)
             case Entry(mode=FileMode.DIRECTORY):
                 return self._reader.entry(TreeId(node.id), name)
             case _:
                 return None
 
-    def _parent(self, parts: tuple[str, ...], *, make: bool = False) -> _Directory:
+    def _parent(self, parts: tuple[str, ...], *, make: bool = False) -> EditedDirectory:
         """The directory that holds the last of ``parts``, as a node that is about to change."""
         if len(parts) > MAX_DEPTH:
             raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
         self._check_parents(parts, make=make)
         directory = self._root
         for part in parts[:-1]:
-            _touch(directory)
+            touch(directory)
             child = directory.names.get(part)
             if isinstance(child, Entry):
                 child = self._load(TreeId(child.id))
             elif child is None:
-                child = _Directory(None, {})
-            assert isinstance(child, _Directory), "checked before anything was changed"
+                child = EditedDirectory(None, {})
+            assert isinstance(child, EditedDirectory), "checked before anything was changed"
             directory.names[part] = child
             directory = child
-        _touch(directory)
+        touch(directory)
         return directory
 
     def _check_parents(self, parts: tuple[str, ...], *, make: bool) -> None:
         """Refuse a path below a file; and one in an absent directory, unless that is made."""
         if not parts:
             raise IsDirectory
-        node: _Node = self._root
+        node: Content = self._root
         for part in parts[:-1]:
             child = self._child(node, part)
             if child is None and not make:
                 raise NoEntry
             if child is None:
                 return
-            if _mode(child) is not FileMode.DIRECTORY:
+            if mode_of(child) is not FileMode.DIRECTORY:
                 raise NotDirectory
             node = child
 
-    def _edit_file(self, path: str, end: int) -> _File:
+    def _edit_file(self, path: str, end: int) -> EditedFile:
         """The file at ``path`` as a node that will have at least ``end`` bytes; made if absent."""
         old = self._find(path)
         parts = check_path(path) if old is None else split_path(path)
-        if old is not None and _mode(old) is FileMode.DIRECTORY:
+        if old is not None and mode_of(old) is FileMode.DIRECTORY:
             raise IsDirectory
         self._check_parents(parts, make=False)
         content = b""
@@ -356,11 +328,12 @@ class Overlay:
             if self._reader.size(BlobId(old.id)) > self._max_file:
                 raise TooLarge
             content = self._reader.blob(BlobId(old.id))
-        held = len(old.data) if isinstance(old, _File) else 0
+        held = len(old.data) if isinstance(old, EditedFile) else 0
         self._grow(held, max(len(content), held, end))
         names = self._parent(parts).names
-        if not isinstance(old, _File):
-            old = _File(bytearray(content), _mode(old) if old is not None else FileMode.NORMAL)
+        if not isinstance(old, EditedFile):
+            mode = FileMode.NORMAL if old is None else mode_of(old)
+            old = EditedFile(bytearray(content), mode)
             names[parts[-1]] = old
         old.frozen = None
         return old
@@ -371,64 +344,11 @@ class Overlay:
             raise TooLarge
         self._edits += new - old
 
-    def _has_children(self, node: _Node) -> bool:
+    def _has_children(self, node: Content) -> bool:
         match node:
-            case _Directory() as directory:
+            case EditedDirectory() as directory:
                 return bool(directory.names)
             case Entry(mode=FileMode.DIRECTORY) as entry:
                 return bool(self._reader.tree(TreeId(entry.id)))
             case _:
                 return False
-
-
-def _mode(node: _Node) -> FileMode:
-    return FileMode.DIRECTORY if isinstance(node, _Directory) else node.mode
-
-
-def _touch(directory: _Directory) -> None:
-    directory.source = None
-    directory.frozen = None
-
-
-def _weight(node: _Node) -> int:
-    """Bytes of the edited files below ``node``."""
-    match node:
-        case _File():
-            return len(node.data)
-        case _Directory():
-            return sum(_weight(child) for child in node.names.values() if type(child) is not Entry)
-        case _:
-            return 0
-
-
-def _freeze(node: _Node, objects: dict[str, NewObject]) -> Entry | None:
-    """The entry for ``node``; none for a directory without files."""
-    match node:
-        case Entry():
-            return node
-        case _File():
-            if node.frozen is None:
-                node.frozen = new_object(ObjectKind.BLOB, bytes(node.data))
-            objects[node.frozen.id] = node.frozen
-            return Entry(node.mode, node.frozen.id)
-        case _Directory(source=None):
-            return _freeze_directory(node, objects)
-        case _Directory(source=source):
-            assert source is not None
-            return None if source == EMPTY_TREE else Entry(FileMode.DIRECTORY, source)
-
-
-def _freeze_directory(directory: _Directory, objects: dict[str, NewObject]) -> Entry | None:
-    # Children first: an unchanged directory with changed files below has been touched, and
-    # their objects have to be listed even when the tree itself was frozen before.
-    entries: dict[str, Entry] = {}
-    for name, child in directory.names.items():
-        entry = child if type(child) is Entry else _freeze(child, objects)
-        if entry is not None:
-            entries[name] = entry
-    if not entries:
-        return None
-    if directory.frozen is None:
-        directory.frozen = new_object(ObjectKind.TREE, encode_tree(entries))
-    objects[directory.frozen.id] = directory.frozen
-    return Entry(FileMode.DIRECTORY, directory.frozen.id)
