@@ -14,12 +14,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from datakit_core.errors import DatakitError
 from datakit_core.store.names import split_path
-from datakit_core.store.objects import CommitId, Entry, FileMode, Tree, TreeId
-from datakit_core.store.reader import Reader
+from datakit_core.store.objects import Commit, CommitId, Entry, FileMode, Tree, TreeId
 
 __all__ = ["BranchesCallback", "HeadCallback", "PathCallback", "Subscription", "Watches"]
 
@@ -31,6 +30,18 @@ BranchesCallback: TypeAlias = Callable[[frozenset[str]], None]
 
 V = TypeVar("V")
 _EMPTY: Tree = {}
+
+
+class CommitReader(Protocol):
+    """What watching needs of a store."""
+
+    def commit(self, commit: CommitId) -> Commit:
+        """Read a commit."""
+        ...
+
+    def tree(self, tree: TreeId) -> Tree:
+        """Read one directory."""
+        ...
 
 
 class Subscription:
@@ -57,7 +68,7 @@ class Subscription:
 class Watches:
     """The heads as far as they are known, and the subscribers."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: CommitReader) -> None:
         """Know no head yet; trees are read through ``reader``."""
         self._reader = reader
         self._heads: dict[str, CommitId] = {}

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -151,13 +150,13 @@ class Applier:
                 self._write(objects, updates)
                 return None
             case MergeBase(one, other):
-                with _known_commits(one, other):
-                    base = self._repository.merge_base(one, other)
+                self._check_commits(one, other)
+                base = self._repository.merge_base(one, other)
                 return None if base is None else str(base)
             case IsAncestor(ancestor, descendant):
-                with _known_commits(ancestor, descendant):
-                    same = ancestor == descendant
-                    return same or self._repository.descendant_of(descendant, ancestor)
+                self._check_commits(ancestor, descendant)
+                same = ancestor == descendant
+                return same or self._repository.descendant_of(descendant, ancestor)
             case ImportDirectory(path):
                 return import_directory(self._repository, path)
 
@@ -229,6 +228,15 @@ class Applier:
             if other is not None:
                 raise InvalidName(f"branch {branch} cannot exist beside {other}")
 
+    def _check_commits(self, *commits: CommitId) -> None:
+        for commit in commits:
+            try:
+                kind, _ = self._repository.odb.read_header(commit)
+            except KeyError:
+                kind = None
+            if kind is not ObjectType.COMMIT:
+                raise UnknownObject(f"no commit {commit}")
+
     def _target(self, name: str) -> CommitId | None:
         try:
             target = self._repository.lookup_reference(name).target
@@ -237,11 +245,3 @@ class Applier:
         if isinstance(target, str):
             raise InvalidName(f"{name} is a symbolic ref; commit to {target} instead")
         return CommitId(ObjectId(str(target)))
-
-
-@contextmanager
-def _known_commits(*ids: CommitId) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, ValueError) as error:
-        raise UnknownObject(f"no commit {' or '.join(ids)}") from error

@@ -10,6 +10,7 @@ import pytest
 
 from datakit_core.errors import HeadMoved, InvalidName, UnknownObject
 from datakit_core.store import CommitId, Entry, FileMode, ObjectId, Store, open_reader
+from tests.support.commits import commit
 from tests.support.databases import open_store
 from tests.support.git import commit_file, git
 
@@ -18,14 +19,6 @@ from tests.support.git import commit_file, git
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with open_store(tmp_path / "store.git") as store:
         yield store
-
-
-async def commit(store: Store, branch: str, **files: bytes) -> CommitId:
-    transaction = store.transaction(branch)
-    for path, content in files.items():
-        transaction.tree.put(path.replace("__", "/"), content)
-    transaction.message = f"change {', '.join(files)}\n"
-    return await transaction.commit()
 
 
 class Told:
