@@ -1,10 +1,10 @@
 """The database as a tree of nodes: what the 9P server serves, without 9P.
 
-:class:`DatabaseFiles` is one database; each connection gets a :class:`View` of it, and
-:func:`root_directory` is where its walks begin.
+:class:`DatabaseFiles` is one database; each connection gets a :class:`DatabaseRoot` of its own,
+where its walks begin and which owns what nobody else sees.
 """
 
-from datakit_core.dbfs.root import DatabaseFiles, root_directory
-from datakit_core.dbfs.view import Limits, View
+from datakit_core.dbfs.root import DatabaseFiles, DatabaseRoot
+from datakit_core.dbfs.view import Limits
 
-__all__ = ["DatabaseFiles", "Limits", "View", "root_directory"]
+__all__ = ["DatabaseFiles", "DatabaseRoot", "Limits"]

@@ -118,6 +118,8 @@ class Edit:
                 return self._commit(lambda: self.transaction.commit_if(expected))
             case ["graft", entry, path]:
                 return self._graft(entry, path)
+            case ["graft", entry]:
+                return self._graft(entry, "")
             case ["tree"]:
                 return self._store_tree()
             case _:

@@ -1,9 +1,14 @@
 """``/trees`` and ``/.datakit``: objects by their ids, wherever they are used.
 
-They never change, so a client may keep what it has read for ever.
+They never change, so a client may keep what it has read for ever. ``/.datakit`` is for programs;
+besides the objects it has all heads in one file, since reading 10,000 of them one by one takes
+a while.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 from datakit_core.dbfs.layout import Layout
 from datakit_core.dbfs.tree import BlobFile, TreeDirectory
@@ -19,7 +24,7 @@ from datakit_core.store import (
 )
 from datakit_core.vfs import DynamicDirectory, Node, TextFile, inode_of
 
-__all__ = ["raw_objects_directory", "trees_directory"]
+__all__ = ["programs_directory", "trees_directory"]
 
 
 def trees_directory(view: View) -> DynamicDirectory:
@@ -43,19 +48,29 @@ def trees_directory(view: View) -> DynamicDirectory:
     return DynamicDirectory("trees", lookup, inode=inode_of("trees"))
 
 
-def raw_objects_directory(view: View) -> Layout:
-    """``tree/ID``, ``blob/ID`` and ``commit/ID``: objects as Git has them, without a header."""
-
-    def kind_directory(kind: ObjectKind) -> DynamicDirectory:
-        def lookup(name: str) -> Node:
-            wanted = parse_id(name)
-            if view.store.kind(wanted) is not kind:
-                raise NoEntry
-            inode = inode_of("raw", wanted)
-            return TextFile(name, lambda: view.store.raw(wanted), inode=inode, version=1)
-
-        return DynamicDirectory(kind.value, lookup, inode=inode_of("raw", kind.value))
-
-    kinds = (ObjectKind.TREE, ObjectKind.BLOB, ObjectKind.COMMIT)
-    children = {kind.value: lambda kind=kind: kind_directory(kind) for kind in kinds}
+def programs_directory(view: View) -> Layout:
+    """``tree/ID``, ``blob/ID`` and ``commit/ID``: objects without Git's header; and ``heads``."""
+    children: dict[str, Callable[[], Node]] = {
+        kind.value: functools.partial(_raw_objects_directory, view, kind)
+        for kind in (ObjectKind.TREE, ObjectKind.BLOB, ObjectKind.COMMIT)
+    }
+    children["heads"] = lambda: TextFile("heads", lambda: _heads(view), inode=inode_of("heads"))
     return Layout(".datakit", children, inode_of("raw"))
+
+
+def _raw_objects_directory(view: View, kind: ObjectKind) -> DynamicDirectory:
+    def lookup(name: str) -> Node:
+        wanted = parse_id(name)
+        if view.store.kind(wanted) is not kind:
+            raise NoEntry
+        inode = inode_of("raw", wanted)
+        return TextFile(name, lambda: view.store.raw(wanted), inode=inode, version=1)
+
+    return DynamicDirectory(kind.value, lookup, inode=inode_of("raw", kind.value))
+
+
+def _heads(view: View) -> bytes:
+    """A line for each branch that has one: the head, a space, the name."""
+    return "".join(f"{head} {name}\n" for name, head in sorted(view.store.heads().items())).encode(
+        errors="surrogateescape"
+    )

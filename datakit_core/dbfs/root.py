@@ -6,14 +6,14 @@ from datakit_core.dbfs.branch import BranchesDirectory
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.debug import debug_directory
 from datakit_core.dbfs.layout import Layout
-from datakit_core.dbfs.objects import raw_objects_directory, trees_directory
+from datakit_core.dbfs.objects import programs_directory, trees_directory
 from datakit_core.dbfs.remote import RemotesDirectory
 from datakit_core.dbfs.snapshot import commits_directory, snapshots_directory
 from datakit_core.dbfs.view import Limits, View
 from datakit_core.store import Store
 from datakit_core.vfs import inode_of
 
-__all__ = ["DatabaseFiles", "root_directory"]
+__all__ = ["DatabaseFiles", "DatabaseRoot"]
 
 
 class DatabaseFiles:
@@ -25,23 +25,31 @@ class DatabaseFiles:
         self._limits = limits or Limits()
         self._contents = Contents(store.blob)
 
-    def view(self) -> View:
-        """What a new connection sees; its owner closes it when the connection ends."""
-        return View(self._store, self._contents, self._limits)
+    def connect(self) -> DatabaseRoot:
+        """The root for a new connection, to be closed when the connection ends."""
+        return DatabaseRoot(View(self._store, self._contents, self._limits))
 
 
-def root_directory(view: View) -> Layout:
-    """The root, as the connection sees it that owns ``view``."""
-    return Layout(
-        "/",
-        {
-            "branch": lambda: BranchesDirectory(view),
-            "trees": lambda: trees_directory(view),
-            "commits": lambda: commits_directory(view),
-            "snapshots": lambda: snapshots_directory(view),
-            "remotes": lambda: RemotesDirectory(view.store, view.remotes, view.limits.remotes),
-            "debug": debug_directory,
-        },
-        inode_of("/"),
-        hidden={".datakit": lambda: raw_objects_directory(view)},
-    )
+class DatabaseRoot(Layout):
+    """The root directory as one connection sees it."""
+
+    def __init__(self, view: View) -> None:
+        """Show what the connection sees that owns ``view``."""
+        self._view = view
+        super().__init__(
+            "/",
+            {
+                "branch": lambda: BranchesDirectory(view),
+                "trees": lambda: trees_directory(view),
+                "commits": lambda: commits_directory(view),
+                "snapshots": lambda: snapshots_directory(view),
+                "remotes": lambda: RemotesDirectory(view.store, view.remotes, view.limits.remotes),
+                "debug": debug_directory,
+            },
+            inode_of("/"),
+            hidden={".datakit": lambda: programs_directory(view)},
+        )
+
+    def close(self) -> None:
+        """The connection has ended: forget what it owns."""
+        self._view.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, View, root_directory
+from datakit_core.dbfs import DatabaseFiles
 from datakit_core.store import InlineWriter, Store
 from tests.support.files import Files
 
@@ -24,12 +24,7 @@ def database(store: Store) -> DatabaseFiles:
 
 
 @pytest.fixture
-def view(database: DatabaseFiles) -> Iterator[View]:
-    view = database.view()
-    yield view
-    view.close()
-
-
-@pytest.fixture
-def files(view: View) -> Files:
-    return Files(root_directory(view))
+def files(database: DatabaseFiles) -> Iterator[Files]:
+    root = database.connect()
+    yield Files(root)
+    root.close()

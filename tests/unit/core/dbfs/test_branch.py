@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, Limits, root_directory
+from datakit_core.dbfs import DatabaseFiles, Limits
 from datakit_core.errors import (
     InvalidHash,
     InvalidName,
@@ -180,8 +180,7 @@ async def test_fast_forward_refuses_what_is_no_descendant(files: Files, store: S
 
 
 async def test_a_connection_can_make_only_so_many_branches(store: Store) -> None:
-    view = DatabaseFiles(store, Limits(branches=2)).view()
-    files = Files(root_directory(view))
+    files = Files(DatabaseFiles(store, Limits(branches=2)).connect())
     await files.make("branch/one")
     await files.make("branch/two")
     with pytest.raises(TooMany, match="commit to some of them"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, Limits, root_directory
+from datakit_core.dbfs import DatabaseFiles, Limits
 from datakit_core.errors import (
     AlreadyExists,
     FileError,
@@ -101,7 +101,7 @@ async def test_a_remote_cannot_be_made_twice_or_removed(files: Files) -> None:
 
 
 async def test_a_connection_can_have_only_so_many(store: Store) -> None:
-    files = Files(root_directory(DatabaseFiles(store, Limits(remotes=1)).view()))
+    files = Files(DatabaseFiles(store, Limits(remotes=1)).connect())
     await files.make("remotes/one")
     with pytest.raises(TooMany, match="use one of them again"):
         await files.make("remotes/two")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, root_directory
+from datakit_core.dbfs import DatabaseFiles
 from datakit_core.errors import NoEntry, ReadOnly
 from tests.support.files import Files
 
@@ -19,8 +19,10 @@ async def test_the_root_cannot_be_changed(files: Files) -> None:
         await files.make("new")
 
 
-async def test_raw_objects_can_be_walked_to_though_they_are_not_listed(files: Files) -> None:
-    assert await files.list(".datakit") == ["tree", "blob", "commit"]
+async def test_what_is_for_programs_is_there_but_not_listed(
+    files: Files,
+) -> None:
+    assert await files.list(".datakit") == ["tree", "blob", "commit", "heads"]
 
 
 async def test_other_names_are_absent(files: Files) -> None:
@@ -45,7 +47,7 @@ async def test_inodes_are_unique(files: Files) -> None:
 
 
 async def test_what_a_connection_makes_is_invisible_to_others(database: DatabaseFiles) -> None:
-    one, other = (Files(root_directory(database.view())) for _ in range(2))
+    one, other = (Files(database.connect()) for _ in range(2))
     await one.make("branch/master")
     await one.make("remotes/origin")
     assert await other.list("branch") == []

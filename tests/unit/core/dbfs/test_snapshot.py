@@ -101,3 +101,10 @@ async def test_raw_objects_are_gits_own(files: Files, store: Store) -> None:
         await files.node(f".datakit/blob/{head.tree}")
     with pytest.raises(InvalidHash):
         await files.node(".datakit/blob/1")
+
+
+async def test_all_heads_are_in_one_file(files: Files, store: Store) -> None:
+    first = await commit(store, "First")
+    await store.fast_forward("a/b", first)
+    await files.make("branch/made")
+    assert await files.read(".datakit/heads") == f"{first} a/b\n{first} master\n".encode()

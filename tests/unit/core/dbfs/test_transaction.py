@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, Limits, root_directory
+from datakit_core.dbfs import DatabaseFiles, Limits
 from datakit_core.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -132,7 +132,7 @@ async def test_closing_forgets_the_edits(started: Files, store: Store) -> None:
 
 
 async def test_an_unknown_command_is_refused(started: Files) -> None:
-    for command in ("", "comitt", "commit now", "close it", "commit-if", "graft x"):
+    for command in ("", "comitt", "commit now", "close it", "commit-if", "graft"):
         with pytest.raises(InvalidArgument, match=f'^Unknown command "{command}"$'):
             await started.command(f"{T}/ctl", command)
 
@@ -196,6 +196,8 @@ async def test_graft_puts_an_existing_object_into_the_tree(started: Files, store
     tree = (await started.read("branch/other/watch/dir.node/tree.live")).decode().strip()
     await started.command(f"{T}/ctl", f"graft {tree} a/copy of it")
     assert await started.read(f"{T}/rw/a/copy of it/file") == b"content"
+    await started.command(f"{T}/ctl", f"graft {tree}")
+    assert await started.list(f"{T}/rw") == ["file"]
     for entry in ("F" + tree[1:], f"D-{'1' * 40}"):
         with pytest.raises(UnknownObject):
             await started.command(f"{T}/ctl", f"graft {entry} there")
@@ -237,7 +239,7 @@ async def test_a_diff_from_an_unknown_commit_is_absent(started: Files) -> None:
 
 
 async def test_a_connection_can_have_only_so_many_transactions(store: Store) -> None:
-    files = Files(root_directory(DatabaseFiles(store, Limits(transactions=2)).view()))
+    files = Files(DatabaseFiles(store, Limits(transactions=2)).connect())
     for branch in ("one", "two"):
         await files.make(f"branch/{branch}")
         await files.make(f"branch/{branch}/transactions/t")
@@ -248,12 +250,12 @@ async def test_a_connection_can_have_only_so_many_transactions(store: Store) -> 
 
 
 async def test_a_connection_that_ends_closes_its_transactions(store: Store) -> None:
-    view = DatabaseFiles(store).view()
-    files = Files(root_directory(view))
+    root = DatabaseFiles(store).connect()
+    files = Files(root)
     await files.make("branch/master")
     await files.make(T)
     control = await files.open(f"{T}/ctl")
-    view.close()
+    root.close()
     with pytest.raises(ReadOnly):
         await value_of(control.write(0, b"commit"))
     assert store.head("master") is None

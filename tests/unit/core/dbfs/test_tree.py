@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, root_directory
+from datakit_core.dbfs import DatabaseFiles
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.tree import FixedTree, TreeDirectory
 from datakit_core.errors import InvalidArgument, NoEntry, NotPermitted, ReadOnly
@@ -96,7 +96,7 @@ async def test_walking_and_reading_never_waits(files: Files) -> None:
 async def test_a_node_of_a_live_tree_notices_that_its_file_became_a_directory(
     store: Store, files: Files
 ) -> None:
-    live = Files(root_directory(DatabaseFiles(store).view()))
+    live = Files(DatabaseFiles(store).connect())
     node = await live.node("branch/master/ro/run")
     handle = await live.open("branch/master/ro/run")
     transaction = store.transaction("master")

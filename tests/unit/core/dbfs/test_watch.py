@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_core.dbfs import DatabaseFiles, root_directory, watch
+from datakit_core.dbfs import DatabaseFiles, watch
 from datakit_core.errors import NoEntry, TooMany
 from datakit_core.store import EMPTY_TREE, CommitId, FileMode, Store
 from datakit_core.vfs import Deferred, Handle
@@ -88,7 +88,7 @@ async def test_reflog_shows_heads_that_were_written_in_one_batch(tmp_path: Path)
         return writers[-1]
 
     async with Store.open(tmp_path / "batches.git", create=True, writer=make) as store:
-        stream = await opened(Files(root_directory(DatabaseFiles(store).view())), "reflog")
+        stream = await opened(Files(DatabaseFiles(store).connect()), "reflog")
         first = await store.create_commit(EMPTY_TREE, [], "First")
         second = await store.create_commit(EMPTY_TREE, [first], "Second")
         for writer in writers:
