@@ -197,6 +197,9 @@ class InvalidName(StoreError):
     """A branch or file name that Git, or a later checkout, would not accept."""
 
 
+_CONFLICT = "Merge conflict: "
+
+
 class MergeConflict(StoreError):
     """Both sides changed the same paths differently.
 
@@ -209,7 +212,7 @@ class MergeConflict(StoreError):
         self.conflicts = tuple(conflicts)
         shown = ", ".join(self.conflicts[:10])
         more = len(self.conflicts) - 10
-        super().__init__(f"Merge conflict: {shown}{f' and {more} more' if more > 0 else ''}")
+        super().__init__(f"{_CONFLICT}{shown}{f' and {more} more' if more > 0 else ''}")
 
 
 class NotFastForward(StoreError):
@@ -306,4 +309,7 @@ def from_wire(text: str, number: int = 0) -> DatakitError:
         return NotFastForward()
     if text == str(NotDirectory.walking()):
         return NotDirectory.walking()
+    if text.startswith(_CONFLICT):
+        shown, _, _ = text.removeprefix(_CONFLICT).partition(" and ")
+        return MergeConflict(shown.split(", "))
     return _BY_ERRNO.get(number, IoFailed)(text)

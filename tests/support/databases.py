@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
+from datakit_core.client.remote import connect
+from datakit_core.server import serve_store
 from datakit_core.store import InlineWriter, Store
 
 __all__ = ["BACK_ENDS", "BackEnd", "open_store"]
@@ -28,5 +30,15 @@ async def _local(path: Path) -> AsyncIterator[Database]:
         yield LocalDatabase(store)
 
 
-BACK_ENDS: dict[str, BackEnd] = {"local": _local}
+@asynccontextmanager
+async def _remote(path: Path) -> AsyncIterator[Database]:
+    async with (
+        open_store(path) as store,
+        serve_store(store, ["tcp://127.0.0.1:0"]) as server,
+        connect(str(server.endpoints[0])) as database,
+    ):
+        yield database
+
+
+BACK_ENDS: dict[str, BackEnd] = {"local": _local, "remote": _remote}
 """Name to back end; the suites of ``tests/conformance`` run over all of them."""

@@ -1,0 +1,89 @@
+"""The database server: a repository, and the addresses at which it is served over 9P.
+
+This is where the parts of ``datakit`` are put together. A program that has a store of its own,
+such as the CI service, serves it with :func:`serve_store`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from datakit_core.dbfs import DatabaseFiles
+from datakit_core.ninep.server import Server, serve
+from datakit_core.store import Store
+
+__all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5640"
+"""Loopback only: 9P over TCP asks nobody who they are."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@asynccontextmanager
+async def serve_store(store: Store, addresses: Sequence[str]) -> AsyncIterator[Server]:
+    """Serve ``store`` over 9P until the context is left.
+
+    Args:
+        store: An open database, which stays the caller's.
+        addresses: Where to listen, as :mod:`datakit_core.ninep.endpoint` describes; TCP port 0
+            is a free one, which the server's ``endpoints`` name.
+
+    Raises:
+        ConfigError: An address is none, or is in use.
+    """
+    files = DatabaseFiles(store)
+    async with serve(lambda _: files.connect(), *addresses) as server:
+        yield server
+
+
+@asynccontextmanager
+async def open_server(path: Path | None, addresses: Sequence[str]) -> AsyncIterator[Server]:
+    """Open the repository at ``path`` and serve it.
+
+    Args:
+        path: A bare repository, made if the directory is absent or empty; none serves a new one
+            that goes away with the server.
+        addresses: As for :func:`serve_store`.
+
+    Raises:
+        RepositoryError: The repository cannot be served.
+        ConfigError: An address is none, or is in use.
+    """
+    async with AsyncExitStack() as stack:
+        if path is None:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datakit-")))
+        store = await stack.enter_async_context(Store.open(path, create=True))
+        yield await stack.enter_async_context(serve_store(store, addresses))
+
+
+async def run(
+    path: Path | None, addresses: Sequence[str], announce: Callable[[Server], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM comes.
+
+    Args:
+        path: As for :func:`open_server`.
+        addresses: As for :func:`serve_store`.
+        announce: Called once, when clients can connect.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with open_server(path, addresses) as server:
+            announce(server)
+            await stop.wait()
+            _log.info("stopping")
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,55 @@
+"""Remotes: scenario 41 of the conformance list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.git import commit_file, git
+from tests.support.raw import Raw, RawError
+from tests.support.scenarios import Stream
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Another repository whose branch ``master`` has ``foo`` and ``x``."""
+    path = tmp_path / "other"
+    commit_file(path, "foo", b"foo\n")
+    commit_file(path, "x/y", b"x\n")
+    git(path, "branch", "master")
+    return path
+
+
+async def test_41_a_branch_is_fetched(raw: Raw, repository: Path) -> None:
+    head = git(repository, "rev-parse", "master")
+    await raw.mkdir("remotes/origin")
+    assert await raw.list("remotes/origin") == ["url", "fetch", "head"]
+    await raw.write("remotes/origin/url", f"file://{repository}".encode())
+    await raw.write("remotes/origin/fetch", b"master")
+    for _ in range(2):
+        stream = await Stream.open(raw, "remotes/origin/head")
+        assert await stream.line() == head
+    assert await raw.list(f"snapshots/{head}/ro") == ["foo", "x"]
+    assert await raw.read("branch/master/head") == f"{head}\n".encode()
+
+
+async def test_41_the_url_may_name_the_branch(raw: Raw, repository: Path) -> None:
+    head = git(repository, "rev-parse", "master")
+    await raw.mkdir("remotes/origin")
+    await raw.write("remotes/origin/url", f"file://{repository}#master".encode())
+    await raw.write("remotes/origin/fetch", b"\n")
+    assert await raw.read("remotes/origin/head") == f"{head}\n".encode()
+
+
+async def test_41_a_fetch_that_cannot_be_says_why(raw: Raw, tmp_path: Path) -> None:
+    await raw.mkdir("remotes/origin")
+    with pytest.raises(RawError, match=r"^error: remote url is not defined$"):
+        await raw.write("remotes/origin/fetch", b"master")
+    await raw.write("remotes/origin/url", f"file://{tmp_path}/none".encode())
+    with pytest.raises(RawError, match=r"^error: no head to fetch$"):
+        await raw.write("remotes/origin/fetch", b"")
+    with pytest.raises(RawError, match=rf"^error: cannot fetch file://{tmp_path}/none"):
+        await raw.write("remotes/origin/fetch", b"master")
+    with pytest.raises(RawError, match=r"^Operation not permitted$"):
+        await raw.remove("remotes/origin")

@@ -1,0 +1,44 @@
+"""Snapshots, trees and diffs: scenarios 26 to 28 of the conformance list."""
+
+from __future__ import annotations
+
+from tests.support.raw import Raw
+from tests.support.scenarios import Stream, begin, commit_files, put
+
+
+async def test_26_commits_are_compared(raw: Raw) -> None:
+    first = await commit_files(raw, "master", {"file": b"1"})
+    second = await commit_files(raw, "master", {"file": b"2", "foo": b""})
+    assert await raw.read(f"snapshots/{second}/diff/{first}") == b"* file\n+ foo\n"
+    assert await raw.read(f"snapshots/{first}/diff/{second}") == b"* file\n- foo\n"
+    assert await raw.read(f"snapshots/{second}/diff/{second}") == b""
+    assert await raw.list(f"snapshots/{second}/diff") == []
+
+
+async def test_26_a_transaction_is_compared_with_a_commit(raw: Raw) -> None:
+    head = await commit_files(raw, "master", {"src/file": b"1"})
+    place = await begin(raw, "master")
+    diff = [*place, "diff", head]
+    assert await raw.read(diff) == b""
+    await put(raw, place, "src/file", b"2")
+    assert await raw.read(diff) == b"* src/file\n"
+    await put(raw, place, "src/file", b"1")
+    assert await raw.read(diff) == b""
+
+
+async def test_27_a_snapshot_is_found_by_its_commit(raw: Raw) -> None:
+    head = await commit_files(raw, "master", {"snapshot/test/time": b"now"})
+    tree = f"snapshots/{head}/ro/snapshot/test"
+    assert await raw.list(f"snapshots/{head}") == ["ro", "hash", "msg", "parents", "diff"]
+    assert await raw.read(f"snapshots/{head}/hash") == head.encode()
+    assert await raw.list(tree) == ["time"]
+    assert await raw.read(f"{tree}/time") == b"now"
+
+
+async def test_28_a_tree_is_found_by_what_its_watch_says(raw: Raw) -> None:
+    await commit_files(raw, "master", {"src/file": b"1", "doc/file": b"2"})
+    stream = await Stream.open(raw, "branch/master/watch/tree.live")
+    name = await stream.line()
+    assert await raw.list(["trees", name]) == ["doc", "src"]
+    assert (await raw.stat(["trees", name])).name == "ro"
+    assert await raw.list("trees") == []
