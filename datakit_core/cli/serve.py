@@ -1,0 +1,98 @@
+"""``datakit serve``, and the same without the word."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from datakit_core import __version__, logs
+from datakit_core.errors import ConfigError
+
+__all__ = ["app"]
+
+_DEFAULT_ADDRESS = "tcp://127.0.0.1:5640"
+"""Loopback only: 9P over TCP asks nobody who they are."""
+
+Git: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Bare Git repository to serve; made if it is absent. Without it, a new one is "
+        "served, and removed at the end."
+    ),
+]
+Listen: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--listen-9p",
+        "--url",
+        metavar="URL[,URL...]",
+        help=f"Where to serve 9P: tcp://HOST:PORT, unix:///PATH or fd://N. [{_DEFAULT_ADDRESS}]",
+    ),
+]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
+LogDestination: TypeAlias = Annotated[
+    str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
+]
+
+app = typer.Typer(
+    name="datakit",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _datakit(
+    context: typer.Context,
+    git: Git = None,
+    listen_9p: Listen = None,
+    verbose: Verbose = False,
+    log_destination: LogDestination = "stderr",
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A Git-like database that any program can mount.
+
+    Without a command, the options are those of ``serve``.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        typer.echo(f"datakit {__version__}")
+    elif git is None and listen_9p is None:
+        typer.echo(context.get_help())
+    else:
+        serve(git, listen_9p, verbose, log_destination)
+
+
+@app.command()
+def serve(
+    git: Git = None,
+    listen_9p: Listen = None,
+    verbose: Verbose = False,
+    log_destination: LogDestination = "stderr",
+) -> None:
+    """Serve a database over 9P until Ctrl-C or SIGTERM."""
+    # Only here: a client command need not load the server.
+    from datakit_core.ninep.server import Server
+    from datakit_core.server import run
+
+    _configure_logs(verbose, log_destination)
+    addresses = [part for part in (listen_9p or _DEFAULT_ADDRESS).split(",") if part]
+
+    def announce(server: Server) -> None:
+        where = " ".join(str(endpoint) for endpoint in server.endpoints)
+        typer.echo(f"datakit: serving {git or 'a temporary database'} on {where}")
+
+    asyncio.run(run(git, addresses, announce))
+
+
+def _configure_logs(verbose: bool, destination: str) -> None:
+    try:
+        logs.configure(
+            verbose=verbose, destination=None if destination == "stderr" else Path(destination)
+        )
+    except OSError as error:
+        raise ConfigError(f"{destination}: {error.strerror}", "--log-destination") from error

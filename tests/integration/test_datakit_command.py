@@ -1,0 +1,165 @@
+"""The command ``datakit``, as a process: serving, its errors, and the commands of its client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.raw import connect
+
+COMMAND = [sys.executable, "-m", "datakit_core.cli"]
+
+
+@asynccontextmanager
+async def datakit(*arguments: str | Path) -> AsyncIterator[tuple[Process, str]]:
+    """A running server, and the line in which it says where it serves."""
+    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    try:
+        line = (await process.stdout.readline()).decode().strip()
+        yield process, line
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def run(
+    *arguments: str | Path, given: bytes = b"", **variables: str
+) -> tuple[int | None, str, str]:
+    """Exit code, output and errors of a command that ends."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | variables
+    )
+    output, errors = await process.communicate(given)
+    return process.returncode, output.decode(), errors.decode()
+
+
+def port_in(line: str) -> int:
+    found = re.search(r"tcp://127\.0\.0\.1:(\d+)", line)
+    assert found is not None, line
+    return int(found[1])
+
+
+@pytest.mark.parametrize("word", ["serve", ""])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_until_a_signal_comes(
+    word: str, stop: signal.Signals, tmp_path: Path
+) -> None:
+    path = tmp_path / "db.git"
+    words = [word] if word else []
+    async with datakit(*words, "--git", path, "--listen-9p=tcp://127.0.0.1:0") as (process, line):
+        assert line.startswith(f"datakit: serving {path} on tcp://127.0.0.1:")
+        async with connect(port_in(line)) as raw:
+            await raw.mkdir("branch/master")
+            process.send_signal(stop)
+            _, errors = await process.communicate()
+        assert process.returncode == 0
+        assert "Traceback" not in errors.decode()
+    async with datakit("--git", path, "--url", "tcp://127.0.0.1:0") as (_, line):
+        assert line.startswith(f"datakit: serving {path}")
+
+
+async def test_it_serves_at_several_addresses_and_without_a_repository(tmp_path: Path) -> None:
+    socket = tmp_path / "socket"
+    log = tmp_path / "log"
+    async with datakit(
+        "serve", f"--url=tcp://127.0.0.1:0,unix://{socket}", "--verbose", "--log-destination", log
+    ) as (process, line):
+        assert line.startswith("datakit: serving a temporary database on tcp://127.0.0.1:")
+        assert line.endswith(f" unix://{socket}")
+        assert socket.is_socket()
+        async with connect(port_in(line)) as raw:
+            assert await raw.list("branch") == []
+        process.terminate()
+        assert await process.wait() == 0
+    assert not socket.exists()
+    assert "Tversion" in log.read_text()
+
+
+async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "db.git"
+    (tmp_path / "file").write_text("")
+    async with datakit("--git", path, "--url", "tcp://127.0.0.1:0") as (_, line):
+        taken = port_in(line)
+        for arguments, text in (
+            (["--git", path], "is served by another DataKit"),
+            (["--git", tmp_path / "file"], "is not a directory"),
+            (["--url", f"tcp://127.0.0.1:{taken}"], "the address is in use"),
+            (["--url", "http://127.0.0.1"], "expected tcp://HOST:PORT"),
+            (["--url", "tcp://127.0.0.1:0", "--log-destination", tmp_path], "Is a directory"),
+        ):
+            code, output, errors = await run("serve", *arguments)
+            assert code == 2
+            assert output == ""
+            last = errors.splitlines()[-1]
+            assert last.startswith("datakit: ")
+            assert text in last
+            assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("place", ["server", "repository"])
+async def test_a_database_is_used_from_the_shell(place: str, tmp_path: Path) -> None:
+    path = tmp_path / "db.git"
+    async with datakit("--git", path, "--url", "tcp://127.0.0.1:0") as (process, line):
+        where = ["--connect", f"tcp://127.0.0.1:{port_in(line)}"]
+        if place == "repository":
+            process.terminate()
+            await process.wait()
+            where = ["--git", str(path)]
+        code, head, _ = await run("write", "main", "doc/hello", "-m", "Say hello", *where,
+                                  given=b"Hello\n")  # fmt: skip
+        assert code == 0
+        head = head.strip()
+        blob = "e965047ad7c57865823c7d992b1d046ea66edf78"
+        assert await run("branches", *where) == (0, f"{head} main\n", "")
+        assert await run("ls", "main", "doc", *where) == (0, f"F-{blob} hello\n", "")
+        assert await run("cat", head, "doc/hello", *where) == (0, "Hello\n", "")
+        code, log, _ = await run("log", "main", *where)
+        assert re.fullmatch(rf"{head} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d Say hello\n", log)
+        for arguments, text in (
+            (["cat", "main", "none"], "main has no file none"),
+            (["ls", "main", "doc/hello"], "main has no directory doc/hello"),
+            (["log", "none"], "no branch none"),
+            (["cat", "1" * 40, "file"], f"no commit {'1' * 40}"),
+        ):
+            assert await run(*arguments, *where) == (2, "", f"datakit: {text}\n")
+
+
+async def test_a_branch_is_watched_from_the_shell(tmp_path: Path) -> None:
+    async with datakit("--git", tmp_path / "db.git", "--url", "tcp://127.0.0.1:0") as (_, line):
+        url = f"tcp://127.0.0.1:{port_in(line)}"
+        async with datakit("watch", "main", "--connect", url) as (watching, first):
+            assert first == ""
+            _, head, _ = await run("write", "main", "file", DATAKIT_URL=url)
+            assert watching.stdout is not None
+            assert (await watching.stdout.readline()).decode() == head
+            watching.send_signal(signal.SIGINT)
+            assert await watching.wait() == 130
+
+
+async def test_a_command_needs_a_database(tmp_path: Path) -> None:
+    code, _, errors = await run("branches", DATAKIT_URL="")
+    assert (code, errors) == (
+        2,
+        "datakit: give --connect URL (or set DATAKIT_URL), or --git PATH\n",
+    )
+    code, _, errors = await run("branches", "--connect", f"unix://{tmp_path}/none")
+    assert code == 2
+    assert errors.startswith(f"datakit: cannot connect to unix://{tmp_path}/none: ")
+
+
+async def test_without_anything_to_do_it_explains_itself() -> None:
+    code, output, _ = await run()
+    assert code == 0
+    assert "Without a command, the options are those of" in output
+    assert (await run("--version"))[1].startswith("datakit 0")
