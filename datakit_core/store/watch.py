@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from datakit_core.errors import DatakitError
-from datakit_core.store.names import split_path
+from datakit_core.errors import DatakitError, InvalidArgument
+from datakit_core.store.names import MAX_DEPTH, split_path
 from datakit_core.store.objects import Commit, CommitId, Entry, FileMode, Tree, TreeId
 
 __all__ = ["BranchesCallback", "HeadCallback", "PathCallback", "Subscription", "Watches"]
@@ -118,6 +118,8 @@ class Watches:
     def subscribe_path(self, branch: str, path: str, callback: PathCallback) -> Subscription:
         """Call back with what is at ``path`` whenever that is something else."""
         parts = split_path(path)
+        if len(parts) > MAX_DEPTH:
+            raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
         if branch not in self._by_path:
             self._by_path[branch] = _Node(self._root_entry(branch))
         node = root = self._by_path[branch]

@@ -57,6 +57,8 @@ _TYPES = {
     ObjectKind.COMMIT: ObjectType.COMMIT,
 }
 
+_IDENTITY = ("datakit", "datakit@mobyproject.org")
+
 _LOCK_PATIENCE = 1.0
 """Seconds to wait for another Git process that is moving the same ref."""
 
@@ -122,6 +124,7 @@ class Applier:
         """Open the repository at ``path`` for writing."""
         pygit2.settings.enable_fsync_gitdir(True)
         self._repository = open_repository(path)
+        self._repository.set_ident(*_IDENTITY)  # for reflogs, where they are kept
         self._refs = RefFiles(path)
 
     def apply(self, requests: Sequence[Request]) -> list[Value | DatakitError]:

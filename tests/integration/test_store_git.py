@@ -205,6 +205,15 @@ async def test_a_branch_cannot_be_a_directory_of_branches(store: Store) -> None:
     await commit(store, "x", a=b"1")
 
 
+async def test_reflogs_are_kept_where_they_are_wanted(store: Store) -> None:
+    git(store.path, "config", "core.logAllRefUpdates", "always")
+    await commit(store, "main", a=b"1")
+    head = await commit(store, "main", a=b"2")
+    log = git(store.path, "reflog", "show", "--format=%H %gn", "main").splitlines()
+    assert len(log) == 2
+    assert log[0] == f"{head} datakit"
+
+
 async def test_a_renamed_branch_keeps_its_head(store: Store) -> None:
     head = await commit(store, "old", a=b"1")
     names = Told()

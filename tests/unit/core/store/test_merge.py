@@ -7,8 +7,17 @@ from typing import TypeAlias
 
 import pytest
 
+from datakit_core.errors import StoreError
 from datakit_core.store.merge import Reason, conflict_file, merge
-from datakit_core.store.objects import EMPTY_TREE, FileMode
+from datakit_core.store.objects import (
+    EMPTY_TREE,
+    Entry,
+    FileMode,
+    ObjectKind,
+    TreeId,
+    encode_tree,
+    new_object,
+)
 from tests.support.trees import MemoryObjects
 
 Files: TypeAlias = Mapping[str, str]
@@ -116,6 +125,19 @@ def test_removing_everything_gives_the_empty_tree() -> None:
     outcome = merge(objects.tree, base, ours, theirs)
     assert outcome.tree == EMPTY_TREE
     assert merge(objects.tree, None, EMPTY_TREE, theirs).tree == theirs
+
+
+def test_trees_that_are_too_deep_are_refused_and_do_not_overflow_the_stack() -> None:
+    objects = MemoryObjects()
+    sides = [objects.make({"f": text}) for text in "123"]
+    for _ in range(400):
+        for number, tree in enumerate(sides):
+            data = encode_tree({"d": Entry(FileMode.DIRECTORY, tree)})
+            new = new_object(ObjectKind.TREE, data)
+            objects.add([new])
+            sides[number] = TreeId(new.id)
+    with pytest.raises(StoreError, match="deeper"):
+        merge(objects.tree, *sides)
 
 
 def test_equal_subtrees_are_never_read() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from datakit_core.errors import UnknownObject
+from datakit_core.errors import InvalidArgument, UnknownObject
 from datakit_core.store.objects import (
     Commit,
     CommitId,
@@ -243,6 +243,11 @@ def test_watchers_of_absent_names_are_not_even_looked_at(scene: Scene) -> None:
     looked.clear()
     scene.publish(a="2")
     assert looked == []
+
+
+def test_a_path_that_is_too_deep_is_refused(scene: Scene) -> None:
+    with pytest.raises(InvalidArgument):
+        scene.watches.subscribe_path("main", "/".join("d" * 300), lambda _: None)
 
 
 def test_nodes_are_dropped_with_their_last_subscriber(scene: Scene) -> None:
