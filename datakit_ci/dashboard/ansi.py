@@ -1,0 +1,357 @@
+"""Logs to safe HTML: colours, carriage returns and progress bars, a line at a time.
+
+What a terminal would show of one line is what we show: text overwritten after a carriage return
+or a backspace is gone, an erased line is empty. Movements between lines are ignored, since a log
+has no screen. Sequences are those of ECMA-48 and xterm; whatever is not understood is dropped
+and can therefore neither show up as rubbish nor do harm. All text is escaped.
+
+Rendering can stop at any line and go on from there later, in another process even: a
+:class:`Cursor` is a short string (the ``id`` of a server-sent event) that holds everything
+needed, the byte offset, the line number and the colours in force.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass, replace
+from html import escape
+from itertools import groupby
+from typing import Self
+
+from datakit_ci.dashboard.palette import nearest
+from datakit_ci.dashboard.wording import visible
+
+__all__ = ["START", "Cursor", "Line", "LogRenderer", "Style"]
+
+_MAX_CELLS = 8192
+"""Characters shown of one line; a longer one is cut, and the raw log has the rest."""
+
+_MAX_SEQUENCE = 4096
+"""Characters of an unfinished escape sequence that are kept waiting for its end."""
+
+_PLAIN = re.compile(rb"[^\x00-\x08\x0b-\x1f\x7f\xc2]*\r?")
+"""A line without controls (those from U+0080 on begin with C2), for which there is a short way."""
+
+_SGR_BYTES = re.compile(rb"(?:\x1b\[|\xc2\x9b)([0-9;:]*)m")
+
+_TOKEN = re.compile(
+    r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f]+)"
+    r"|(?:\x1b\[|\x9b)(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~])"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
+    r"|(?P<control>[\x00-\x1a\x1c-\x1f\x7f-\x9f])"
+)
+
+_UNFINISHED = re.compile(
+    r"\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\x9c]*\x1b?)\Z"
+    r"|\x9b[0-?]*[ -/]*\Z|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c]*\x1b?\Z"
+)
+"""A sequence whose end may come with the next bytes."""
+
+_FLAGS = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
+_OFF = {
+    22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The graphic rendition in force: two colours (indices, or none for the default) and flags."""
+
+    fg: int | None = None
+    bg: int | None = None
+    bold: bool = False
+    dim: bool = False
+    italic: bool = False
+    underline: bool = False
+    inverse: bool = False
+    strike: bool = False
+
+    def apply(self, parameters: str) -> Style:
+        """The style after ``SGR parameters`` (ECMA-48, 8.3.117, with xterm's colours)."""
+        style = self
+        codes = [_number(part) for part in re.split("[;:]", parameters)]
+        index = 0
+        while index < len(codes):
+            code = codes[index]
+            index += 1
+            if code in (38, 48):
+                colour, index = _extended(codes, index)
+                style = style if colour is None else _coloured(style, code, colour)
+            else:
+                style = _coded(style, code)
+        return style
+
+    def sgr(self) -> str:
+        """The shortest parameters that give this style from the default one."""
+        codes = [str(code) for code, name in _FLAGS.items() if getattr(self, name)]
+        codes += [] if self.fg is None else [f"38;5;{self.fg}"]
+        codes += [] if self.bg is None else [f"48;5;{self.bg}"]
+        return ";".join(codes)
+
+    def classes(self) -> str:
+        """The HTML classes that show this style; empty for the default."""
+        fg, bg = (self.bg, self.fg) if self.inverse else (self.fg, self.bg)
+        names = [
+            name for name in ("bold", "dim", "italic", "underline", "strike") if getattr(self, name)
+        ]
+        if self.inverse and fg is None:
+            names.append("f-panel")
+        if self.inverse and bg is None:
+            names.append("b-text")
+        names += [] if fg is None else [f"f{fg}"]
+        names += [] if bg is None else ["on", f"b{bg}"]
+        return " ".join(names)
+
+
+_DEFAULT = Style()
+
+
+def _coloured(style: Style, code: int, colour: int) -> Style:
+    return replace(style, fg=colour) if code == 38 else replace(style, bg=colour)
+
+
+def _coded(style: Style, code: int) -> Style:
+    """``style`` after one parameter that stands alone."""
+    match code:
+        case 0:
+            return _DEFAULT
+        case 39:
+            return replace(style, fg=None)
+        case 49:
+            return replace(style, bg=None)
+        case _ if code in _FLAGS:
+            return replace(style, **{_FLAGS[code]: True})
+        case _ if code in _OFF:
+            return replace(style, **dict.fromkeys(_OFF[code], False))
+        case _ if 30 <= code <= 37 or 90 <= code <= 97:
+            return replace(style, fg=code - 30 if code < 40 else code - 82)
+        case _ if 40 <= code <= 47 or 100 <= code <= 107:
+            return replace(style, bg=code - 40 if code < 50 else code - 92)
+        case _:
+            return style
+
+
+def _number(text: str) -> int:
+    """A parameter; missing is 0, and one too long to be meant is one that means nothing."""
+    if not text:
+        return 0
+    return int(text) if text.isdigit() and len(text) < 5 else -1
+
+
+def _extended(codes: list[int], index: int) -> tuple[int | None, int]:
+    """Read ``5;N`` or ``2;R;G;B`` after 38 or 48; gives the colour and where to read on."""
+    kind = codes[index] if index < len(codes) else -1
+    if kind == 5:
+        colour = codes[index + 1] if index + 1 < len(codes) else -1
+        return (colour if 0 <= colour <= 255 else None), index + 2
+    if kind == 2:
+        rgb = codes[index + 1 : index + 4]
+        if len(rgb) == 3 and all(0 <= part <= 255 for part in rgb):
+            return nearest(*rgb), index + 4
+        return None, index + 4
+    return None, index + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where rendering stands: always at the start of a line.
+
+    Attributes:
+        offset: Bytes of log before it.
+        line: Number of the line that begins here, from 1.
+        style: The colours in force.
+    """
+
+    offset: int = 0
+    line: int = 1
+    style: Style = _DEFAULT
+
+    def __str__(self) -> str:
+        return f"{self.offset}.{self.line}.{self.style.sgr()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what ``str()`` wrote; it comes back from browsers, so anything may arrive.
+
+        Raises:
+            ValueError: It has another form.
+        """
+        match = re.fullmatch(r"([0-9]{1,15})\.([0-9]{1,15})\.([0-9;]{0,64})", text, re.ASCII)
+        if match is None or not int(match[2]):
+            raise ValueError("not a position in a log; expected OFFSET.LINE.STYLE")
+        style = _DEFAULT.apply(match[3]) if match[3] else _DEFAULT
+        return cls(int(match[1]), int(match[2]), style)
+
+
+START = Cursor()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, rendered: its number from 1, and HTML without any character that is not safe."""
+
+    number: int
+    html: str
+
+
+class LogRenderer:
+    """Bytes of a log in, lines of HTML out; memory is bounded by the longest line shown."""
+
+    def __init__(self, cursor: Cursor = START) -> None:
+        """Begin at ``cursor``; the first byte fed is the one at its offset."""
+        self._cursor = cursor
+        self._pen = cursor.style
+        self._unfinished = 0
+        self._row = _Row()
+        self._rest = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def cursor(self) -> Cursor:
+        """The start of the line that is not finished yet."""
+        return self._cursor
+
+    def feed(self, data: bytes) -> list[Line]:
+        """Take more of the log; gives the lines that it completes."""
+        *whole, last = data.split(b"\n")
+        lines = [self._finish(raw) for raw in whole]
+        if last:
+            self._unfinished += len(last)
+            self._write(self._decoder.decode(last))
+        return lines
+
+    def partial(self) -> Line | None:
+        """The unfinished last line as it stands, if there is anything of it."""
+        if not self._unfinished:
+            return None
+        return Line(self._cursor.line, self._row.html())
+
+    def skip(self, data: bytes) -> None:
+        """Pass over ``data`` fast: of whole lines only number and colours are kept."""
+        if self._unfinished:
+            head, newline, data = data.partition(b"\n")
+            self.feed(head + newline)
+        whole, newline, last = data.rpartition(b"\n")
+        for match in _SGR_BYTES.finditer(whole):
+            self._pen = self._pen.apply(match[1].decode("ascii"))
+        if newline:
+            self._advance(len(whole) + 1, whole.count(b"\n") + 1)
+        self.feed(last)
+
+    def _finish(self, raw: bytes) -> Line:
+        length = len(raw) + 1
+        if not self._unfinished and len(raw) <= _MAX_CELLS and _PLAIN.fullmatch(raw):
+            html = _span(raw.removesuffix(b"\r").decode("utf-8", "replace"), self._pen)
+        else:
+            length += self._unfinished
+            self._write(self._decoder.decode(raw, final=True))
+            html = self._row.html()
+            self._row, self._rest, self._unfinished = _Row(), "", 0
+        line = Line(self._cursor.line, html)
+        self._advance(length, 1)
+        return line
+
+    def _advance(self, octets: int, lines: int) -> None:
+        here = self._cursor
+        self._cursor = Cursor(here.offset + octets, here.line + lines, self._pen)
+
+    def _write(self, text: str) -> None:
+        text, position = self._rest + text, 0
+        self._rest = ""
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is not None:
+                position = match.end()
+                self._act(match)
+            elif len(text) - position < _MAX_SEQUENCE and _UNFINISHED.match(text, position):
+                self._rest = text[position:]
+                break
+            else:  # the opening of something that it then is not: drop that character
+                position += 1
+
+    def _act(self, match: re.Match[str]) -> None:
+        match match.lastgroup:
+            case "text":
+                self._row.write(match["text"], self._pen)
+            case "control":
+                self._row.control(match["control"])
+            case "final" if match["final"] == "m":
+                self._pen = self._pen.apply(match["parameters"])
+            case "final":
+                self._row.edit(match["final"], _number(match["parameters"]))
+            case _:
+                pass
+
+
+class _Row:
+    """The cells of one line of a terminal, and the column where writing goes on."""
+
+    def __init__(self) -> None:
+        self._characters: list[str] = []
+        self._styles: list[Style] = []
+        self._column = 0
+        self._cut = False
+
+    def write(self, text: str, style: Style) -> None:
+        room = _MAX_CELLS - self._column
+        if len(text) > room:
+            self._cut, text = True, text[:room]
+        self._pad(self._column)
+        end = self._column + len(text)
+        self._characters[self._column : end] = text
+        self._styles[self._column : end] = [style] * len(text)
+        self._column = end
+
+    def control(self, character: str) -> None:
+        if character == "\r":
+            self._column = 0
+        elif character == "\b":
+            self._column = max(0, self._column - 1)
+        elif character == "\t":
+            self.write(character, _DEFAULT)
+
+    def edit(self, final: str, number: int) -> None:
+        """Erase in line (K) and movements within it (C, D, G); ECMA-48 names in brackets."""
+        match final:
+            case "C":  # CUF
+                self._column = min(self._column + max(1, number), _MAX_CELLS)
+            case "D":  # CUB
+                self._column = max(0, self._column - max(1, number))
+            case "G":  # CHA
+                self._column = min(max(1, number), _MAX_CELLS) - 1
+            case "K":  # EL
+                self._erase(number)
+            case _:
+                pass
+
+    def _erase(self, part: int) -> None:
+        if part == 0:
+            del self._characters[self._column :], self._styles[self._column :]
+        else:
+            end = len(self._characters) if part == 2 else min(self._column, len(self._characters))
+            self._characters[:end] = " " * end
+            self._styles[:end] = [_DEFAULT] * end
+
+    def _pad(self, column: int) -> None:
+        missing = column - len(self._characters)
+        if missing > 0:
+            self._characters += " " * missing
+            self._styles += [_DEFAULT] * missing
+
+    def html(self) -> str:
+        pairs = zip(self._characters, self._styles, strict=True)
+        parts = [
+            _span("".join(character for character, _ in run), style)
+            for style, run in groupby(pairs, key=lambda pair: pair[1])
+        ]
+        if self._cut:
+            parts.append('<i class="cut"> … cut here; the raw log has the whole line</i>')
+        return "".join(parts)
+
+
+def _span(text: str, style: Style) -> str:
+    safe = escape(visible(text))
+    classes = style.classes()
+    return f'<span class="{classes}">{safe}</span>' if classes and safe else safe

@@ -1,0 +1,52 @@
+"""What the dashboard needs to know, and nothing else: the engine's side for reading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from datakit_ci.state import BuildId, BuildState, TargetState
+from datakit_ci.target import Target
+
+__all__ = ["Source", "finish"]
+
+
+class Source(Protocol):
+    """The state that pages show.
+
+    Every method may be called at any time and from any number of requests; none of them changes
+    anything. Nothing here blocks the event loop.
+    """
+
+    def targets(self) -> Sequence[TargetState]:
+        """Every known target, in no particular order."""
+        ...
+
+    def target(self, target: Target) -> TargetState | None:
+        """One target, or none if it is not known (any more)."""
+        ...
+
+    async def build(self, build: BuildId) -> BuildState | None:
+        """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
+        ...
+
+    def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+        """A build's log from a byte ``offset``: what there is, then what comes, to its end.
+
+        A recorded log ends at once; so does that of a build that is not known.
+        """
+        ...
+
+    def changes(self) -> AsyncIterator[frozenset[Target]]:
+        """All targets at once, then, each time, those that changed since; never ends by itself.
+
+        Level-triggered: several changes of a target may be told as one.
+        """
+        ...
+
+
+async def finish(iterator: AsyncIterator[object]) -> None:
+    """Tell an iterator that nobody will read on, so that it lets go of what it holds now."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
