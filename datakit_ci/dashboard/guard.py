@@ -1,0 +1,89 @@
+"""Around every request: headers that keep browsers safe, and errors as pages without tracebacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from datakit_ci.dashboard.rendering import PAGES
+
+__all__ = ["HEADERS", "add_headers", "errors_as_pages", "keep_safe"]
+
+_LOG = logging.getLogger(__name__)
+
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""On every answer, also on errors and streams."""
+
+_BEGUN: Final = web.RequestKey("begun", bool)
+"""Set on a request once headers of an answer to it went out."""
+
+_EXPLAINED: Final[Mapping[int, str]] = {
+    400: "The address or the request is not one that this server understands.",
+    404: "There is nothing here (any more). A branch may have been deleted or merged.",
+    405: "This address cannot be used in that way.",
+    413: "That is more than this server accepts.",
+    500: "Something went wrong on our side. The server's log says what.",
+}
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set :data:`HEADERS`; connected to the signal that runs before headers are sent."""
+    request[_BEGUN] = True
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "datakit"
+
+
+@web.middleware
+async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer failures with a page in our own style; a bug is logged in full and told in short."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = _error_page(request, error.status, error.text or "")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        if _BEGUN in request:  # half an answer is out: aiohttp logs this and hangs up
+            raise
+        _LOG.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        return _error_page(request, 500, "")
+
+
+def _error_page(request: web.Request, status: int, reason: str) -> web.Response:
+    phrase = HTTPStatus(status).phrase
+    default = f"{status}: "
+    detail = "" if reason.startswith(default) else reason
+    return request.app[PAGES].page(
+        "error.html",
+        status,
+        code=status,
+        phrase=phrase,
+        explained=detail or _EXPLAINED.get(status, "The request could not be answered."),
+    )
+
+
+def keep_safe(app: web.Application) -> None:
+    """Put all of this around ``app``."""
+    app.middlewares.append(errors_as_pages)
+    app.on_response_prepare.append(add_headers)

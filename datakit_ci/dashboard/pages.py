@@ -1,0 +1,149 @@
+"""The pages on state: the overview, a project, a commit, a target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from datakit_ci.dashboard import graph, views
+from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.timeline import timeline
+from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, TargetState
+from datakit_ci.target import Target
+
+__all__ = ["SOURCE", "show_commit", "show_overview", "show_project", "show_target"]
+
+SOURCE: Final[web.AppKey[Source]] = web.AppKey("source")
+
+_MAX_SEARCH = 200
+"""Characters of a search that are looked at."""
+
+_MAX_RUNNING = 24
+"""Running builds that the overview describes one by one."""
+
+_TARGET = re.compile(r"/([^/]+/[^/]+)/(?:ref/)?(heads|tags|pr)/(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job with the build that says most about it."""
+
+    job: JobState
+    node: GraphNode | None
+    build: BuildState | None
+
+
+async def show_overview(request: web.Request) -> web.Response:
+    """All projects: what is red, what runs, and every target."""
+    return await _overview(request, request.app[SOURCE].targets(), "overview.html")
+
+
+async def show_project(request: web.Request) -> web.Response:
+    """One project's targets."""
+    project = _project(request)
+    states = [s for s in request.app[SOURCE].targets() if s.target.project == project]
+    if not states:
+        raise web.HTTPNotFound(text=f"There is no project {project} here.")
+    return await _overview(request, states, "project.html", project=project)
+
+
+async def show_commit(request: web.Request) -> web.Response:
+    """The targets whose head is a commit."""
+    project, commit = _project(request), request.match_info["commit"]
+    states = [
+        state
+        for state in request.app[SOURCE].targets()
+        if state.target.project == project and state.head == commit
+    ]
+    if not states:
+        raise web.HTTPNotFound(text=f"No branch, tag or pull request of {project} is at {commit}.")
+    return await _overview(request, states, "commit.html", project=project, commit=commit)
+
+
+async def show_target(request: web.Request) -> web.Response:
+    """One target: its jobs, its pipeline as a picture, and when its builds ran."""
+    state = _target(request)
+    builds = await _builds(request, _builds_of(state))
+    pages = request.app[PAGES]
+    return pages.page(
+        "target.html",
+        state=state,
+        summary=views.summary(state),
+        rows=[_job_row(state, job, builds) for job in views.red_first(state.jobs)],
+        drawing=graph.layout(state.graph),
+        problem=views.first_problem(state.graph),
+        timeline=timeline(tuple(builds.values()), pages.now()),
+    )
+
+
+async def _overview(
+    request: web.Request, states: Sequence[TargetState], template: str, **values: object
+) -> web.Response:
+    wanted, search = _choice(request)
+    view = views.overview(states, wanted, search)
+    shown = [running.build for running in view.running[:_MAX_RUNNING]]
+    return request.app[PAGES].page(
+        template,
+        view=view,
+        wanted=wanted,
+        search=search,
+        filters=views.Filter,
+        builds=await _builds(request, shown),
+        glyph=graph.glyph,
+        broken=views.broken_build,
+        **values,
+    )
+
+
+def _choice(request: web.Request) -> tuple[views.Filter, str]:
+    try:
+        wanted = views.Filter(request.query.get("state", ""))
+    except ValueError as error:
+        raise web.HTTPBadRequest(text="Choose failing, running or passing targets.") from error
+    return wanted, request.query.get("q", "")[:_MAX_SEARCH].strip()
+
+
+def _project(request: web.Request) -> str:
+    return f"{request.match_info['user']}/{request.match_info['repo']}"
+
+
+def _target(request: web.Request) -> TargetState:
+    """The target that an address names, byte for byte: names need not be UTF-8."""
+    path = unquote_to_bytes(request.rel_url.raw_path).decode(errors="surrogateescape")
+    match = _TARGET.fullmatch(path)
+    state = None
+    if match is not None:
+        state = request.app[SOURCE].target(Target(match[1], match[2], match[3]))
+    if state is None:
+        raise web.HTTPNotFound(
+            text="No such branch, tag or pull request is tested here (any more)."
+        )
+    return state
+
+
+def _builds_of(state: TargetState) -> Iterable[BuildId]:
+    in_graph = (node.build for node in state.graph if node.build is not None)
+    in_jobs = (build for job in state.jobs for build in job.builds)
+    return dict.fromkeys((*in_graph, *in_jobs))
+
+
+async def _builds(request: web.Request, wanted: Iterable[BuildId]) -> dict[BuildId, BuildState]:
+    """Look builds up; those that are gone are left out."""
+    source, found = request.app[SOURCE], {}
+    for build in wanted:
+        state = await source.build(build)
+        if state is not None:
+            found[build] = state
+    return found
+
+
+def _job_row(state: TargetState, job: JobState, builds: dict[BuildId, BuildState]) -> JobRow:
+    node = next((node for node in state.graph if job.name in node.jobs), None)
+    build = views.broken_build(state, job)
+    return JobRow(job, node, builds.get(build) if build is not None else None)

@@ -1,0 +1,97 @@
+"""From a template and values to a response: escaping, filters and what every page gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import jinja2
+from aiohttp import web
+from markupsafe import Markup
+
+from datakit_ci.dashboard import wording
+from datakit_ci.dashboard.assets import Assets
+from datakit_ci.state import Status
+
+__all__ = ["PAGES", "Pages", "path_of"]
+
+_WORDS: Final[Mapping[Status, str]] = {
+    Status.WAITING: "waiting",
+    Status.RUNNING: "running",
+    Status.SUCCESS: "passed",
+    Status.FAILURE: "failed",
+    Status.BLOCKED: "blocked",
+    Status.CANCELLED: "cancelled",
+    Status.ERROR: "error",
+}
+
+
+def path_of(*parts: str) -> str:
+    """An address on this server, made of raw parts: each is quoted, slashes in them are kept."""
+    return "/" + "/".join(quote(part.encode(errors="surrogateescape"), safe="/") for part in parts)
+
+
+def _finalize(value: object) -> object:
+    """What ``{{ value }}`` shows: text from outside has nothing in it that misleads the eye."""
+    if value is None:
+        return ""
+    if isinstance(value, Markup):
+        return value
+    return wording.visible(value) if isinstance(value, str) else value
+
+
+class Pages:
+    """Renders the templates.
+
+    Autoescaping is on for all of them, an unknown name is an error and not an empty string, and
+    :func:`_finalize` sees every value.
+    """
+
+    def __init__(
+        self, templates: Path, assets: Assets, title: str, now: Callable[[], datetime]
+    ) -> None:
+        """Read templates from a folder; ``now`` is the clock that ages are told by."""
+        self.now = now
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(templates),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            finalize=_finalize,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters.update(
+            count=wording.count,
+            duration=wording.duration,
+            iso=lambda then: then.astimezone(UTC).isoformat(timespec="milliseconds"),
+            moment=wording.moment,
+            short=wording.short_id,
+            size=wording.size,
+            word=_WORDS.__getitem__,
+        )
+        self._environment.globals.update(
+            site=title, static=assets.url, path_of=path_of, Status=Status
+        )
+
+    def text(self, template: str, **values: object) -> str:
+        """Render a template, or a part of a page."""
+        now = self.now()
+        return self._environment.get_template(template).render(
+            **values, now=now, ago=lambda then: wording.ago(then, now)
+        )
+
+    def page(self, template: str, status: int = 200, /, **values: object) -> web.Response:
+        """Render a page; it is checked with us each time, since what it shows changes."""
+        body = self.text(template, **values).encode(errors="replace")
+        return web.Response(
+            body=body,
+            status=status,
+            headers={"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"},
+        )
+
+
+PAGES: Final = web.AppKey("pages", Pages)

@@ -1,0 +1,235 @@
+"""What pages show, picked from the state and put in order: pure, so that templates only lay out."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
+
+__all__ = [
+    "Filter",
+    "Group",
+    "Overview",
+    "Running",
+    "Trouble",
+    "broken_build",
+    "first_problem",
+    "overview",
+    "red_first",
+    "running",
+    "summary",
+    "targets_of",
+    "trouble",
+]
+
+_PER_PROJECT = 100
+"""Targets listed of one project; the search finds the others."""
+
+_MOST_TROUBLE = 20
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+_BAD = frozenset({Status.FAILURE, Status.ERROR})
+_RED_FIRST = {
+    Status.ERROR: 0,
+    Status.FAILURE: 0,
+    Status.BLOCKED: 1,
+    Status.RUNNING: 2,
+    Status.WAITING: 3,
+    Status.CANCELLED: 4,
+    Status.SUCCESS: 5,
+}
+
+
+class Filter(enum.Enum):
+    """A choice of targets by state; the value is what addresses say."""
+
+    ALL = ""
+    FAILING = "failing"
+    RUNNING = "running"
+    PASSING = "passing"
+
+    def holds(self, status: Status) -> bool:
+        """Whether a target of this ``status`` is wanted."""
+        match self:
+            case Filter.ALL:
+                return True
+            case Filter.FAILING:
+                return status in _BAD
+            case Filter.RUNNING:
+                return not status.is_final
+            case Filter.PASSING:
+                return status is Status.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One project's targets: those shown, and how many more match."""
+
+    project: str
+    targets: tuple[TargetState, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A build that runs now, and the targets that wait for it."""
+
+    build: BuildId
+    label: str
+    targets: tuple[TargetState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A target that is red, with what broke: failed jobs, and the build to look at first."""
+
+    target: TargetState
+    jobs: tuple[JobState, ...]
+    blocked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything on the front page.
+
+    Attributes:
+        groups: Projects with at least one match, in the order of their names.
+        counts: For each filter, how many targets it would show (the search applied).
+        statuses: How many targets are in each state, worst first.
+        trouble: Red targets, the most recently changed first.
+        running: Builds that run now.
+        total: All targets, whatever is searched for.
+    """
+
+    groups: tuple[Group, ...]
+    counts: Mapping[Filter, int]
+    statuses: tuple[tuple[Status, int], ...]
+    trouble: tuple[Trouble, ...]
+    running: tuple[Running, ...]
+    total: int
+
+
+def overview(states: Sequence[TargetState], wanted: Filter, search: str) -> Overview:
+    """Pick and order what the front page (or a project's page) shows.
+
+    Args:
+        states: Every target that may be shown.
+        wanted: Which states.
+        search: Words that all have to be in the project, name, subject, author or commit id.
+    """
+    found = [state for state in states if _matches(state, search)]
+    shown = [state for state in found if wanted.holds(state.status)]
+    by_status = Counter(state.status for state in found)
+    return Overview(
+        groups=tuple(_groups(shown)),
+        counts={f: sum(1 for state in found if f.holds(state.status)) for f in Filter},
+        statuses=tuple(sorted(by_status.items(), key=lambda item: list(_RED_FIRST).index(item[0]))),
+        trouble=tuple(trouble(state) for state in _newest_first(found) if state.status in _BAD)[
+            :_MOST_TROUBLE
+        ],
+        running=tuple(running(found)),
+        total=len(states),
+    )
+
+
+def _matches(state: TargetState, search: str) -> bool:
+    target = state.target
+    text = f"{target.project} {target.short} {state.subject} {state.author} {state.head or ''}"
+    lowered = text.casefold()
+    return all(word in lowered for word in search.casefold().split())
+
+
+def _newest_first(states: Iterable[TargetState]) -> list[TargetState]:
+    by_name = sorted(states, key=lambda state: state.target)
+    return sorted(by_name, key=lambda state: state.updated or _EPOCH, reverse=True)
+
+
+def _groups(states: Iterable[TargetState]) -> list[Group]:
+    by_project: dict[str, list[TargetState]] = {}
+    for state in _newest_first(states):
+        by_project.setdefault(state.target.project, []).append(state)
+    groups = []
+    for project, members in sorted(by_project.items()):
+        members.sort(key=lambda state: _RED_FIRST[state.status])
+        groups.append(
+            Group(project, tuple(members[:_PER_PROJECT]), max(0, len(members) - _PER_PROJECT))
+        )
+    return groups
+
+
+def trouble(state: TargetState) -> Trouble:
+    """What is red in a target, and how many jobs it holds up."""
+    return Trouble(
+        target=state,
+        jobs=tuple(job for job in state.jobs if job.status in _BAD),
+        blocked=sum(1 for job in state.jobs if job.status is Status.BLOCKED),
+    )
+
+
+def running(states: Iterable[TargetState]) -> list[Running]:
+    """The builds that run now; one that several targets wait for is listed once."""
+    found: dict[BuildId, tuple[str, list[TargetState]]] = {}
+    for state in sorted(states, key=lambda state: state.target):
+        for node in state.graph:
+            if node.status is Status.RUNNING and node.build is not None:
+                found.setdefault(node.build, (node.label, []))[1].append(state)
+    return [Running(build, label, tuple(targets)) for build, (label, targets) in found.items()]
+
+
+def targets_of(states: Iterable[TargetState], build: BuildId) -> list[TargetState]:
+    """The targets that a build counts for at present, by name."""
+    return sorted(
+        (
+            state
+            for state in states
+            if any(node.build == build for node in state.graph)
+            or any(build in job.builds for job in state.jobs)
+        ),
+        key=lambda state: state.target,
+    )
+
+
+def first_problem(nodes: Sequence[GraphNode]) -> GraphNode | None:
+    """The node that a person should look at first: the first in the order of the graph to fail."""
+    return next((node for node in nodes if node.status in _BAD), None)
+
+
+def red_first(jobs: Iterable[JobState]) -> list[JobState]:
+    """The jobs with the failed ones first, otherwise in the pipeline's order."""
+    return sorted(jobs, key=lambda job: _RED_FIRST[job.status] > 0)
+
+
+def broken_build(state: TargetState, job: JobState) -> BuildId | None:
+    """The build to look at for a job: the first of its builds that failed, else its own."""
+    bad = {node.build for node in state.graph if node.status in _BAD}
+    for build in job.builds:
+        if build in bad:
+            return build
+    return job.builds[-1] if job.builds else None
+
+
+def summary(state: TargetState) -> str:
+    """One sentence on a target: ``3 of 5 jobs passed, 1 failed, 1 blocked``."""
+    if state.problem:
+        return "The pipeline could not be read for this commit"
+    if not state.jobs:
+        return "No jobs yet"
+    counts = Counter(job.status for job in state.jobs)
+    total, passed = len(state.jobs), counts.pop(Status.SUCCESS, 0)
+    if passed == total:
+        return "The only job passed" if total == 1 else f"All {total} jobs passed"
+    words = {
+        Status.FAILURE: "failed",
+        Status.ERROR: "in error",
+        Status.RUNNING: "running",
+        Status.WAITING: "waiting",
+        Status.BLOCKED: "blocked",
+        Status.CANCELLED: "cancelled",
+    }
+    rest = [f"{counts[status]} {word}" for status, word in words.items() if counts[status]]
+    return f"{passed} of {total} jobs passed, " + ", ".join(rest)

@@ -1,0 +1,130 @@
+"""A stand-in for the engine's reading side, scripted by the test that uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+
+from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, TargetState
+from datakit_ci.target import Target
+
+__all__ = ["FakeEngine"]
+
+
+class FakeEngine:
+    """Holds states, builds and logs in memory, and tells readers when the test changes them."""
+
+    def __init__(self) -> None:
+        self._targets: dict[Target, TargetState] = {}
+        self._builds: dict[BuildId, BuildState] = {}
+        self._logs: dict[BuildId, bytearray] = {}
+        self._changed: dict[Target, int] = {}
+        self._clock = itertools.count(1)
+        self._news = asyncio.Condition()
+        self.readers = 0
+        """Iterators of changes and logs that are open now."""
+
+    def targets(self) -> Sequence[TargetState]:
+        return tuple(self._targets.values())
+
+    def target(self, target: Target) -> TargetState | None:
+        return self._targets.get(target)
+
+    async def build(self, build: BuildId) -> BuildState | None:
+        return self._builds.get(build)
+
+    async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+        self.readers += 1
+        try:
+            while build in self._builds:
+                data = bytes(self._logs[build][offset:])
+                if data:
+                    offset += len(data)
+                    yield data
+                    continue
+                if self._builds[build].status.is_final:
+                    return
+                await self._wait()
+        finally:
+            self.readers -= 1
+
+    async def changes(self) -> AsyncIterator[frozenset[Target]]:
+        self.readers += 1
+        try:
+            seen = 0
+            yield frozenset(self._targets)
+            seen = next(self._clock)
+            while True:
+                changed = frozenset(t for t, moment in self._changed.items() if moment > seen)
+                if changed:
+                    seen = next(self._clock)
+                    yield changed
+                else:
+                    await self._wait()
+        finally:
+            self.readers -= 1
+
+    def add(self, *states: TargetState) -> None:
+        """Put targets there before anybody looks."""
+        self._targets.update((state.target, state) for state in states)
+
+    def add_build(self, build: BuildState, log: bytes = b"") -> None:
+        """Put a build there before anybody looks."""
+        self._logs[build.id] = bytearray(log)
+        self._builds[build.id] = replace(build, log_size=len(log))
+
+    async def set_target(self, state: TargetState) -> None:
+        """Change a target, and tell."""
+        self._targets[state.target] = state
+        await self._tell([state.target])
+
+    async def remove(self, target: Target) -> None:
+        """Forget a target, and tell."""
+        del self._targets[target]
+        await self._tell([target])
+
+    async def write_log(self, build: BuildId, data: bytes) -> None:
+        """Write to the log of a build that runs."""
+        self._logs[build] += data
+        self._builds[build] = replace(self._builds[build], log_size=len(self._logs[build]))
+        await self._tell([])
+
+    async def set_build(self, build: BuildState) -> None:
+        """Change a build, and the nodes and jobs of the targets that it counts for, and tell."""
+        log = self._logs.setdefault(build.id, bytearray())
+        self._builds[build.id] = replace(build, log_size=len(log))
+        changed = []
+        for state in self._targets.values():
+            new = _with_build(state, build)
+            if new != state:
+                changed.append(new)
+        self.add(*changed)
+        await self._tell(state.target for state in changed)
+
+    async def _tell(self, targets: Iterable[Target]) -> None:
+        moment = next(self._clock)
+        self._changed.update((target, moment) for target in targets)
+        async with self._news:
+            self._news.notify_all()
+
+    async def _wait(self) -> None:
+        async with self._news:
+            await self._news.wait()
+
+
+def _with_build(state: TargetState, build: BuildState) -> TargetState:
+    def node(old: GraphNode) -> GraphNode:
+        if old.build != build.id:
+            return old
+        return replace(old, status=build.status, reason=build.reason)
+
+    def job(old: JobState) -> JobState:
+        own = bool(old.builds) and old.builds[-1] == build.id
+        return replace(old, status=build.status, description=build.reason) if own else old
+
+    graph, jobs = tuple(map(node, state.graph)), tuple(map(job, state.jobs))
+    moment = build.finished or build.started or state.updated
+    changed = graph != state.graph or jobs != state.jobs
+    return replace(state, graph=graph, jobs=jobs, updated=moment) if changed else state

@@ -1,0 +1,44 @@
+// Everything here is an extra: the pages can be read and used without it.
+
+import { startClock } from "./clock.js";
+import { startKeys } from "./keys.js";
+import { refresh, startLive } from "./live.js";
+import { startLog } from "./log.js";
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* for this page only */ }
+}
+
+function startTheme() {
+  const button = document.getElementById("theme");
+  button.hidden = false;
+  button.addEventListener("click", toggleTheme);
+}
+
+/** Search while typing: the address changes with it, so that it can be kept and sent. */
+function startFilters() {
+  let timer = 0;
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("[data-filters]");
+    if (!form) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const query = new URLSearchParams(new FormData(form));
+      if (!query.get("q")) query.delete("q");
+      history.replaceState(null, "", `?${query}`);
+      refresh();
+    }, 150);
+  });
+}
+
+startTheme();
+startFilters();
+startClock();
+startKeys(toggleTheme);
+startLog();
+startLive();
