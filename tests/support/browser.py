@@ -1,0 +1,44 @@
+"""A real Chromium for tests of pages; they skip where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+__all__ = ["open_browser"]
+
+_FLAGS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
+    """Start Debian's Chromium, or the one that ``$CHROMIUM`` names."""
+    path = _executable()
+    sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()  # Chromium's cannot work as root
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=[*_FLAGS, *sandbox], timeout=30_000
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+def _executable() -> str:
+    path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    if not Path(path).exists():
+        pytest.skip(f"{path} is missing; install Debian's package chromium, or set CHROMIUM")
+    return path
