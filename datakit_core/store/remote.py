@@ -194,11 +194,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
     Asked politely, Git removes its lock files and what it has half received.
     """
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
-                await process.wait()
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE):
+            await process.wait()
+    with suppress(ProcessLookupError):  # helpers may outlive Git itself
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

@@ -120,7 +120,10 @@ class Store:
         return self._branches.head(branch)
 
     def heads(self) -> Mapping[str, CommitId]:
-        """Every branch and its head; what another process has just done may be missing."""
+        """Every branch and its head, as a live view.
+
+        What another process has done in the last milliseconds may be missing.
+        """
         return self._watches.heads
 
     def commit(self, commit: CommitId) -> Commit:
