@@ -23,7 +23,7 @@ class DatabaseFiles:
         """Serve ``store``; each connection may own up to ``limits``."""
         self._store = store
         self._limits = limits or Limits()
-        self._contents = Contents(store.blob)
+        self._contents = Contents(store)
 
     def connect(self) -> DatabaseRoot:
         """The root for a new connection, to be closed when the connection ends."""

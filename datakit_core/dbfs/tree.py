@@ -1,14 +1,14 @@
 """Read-only trees: of a commit, of an object id, or of a branch's head as it moves.
 
-Nodes know a path and where the tree comes from, and look the path up whenever they are asked. A
-node in a branch's ``ro`` therefore shows what is there now, or that it has gone.
+Nodes know a path and where the tree comes from. A node in a branch's ``ro`` looks its path up
+again when the head has moved, and therefore shows what is there now, or that it has gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.listing import Listing
@@ -22,7 +22,6 @@ __all__ = [
     "Origin",
     "TreeDirectory",
     "kind_of",
-    "tree_node",
 ]
 
 _KEPT_IN_HANDLE = 256 << 10
@@ -84,23 +83,31 @@ class FixedTree:
         return self.tree
 
 
-def tree_node(origin: Origin, path: str, entry: Entry, name: str) -> Node:
-    """The node for ``entry``, found at ``path``."""
-    if entry.is_directory:
-        return TreeDirectory(origin, path, name)
-    return TreeFile(origin, path, name)
+class _Found(NamedTuple):
+    """What a look-up of a path has found, and in which tree."""
+
+    root: TreeId
+    entry: Entry
 
 
 class _TreeNode(Node):
-    def __init__(self, origin: Origin, path: str, name: str) -> None:
+    """What is at a path of a tree.
+
+    A node remembers which tree it has looked its path up in, so that walking step by step costs
+    one look-up for each step, and a tree that does not change is never looked at twice.
+    """
+
+    def __init__(self, origin: Origin, path: str, name: str, found: _Found | None = None) -> None:
         self._origin = origin
         self._path = path
         self._name = name
+        self._found = found
+        self._inode = inode_of(origin.inode, path) if path else origin.inode
 
     @property
     def inode(self) -> int:
         """Depends on the path only."""
-        return _inode(self._origin, self._path)
+        return self._inode
 
     @property
     def version(self) -> int:
@@ -109,38 +116,46 @@ class _TreeNode(Node):
 
     def stat(self) -> Answer[Stat]:
         """What is at the path now."""
-        return _describe(self._origin, self._path, self._name, self._find())
+        return _describe(self._origin, self._inode, self._name, self._find().entry)
 
-    def _find(self) -> Entry:
-        entry = self._origin.store.entry(self._origin.root(), self._path)
-        if entry is None or entry.is_directory is not self.is_directory:
-            raise NoEntry
-        return entry
+    def _find(self) -> _Found:
+        root = self._origin.root()
+        found = self._found
+        if found is None or found.root != root:
+            entry = self._origin.store.entry(root, self._path)
+            if entry is None or entry.is_directory is not self.is_directory:
+                raise NoEntry
+            self._found = found = _Found(root, entry)
+        return found
 
 
 class TreeDirectory(_TreeNode, Directory):
     """A directory of a tree."""
 
-    def __init__(self, origin: Origin, path: str = "", name: str = "ro") -> None:
+    def __init__(
+        self, origin: Origin, path: str = "", name: str = "ro", found: _Found | None = None
+    ) -> None:
         """Show ``path`` of the tree of ``origin`` under ``name``."""
-        super().__init__(origin, path, name)
+        super().__init__(origin, path, name, found)
 
     def lookup(self, name: str) -> Answer[Node]:
         """The child ``name``, if the tree has it now."""
-        path = _below(self._path, name)
-        entry = self._origin.store.entry(self._origin.root(), path)
+        root, directory = self._find()
+        entry = self._origin.store.entry(TreeId(directory.id), name)
         if entry is None:
             raise NoEntry
-        return tree_node(self._origin, path, entry, name)
+        kind = TreeDirectory if entry.is_directory else TreeFile
+        return kind(self._origin, _below(self._path, name), name, _Found(root, entry))
 
     def list(self) -> Answer[Sequence[Stat]]:
         """The names as they are now; sizes are looked up when they are asked for."""
-        tree = self._origin.store.tree(TreeId(self._find().id))
+        tree = self._origin.store.tree(TreeId(self._find().entry.id))
         return Listing(list(tree.items()), self._describe_child)
 
     def _describe_child(self, item: tuple[str, Entry]) -> Stat:
         name, entry = item
-        return _describe(self._origin, _below(self._path, name), name, entry)
+        inode = inode_of(self._origin.inode, _below(self._path, name))
+        return _describe(self._origin, inode, name, entry)
 
 
 class TreeFile(_TreeNode, File):
@@ -148,7 +163,7 @@ class TreeFile(_TreeNode, File):
 
     def open(self) -> Answer[Handle]:
         """Fix the blob, and read it when it is asked for."""
-        return _BlobHandle(self._origin.contents, BlobId(self._find().id))
+        return _BlobHandle(self._origin.contents, BlobId(self._find().entry.id))
 
 
 class BlobFile(File):
@@ -172,7 +187,7 @@ class BlobFile(File):
 
     def stat(self) -> Answer[Stat]:
         """A file that never changes."""
-        return _describe(self._origin, "", self._name, self._entry)
+        return _describe(self._origin, self._origin.inode, self._name, self._entry)
 
     def open(self) -> Answer[Handle]:
         """Read the blob."""
@@ -198,16 +213,12 @@ def _below(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-def _inode(origin: Origin, path: str) -> int:
-    return inode_of(origin.inode, path) if path else origin.inode
-
-
-def _describe(origin: Origin, path: str, name: str, entry: Entry) -> Stat:
-    inode = _inode(origin, path)
+def _describe(origin: Origin, inode: int, name: str, entry: Entry) -> Stat:
     if entry.is_directory:
         return Stat(name, Kind.DIRECTORY, inode, version=origin.version)
     blob = BlobId(entry.id)
     target = ""
     if entry.mode is FileMode.LINK:
         target = origin.contents.get(blob).decode(errors="surrogateescape")
-    return Stat(name, kind_of(entry.mode), inode, origin.store.size(blob), target, origin.version)
+    size = origin.contents.size(blob)
+    return Stat(name, kind_of(entry.mode), inode, size, target, origin.version)

@@ -7,7 +7,9 @@ have no commit yet belong to a connection, are invisible to the others, and go w
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from datakit_core.dbfs.contents import Contents
@@ -20,6 +22,10 @@ from datakit_core.store.names import check_branch
 from datakit_core.vfs import inode_of
 
 __all__ = ["Branch", "Limits", "View"]
+
+
+_LOOK_EVERY = 1_000_000
+"""Nanoseconds for which a head on disk is taken to stay; no Git process can tell the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,22 @@ class Limits:
     remotes: int = 100
 
 
+class _Checked(NamedTuple):
+    """A look at a branch's head on disk.
+
+    Attributes:
+        name: The branch's name then.
+        head: What was there.
+        known: What the store knew without looking; all moves of our own change it.
+        until: When to look again, in nanoseconds of the monotonic clock.
+    """
+
+    name: str
+    head: CommitId | None
+    known: CommitId | None
+    until: int
+
+
 class Branch:
     """A branch as one connection knows it.
 
@@ -46,15 +68,17 @@ class Branch:
         name: Its name now.
         inode: Kept when it is renamed.
         transactions: Those that this connection has open, by name.
+        checked: The last look at the head on disk.
     """
 
-    __slots__ = ("__weakref__", "inode", "name", "transactions")
+    __slots__ = ("__weakref__", "checked", "inode", "name", "transactions")
 
     def __init__(self, name: str, inode: int) -> None:
         """A branch without transactions."""
         self.name = name
         self.inode = inode
         self.transactions: dict[str, Edit] = {}
+        self.checked: _Checked | None = None
 
 
 class View:
@@ -93,7 +117,7 @@ class View:
         Raises:
             NoEntry: There is no such branch any more.
         """
-        head = self.store.head(branch.name)
+        head = self._look_at_head(branch)
         if head is None and branch.name not in self._made:
             raise NoEntry
         return head
@@ -103,7 +127,7 @@ class View:
         if name in self._made:
             return True
         try:
-            return self.store.head(name) is not None
+            return self._look_at_head(self.branch(name)) is not None
         except InvalidName:
             return False
 
@@ -197,6 +221,22 @@ class View:
     def fixed_tree(self, tree: TreeId, inode: int) -> FixedTree:
         """The origin of nodes for a tree that never changes."""
         return FixedTree(self.store, self.contents, tree, inode)
+
+    def _look_at_head(self, branch: Branch) -> CommitId | None:
+        """The head on disk, at which we look once for a walk and not at each of its steps."""
+        known = self.store.heads().get(branch.name)
+        now = time.monotonic_ns()
+        checked = branch.checked
+        if (
+            checked is None
+            or now >= checked.until
+            or checked.known != known
+            or checked.name != branch.name
+        ):
+            head = self.store.head(branch.name)
+            checked = _Checked(branch.name, head, known, now + _LOOK_EVERY)
+            branch.checked = checked
+        return checked.head
 
     async def _rename_ref(self, old: str, new: str) -> None:
         try:

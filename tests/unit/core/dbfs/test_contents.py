@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from datakit_core.dbfs import contents as module
 from datakit_core.dbfs.contents import Contents
 from datakit_core.store import BlobId, ObjectId
 
@@ -11,14 +14,19 @@ def blob(number: int) -> BlobId:
 
 
 class Disk:
-    """Blobs of ten bytes, and a note of each that was read."""
+    """Blobs of ten bytes, and a note of each that was read or measured."""
 
     def __init__(self) -> None:
         self.read: list[BlobId] = []
+        self.measured: list[BlobId] = []
 
-    def __call__(self, wanted: BlobId) -> bytes:
-        self.read.append(wanted)
-        return wanted[-10:].encode()
+    def blob(self, blob: BlobId) -> bytes:
+        self.read.append(blob)
+        return blob[-10:].encode()
+
+    def size(self, blob: BlobId) -> int:
+        self.measured.append(blob)
+        return 10
 
 
 def test_a_blob_is_read_once() -> None:
@@ -45,3 +53,12 @@ def test_a_blob_above_the_budget_is_kept_alone() -> None:
     contents.get(blob(2))
     assert disk.read == [blob(1), blob(2)]
     assert contents.used == 10
+
+
+def test_a_size_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT_SIZES", 2)
+    disk = Disk()
+    contents = Contents(disk)
+    for number in (1, 2, 1, 2, 3, 1):
+        assert contents.size(blob(number)) == 10
+    assert disk.measured == [blob(1), blob(2), blob(3), blob(1)]

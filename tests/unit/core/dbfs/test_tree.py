@@ -21,7 +21,7 @@ async def files(store: Store) -> Files:
     transaction.tree.put("link", b"dir/file", FileMode.LINK)
     transaction.tree.put("big", b"x" * 300_000)
     commit = store.commit(await transaction.commit())
-    origin = FixedTree(store, Contents(store.blob), commit.tree, inode=17)
+    origin = FixedTree(store, Contents(store), commit.tree, inode=17)
     return Files(TreeDirectory(origin))
 
 
