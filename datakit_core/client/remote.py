@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -95,7 +95,7 @@ class RemoteDatabase:
         except NoEntry:
             return None
 
-    async def watch_head(self, branch: str) -> AsyncIterator[CommitId | None]:
+    async def watch_head(self, branch: str) -> AsyncGenerator[CommitId | None, None]:
         """The head now, then each newest head; states in between may be skipped."""
         await self._client.mkdir(["branch", branch])
         async with aclosing(self._client.lines(["branch", branch, "head.live"])) as lines:
@@ -143,7 +143,7 @@ class RemoteDatabase:
             raise IsDirectory
         return await self.blob(BlobId(entry.id))
 
-    async def history(self, commit: CommitId) -> AsyncIterator[Commit]:
+    async def history(self, commit: CommitId) -> AsyncGenerator[Commit, None]:
         """``commit`` and its first parents, newest first."""
         at: CommitId | None = commit
         while at is not None:

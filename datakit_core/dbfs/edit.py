@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.diff import diff_text
 from datakit_core.errors import Busy, InvalidArgument, ReadOnly
 from datakit_core.store import (
@@ -43,6 +44,7 @@ class Edit:
 
     Attributes:
         transaction: The store's side of it.
+        contents: Where stored blobs are read.
         inode: Not used by any other transaction of the connection.
         message: The file ``msg``.
         parents: The file ``parents``: text that only a commit or a merge looks at.
@@ -52,8 +54,16 @@ class Edit:
         conflicts: Paths that the last merge could not resolve and nobody has touched since.
     """
 
-    def __init__(self, store: Store, branch: str, inode: int, finished: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        contents: Contents,
+        branch: str,
+        inode: int,
+        finished: Callable[[], None],
+    ) -> None:
         """Start from the head of ``branch``; call ``finished`` after the commit or the close."""
+        self.contents = contents
         self._store = store
         self._finished = finished
         self._busy = False

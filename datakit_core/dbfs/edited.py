@@ -12,8 +12,8 @@ from datakit_core.dbfs.edit import Edit
 from datakit_core.dbfs.listing import Listing
 from datakit_core.dbfs.tree import kind_of
 from datakit_core.errors import IsDirectory, NoEntry, NotDirectory, NotPermitted
-from datakit_core.store import FileMode, Overlay
-from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of
+from datakit_core.store import BlobId, FileMode, Overlay
+from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
 
 __all__ = ["EditedDirectory"]
 
@@ -169,7 +169,10 @@ class _EditedFile(_EditedNode, File):
 
     def read(self, offset: int, count: int) -> bytes:
         """A part of the content as it is now."""
-        return self._tree.read(self._path, offset, count)
+        stored = self._tree.unedited(self._path)
+        if stored is None or stored.is_directory:
+            return self._tree.read(self._path, offset, count)
+        return read_range(self._edit.contents.get(BlobId(stored.id)), offset, count)
 
     def write(self, offset: int, data: bytes) -> int:
         """Change the content; the file is made again if it has gone."""

@@ -213,7 +213,7 @@ class View:
                 del self._editing[branch]
 
         inode = inode_of("transaction", branch.inode, name, next(self._serials))
-        edit = Edit(self.store, branch.name, inode, finished)
+        edit = Edit(self.store, self.contents, branch.name, inode, finished)
         branch.transactions[name] = edit
         self._editing[branch] = self._editing.get(branch, 0) + 1
         return edit

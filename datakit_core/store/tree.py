@@ -83,6 +83,11 @@ class Overlay:
         node = self._find(path)
         return None if node is None else mode_of(node)
 
+    def unedited(self, path: str) -> Entry | None:
+        """The stored object at ``path``; none if nothing is there, or it is being edited."""
+        node = self._find(path)
+        return node if isinstance(node, Entry) else None
+
     def list(self, path: str) -> Mapping[str, FileMode]:
         """The names in a directory with their modes, sorted by the bytes of the names."""
         names: Mapping[str, Content]

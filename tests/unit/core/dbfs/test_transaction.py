@@ -268,6 +268,19 @@ async def test_the_same_name_may_be_used_again_and_is_another_object(started: Fi
     assert (await started.stat(T)).inode != before
 
 
+async def test_a_stored_file_is_read_as_one_and_a_changed_one_as_it_is_now(
+    files: Files, store: Store
+) -> None:
+    await commit(store, "master", "file", b"stored")
+    await files.make(T)
+    handle = await files.open(f"{T}/rw/file")
+    assert await value_of(handle.read(2, 100)) == b"ored"
+    await value_of(handle.write(0, b"ST"))
+    assert await value_of(handle.read(0, 100)) == b"STored"
+    with pytest.raises(InvalidArgument, match=r"Offset 7 beyond end-of-file \(len = 6\)"):
+        await value_of(handle.read(7, 1))
+
+
 class TestMerge:
     """The command file ``merge``."""
 
