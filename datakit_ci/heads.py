@@ -63,9 +63,10 @@ class MetadataHeads:
         """The heads after each commit to the branch; equal ones are told again."""
         async for commit in self._database.watch_head(BRANCH):
             tree = EMPTY_TREE if commit is None else (await self._database.commit(commit)).tree
-            yield Heads(commit, await self._read(tree))
+            yield Heads(commit, await self.read(tree))
 
-    async def _read(self, root: TreeId) -> Mapping[Target, CommitId]:
+    async def read(self, root: TreeId) -> Mapping[Target, CommitId]:
+        """The heads in one tree of the branch."""
         commits: dict[Target, CommitId] = {}
         fresh: dict[TreeId, Mapping[str, CommitId]] = {}
         for user, users in await self._directories(root):

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from watchfiles import awatch
 
-from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database, ObjectId, Transaction, TreeId
+from datakit_ci.heads import MetadataHeads
+from datakit_ci.metadata import BRANCH, field, head_path, monitor_path, target_path
+from datakit_ci.target import Target, TargetKind
+from datakit_core.client.api import CommitId, Database, ObjectId, Transaction
 from datakit_core.errors import ConfigError, DatakitError, NotFastForward
 
-__all__ = ["METADATA_BRANCH", "LocalGitBridge", "LocalRepository"]
-
-METADATA_BRANCH = "github-metadata"
+__all__ = ["LocalGitBridge", "LocalRepository", "git_directory"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class LocalGitBridge:
     def __init__(self, database: Database, repositories: Sequence[LocalRepository]) -> None:
         """Prepare; :meth:`run` does the work."""
         self._database = database
+        self._heads = MetadataHeads(database)
         self.repositories = tuple(repositories)
 
     async def run(self) -> None:
@@ -78,7 +79,7 @@ class LocalGitBridge:
         Raises:
             ConfigError: A path is not a Git repository; raised at once.
         """
-        folders = [await _git_directory(each.path) for each in self.repositories]
+        folders = [await git_directory(each.path) for each in self.repositories]
         async with asyncio.TaskGroup() as tasks:
             for repository, folder in zip(self.repositories, folders, strict=True):
                 tasks.create_task(self._follow(repository, folder))
@@ -122,36 +123,33 @@ class LocalGitBridge:
             return True
 
     async def _known(self, project: str) -> dict[Target, CommitId]:
-        head = await self._database.head(METADATA_BRANCH)
+        head = await self._database.head(BRANCH)
         if head is None:
             return {}
-        root = (await self._database.commit(head)).tree
-        known: dict[Target, CommitId] = {}
-        for kind in ("heads", "tags"):
-            entry = await self._database.entry(root, f"{project}/ref/{kind}")
-            if entry is None or not entry.is_directory:
-                continue
-            async for name, commit in _heads_below(self._database, TreeId(entry.id)):
-                known[Target(project, kind, name)] = commit
-        return known
+        heads = await self._heads.read((await self._database.commit(head)).tree)
+        return {
+            target: commit
+            for target, commit in heads.items()
+            if target.project == project and target.kind is not TargetKind.PULL_REQUEST
+        }
 
     async def _write(
         self, project: str, refs: Mapping[Target, CommitId], known: Mapping[Target, CommitId]
     ) -> None:
         message = _describe(refs, known)
-        async with self._database.transaction(METADATA_BRANCH) as transaction:
+        async with self._database.transaction(BRANCH) as transaction:
             for target in known.keys() - refs.keys():
-                await transaction.remove(target.path)
+                await transaction.remove(target_path(target))
             for target, head in refs.items():
                 if known.get(target) != head:
-                    await transaction.write(f"{target.path}/head", f"{head}\n".encode())
+                    await transaction.write(head_path(target), field(head))
             await _mark_monitored(transaction, project)
             await transaction.commit_if(transaction.base, f"{project}: {message}")
         _log.info("%s: %s", project, message)
 
 
 async def _mark_monitored(transaction: Transaction, project: str) -> None:
-    marker = f"{project}/.monitor"
+    marker = monitor_path(project)
     if await transaction.entry(marker) is None:
         await transaction.write(marker, b"")
 
@@ -164,19 +162,6 @@ def _describe(refs: Mapping[Target, CommitId], known: Mapping[Target, CommitId])
     changes = [f"{target.short} is {refs[target][:12]}" for target in (*moved, *added)]
     changes += [f"{target.short} is gone" for target in gone]
     return ", ".join(changes) if len(changes) <= 3 else f"{len(changes)} refs changed"
-
-
-async def _heads_below(database: Database, tree: TreeId) -> AsyncIterator[tuple[str, CommitId]]:
-    """Every ``NAME/head`` file below ``tree``; names may hold slashes."""
-    pending: list[tuple[str, TreeId]] = [("", tree)]
-    while pending:
-        prefix, current = pending.pop()
-        for name, entry in (await database.tree(current)).items():
-            if entry.is_directory:
-                pending.append((f"{prefix}{name}/", TreeId(entry.id)))
-            elif name == "head" and prefix:
-                text = (await database.read(current, name)).decode().strip()
-                yield prefix[:-1], CommitId(ObjectId(text))
 
 
 async def _list_refs(repository: LocalRepository) -> dict[Target, CommitId]:
@@ -211,8 +196,12 @@ def _ref_folders(folder: Path) -> list[Path]:
     return [path for path in (folder / "refs", folder / "reftable") if path.is_dir()]
 
 
-async def _git_directory(path: Path) -> Path:
-    """Where the refs of the repository at ``path`` live (shared by its worktrees)."""
+async def git_directory(path: Path) -> Path:
+    """Where the refs of the repository at ``path`` live (shared by its worktrees).
+
+    Raises:
+        ConfigError: It is in no repository.
+    """
     try:
         out = await _git(path, "rev-parse", "--path-format=absolute", "--git-common-dir")
     except (DatakitError, OSError) as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci.bridges.local_git import METADATA_BRANCH, LocalGitBridge, LocalRepository
+from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository
+from datakit_ci.metadata import BRANCH
 from datakit_core.client.api import CommitId, Database
 from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
@@ -52,14 +53,14 @@ async def _files(database: Database, commit: CommitId) -> dict[str, str]:
 
 
 async def _metadata(database: Database) -> dict[str, str]:
-    head = await database.head(METADATA_BRANCH)
+    head = await database.head(BRANCH)
     assert head is not None
     return await _files(database, head)
 
 
 async def _until(database: Database, path: str, value: str | None) -> None:
     """Wait until the metadata's file ``path`` is ``value``."""
-    async for head in database.watch_head(METADATA_BRANCH):
+    async for head in database.watch_head(BRANCH):
         if head is not None and (await _files(database, head)).get(path) == value:
             return
 
@@ -90,9 +91,9 @@ async def test_nothing_changed_makes_no_commit(tmp_path: Path) -> None:
     async with _bridged(tmp_path, checkout) as (database, bridge):
         [repository] = bridge.repositories
         assert await bridge.sync(repository)
-        before = await database.head(METADATA_BRANCH)
+        before = await database.head(BRANCH)
         assert not await bridge.sync(repository)
-        assert await database.head(METADATA_BRANCH) == before
+        assert await database.head(BRANCH) == before
 
 
 async def test_changes_are_noticed_while_it_runs(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ async def test_the_other_files_of_the_metadata_stay(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     first = commit_file(checkout, "a", b"1")
     async with _bridged(tmp_path, checkout) as (database, bridge):
-        async with database.transaction(METADATA_BRANCH) as transaction:
+        async with database.transaction(BRANCH) as transaction:
             await transaction.write("me/app/pr/1/state", b"open\n")
             await transaction.write("you/other/ref/heads/main/head", b"0" * 40)
             await transaction.commit("as another bridge left it")
