@@ -75,7 +75,7 @@ def load_stage(path: Path, spec: StageSpec) -> Stage[...]:
     """Find the Python stage ``spec`` of the pipeline at ``path``, to run it.
 
     Raises:
-        ConfigError: The pipeline does not load, or has no such stage.
+        ConfigError: The pipeline does not load, or has no such stage, or another one by now.
     """
     module = import_pipeline(path)
     with _beside(path.resolve()), located(path):
@@ -85,6 +85,10 @@ def load_stage(path: Path, spec: StageSpec) -> Stage[...]:
     if not isinstance(found, Stage) or found.function is None:
         where = spec.module or place(str(path))
         raise ConfigError(f"there is no stage {spec.command}: did the file change?", where)
+    if found.spec.fingerprint != spec.fingerprint:
+        # Running it would record what the new code makes under the name of the old.
+        where = spec.module or place(str(path))
+        raise ConfigError(f"stage {spec.name} has changed since it was asked for", where)
     return found
 
 

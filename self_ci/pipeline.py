@@ -12,11 +12,10 @@ from datakit_ci import Config, Project, TargetTerms, Term, Tree, gate, join, she
 
 SOURCES = ["datakit_core", "datakit_ci", "self_ci", "tests", "bench", "examples", "pyproject.toml"]
 PACKAGES = ["datakit_core", "datakit_ci", "web", "pyproject.toml", "README.md", "LICENSE"]
-PROSE = ["README.md", "CHANGELOG.md", "docs", "pyproject.toml"]
+PROSE = ["README.md", "CHANGELOG.md", "docs"]
 
 lint = shell("lint", "ruff format --check . && ruff check .", inputs=SOURCES)
 contracts = shell("contracts", "lint-imports --no-cache", inputs=SOURCES)
-spelling = shell("spelling", "codespell", inputs=PROSE)
 types = shell("types", "mypy", inputs=SOURCES, timeout="15m")
 unit = shell(
     "unit",
@@ -25,6 +24,11 @@ unit = shell(
     outputs=["report.xml"],
     reports=["report.xml"],
     timeout="15m",
+)
+documents = shell(
+    "documents",
+    "codespell && python -m pytest tests/integration/test_docs.py --quiet -p no:cacheprovider",
+    inputs=[*SOURCES, *PROSE],
 )
 wheel = shell(
     "wheel",
@@ -56,7 +60,7 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
         "lint": linted,
         "types": types(source),
         "contracts": contracts(source),
-        "spelling": spelling(source),
+        "documents": documents(source),
         "unit": unit(gate(source, linted)),
         "wheel": built,
         "install": install(join({"dist": built})),

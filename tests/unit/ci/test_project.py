@@ -76,6 +76,16 @@ def test_a_stage_of_the_pipeline_is_found_again_to_run_it(load: Load, tmp_path: 
         load_stage(tmp_path / "pipeline.py", spec)
 
 
+def test_a_stage_that_has_changed_since_is_not_run_under_its_old_name(
+    load: Load, tmp_path: Path
+) -> None:
+    _, spec = stages(load(GOOD).graph(MAIN))
+    changed = GOOD.replace("str(factor)", "str(factor + 1)")
+    (tmp_path / "pipeline.py").write_text(changed)
+    with pytest.raises(ConfigError, match="stage sizes has changed since it was asked for"):
+        load_stage(tmp_path / "pipeline.py", spec)
+
+
 async def test_a_stage_of_a_module_beside_the_pipeline_is_found(load: Load, tmp_path: Path) -> None:
     (tmp_path / "beside_steps.py").write_text(
         "from datakit_ci import stage\n@stage\nasync def hello(tree):\n    return {'a': 'b'}\n"

@@ -19,7 +19,7 @@ from datakit_ci.stage import StageFailed, shell
 from datakit_ci.target import Target
 from datakit_ci.tree import PlainTree, Tree
 
-TEXT = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
 BLOCKS = re.findall(r"```(python|console)\n(.*?)```", TEXT, re.DOTALL)
 PIPELINES = [text for kind, text in BLOCKS if kind == "python"]
 SHOWN = [
