@@ -12,7 +12,7 @@ import asyncio
 import logging
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ from datakit_ci.need import Build, BuildFact
 from datakit_ci.outcome import Outcome
 from datakit_ci.pulse import Pulse
 from datakit_ci.schedule import Finished as Ended
-from datakit_ci.schedule import Instruction, Scheduler, Start, Stop, Unwant, Want
+from datakit_ci.schedule import Instruction, PoolChanged, Scheduler, Start, Stop, Unwant, Want
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, Status
 
@@ -124,6 +124,11 @@ class Builds:
         if build in self._live:
             self._carry_out(self._scheduler.handle(Unwant(build, need)))
         self._forget(build)
+
+    def resize(self, capacities: Mapping[str, int]) -> None:
+        """Give each pool this many units from now on."""
+        for pool, capacity in capacities.items():
+            self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
 
     def recorded(self, build: BuildId) -> BuildState | None:
         """A wanted build that is recorded; none if it is not, or not wanted."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datakit_core import __version__
 from datakit_core.errors import DatakitError
+
+if TYPE_CHECKING:  # slow to import
+    from datakit_ci.service import Service
 
 __all__ = ["app", "main"]
 
@@ -77,6 +80,75 @@ def check(
     pools = {DEFAULT_POOL: "(one unit for each processor)", **config.pools}
     shown = ", ".join(f"{name} {units}" for name, units in pools.items())
     console.print(f"{pipeline} is fine; pools: {shown}", soft_wrap=True)
+
+
+@app.command()
+def serve(
+    pipeline: PipelineFile,
+    *,
+    git: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="The database's bare repository; made if missing. "
+            "Default: .datakit/database.git in the checkout of the current directory.",
+            show_default=False,
+        ),
+    ] = None,
+    listen_9p: Annotated[
+        str, typer.Option("--listen-9p", metavar="URL[,URL]", help="Where to serve the database.")
+    ] = "tcp://127.0.0.1:5640",
+    web_ui: Annotated[
+        str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
+    ] = "http://127.0.0.1:8080",
+    repository: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER/REPO:PATH",
+            help="A local repository to watch; may be repeated. "
+            "Default: the checkout that the pipeline is in, as its only project.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Serve everything in one process: database, local bridge, engine and dashboard.
+
+    Runs until Ctrl-C or SIGTERM. All state is in the database: started again, it goes on.
+    """
+    import asyncio
+
+    from datakit_ci.checkout import Checkout
+    from datakit_ci.service import serve
+    from datakit_ci.settings import ServiceSettings
+    from datakit_core import logs
+
+    logs.configure(verbose=verbose)
+    if git is None:
+        git = Checkout.around(Path.cwd()).root / ".datakit" / "database.git"
+    database = git.absolute()
+    settings = ServiceSettings.checked(
+        pipeline=pipeline.absolute(),
+        database=database,
+        listen_9p=tuple(url for url in listen_9p.split(",") if url),
+        web_ui=web_ui,
+        repositories=tuple(repository or ()),
+        work=database.with_name(f"{database.name.removesuffix('.git')}.work"),
+    )
+    asyncio.run(serve(settings, _announce))
+
+
+def _announce(service: Service) -> None:
+    """Say what is served, and where: a word and an address a line."""
+    settings = service.settings
+    lines = [("dashboard", service.dashboard)]
+    lines += [("database", url) for url in service.listeners]
+    lines += [("repository", str(settings.database)), ("pipeline", str(settings.pipeline))]
+    lines += [("watching", f"{each.project} at {each.path}") for each in service.repositories]
+    typer.echo(f"DataKit {__version__}")
+    for word, where in lines:
+        typer.echo(f"  {word:<11} {where}")
+    typer.echo("Ctrl-C stops.")
 
 
 def main() -> None:

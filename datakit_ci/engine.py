@@ -160,6 +160,20 @@ class Engine:
         """All targets at once, then, each time, those that changed since; never ends by itself."""
         return self._changes.listen()
 
+    async def configure(self, config: Config) -> None:
+        """Judge all targets by ``config`` from now on; builds that it still wants go on."""
+        self._config = config
+        self._projects = {project.id for project in config.projects}
+        self._builds.resize(config.capacities(os.cpu_count() or 1))
+        for target in [each for each in self._watched if each.project not in self._projects]:
+            self._drop(target)
+        for watched in self._watched.values():
+            watched.graph = None
+            self._mark(watched.target)
+        for target, head in self._commits.items():
+            if target.project in self._projects and target not in self._watched:
+                await self._move(target, head)
+
     async def idle(self) -> None:
         """Wait until nothing is left to do: all evaluated, nothing runs, everything published."""
         while True:

@@ -33,7 +33,7 @@ class ServiceSettings(BaseModel):
         listen_9p: Where to serve the database, as listener URLs; none serves it nowhere.
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
-        spool: Directory for logs being written and for checkouts.
+        work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,7 @@ class ServiceSettings(BaseModel):
     listen_9p: tuple[str, ...] = ("tcp://127.0.0.1:5640",)
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
-    spool: Path
+    work: Path
 
     @classmethod
     def checked(cls, **values: object) -> Self:

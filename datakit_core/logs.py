@@ -25,5 +25,6 @@ def configure(*, verbose: bool = False, destination: Path | None = None) -> None
         handler = logging.FileHandler(destination, encoding="utf-8")
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change of a file
     for package in ("datakit_core", "datakit_ci"):
         logging.getLogger(package).setLevel(logging.DEBUG if verbose else logging.INFO)

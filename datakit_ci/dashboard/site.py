@@ -1,0 +1,73 @@
+"""Where the dashboard listens: a socket that is bound early, and the pages that it serves."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from datakit_ci.dashboard.app import create_app
+from datakit_ci.dashboard.source import Source
+from datakit_core.errors import ConfigError
+
+__all__ = ["Site", "bind", "serve_pages"]
+
+_SHUTDOWN = 2.0
+"""Seconds that requests under way get to finish when the service stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An address that is ours.
+
+    Attributes:
+        listener: Its socket.
+        url: ``http://HOST:PORT/``, with the port that the system has chosen.
+    """
+
+    listener: socket.socket
+    url: str
+
+
+@contextmanager
+def bind(host: str, port: int) -> Iterator[Site]:
+    """Take an address, before anything is served: one that is in use ends the start at once.
+
+    Args:
+        host: A name or address of this machine.
+        port: 0 for any free one.
+
+    Raises:
+        ConfigError: The address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            "stop what uses it, or choose another address",
+            "--web-ui",
+        ) from error
+    with listener:
+        name = f"[{host}]" if ":" in host else host
+        yield Site(listener, f"http://{name}:{listener.getsockname()[1]}/")
+
+
+@asynccontextmanager
+async def serve_pages(source: Source, site: Site) -> AsyncIterator[None]:
+    """Serve the dashboard over ``source``; leaving ends open event streams.
+
+    Raises:
+        ConfigError: The dashboard's files are missing.
+    """
+    runner = web.AppRunner(create_app(source), access_log=None, shutdown_timeout=_SHUTDOWN)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, site.listener).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,151 @@
+"""The service in one process: database, 9P, local bridge, engine and dashboard.
+
+This is the composition root of ``datakit-ci serve``, and so of ``make run``. The parts are entered
+in the order in which they depend on one another: whatever fails to start ends what has started,
+and a signal ends all of it in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchfiles import awatch
+
+from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
+from datakit_ci.checkout import Checkout
+from datakit_ci.dashboard.site import bind, serve_pages
+from datakit_ci.engine import Engine
+from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.project import Config, load_pipeline
+from datakit_ci.settings import ServiceSettings
+from datakit_core.client.local import LocalDatabase
+from datakit_core.errors import ConfigError
+from datakit_core.server import serve_store
+from datakit_core.store import Store
+
+__all__ = ["Service", "open_service", "serve"]
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a running service serves, and where.
+
+    Attributes:
+        engine: The engine, for whoever embeds the service.
+        dashboard: ``http://HOST:PORT/``.
+        listeners: URLs of the database over 9P, with the ports that the system has chosen.
+        repositories: What the local bridge watches.
+        settings: What it was started with.
+    """
+
+    engine: Engine
+    dashboard: str
+    listeners: tuple[str, ...]
+    repositories: tuple[LocalRepository, ...]
+    settings: ServiceSettings
+
+
+async def serve(settings: ServiceSettings, announce: Callable[[Service], None]) -> None:
+    """Run the service until SIGINT or SIGTERM.
+
+    Args:
+        settings: What to serve, and where.
+        announce: Called once everything listens.
+
+    Raises:
+        ConfigError: As :func:`open_service`.
+        RepositoryError: As :func:`open_service`.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with open_service(settings) as service:
+            announce(service)
+            await stop.wait()
+            _log.info("stopping")
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
+    """Start everything; leaving ends everything, running builds included.
+
+    Raises:
+        ConfigError: The pipeline or an option is wrong, or an address is in use.
+        RepositoryError: The database cannot be opened, or another process serves it.
+    """
+    config = load_pipeline(settings.pipeline)
+    repositories = await _repositories(settings, config)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(settings.database, create=True))
+        server = await stack.enter_async_context(serve_store(store, settings.listen_9p))
+        site = stack.enter_context(bind(settings.web_host, settings.web_port))
+        database = LocalDatabase(store)
+        builds, logs = settings.work / "builds", settings.work / "logs"
+        executor = LocalExecutor(database, settings.database, settings.pipeline, builds)
+        await stack.enter_async_context(executor)
+        engine = Engine(database, config, executor, logs, site.url)
+        await stack.enter_async_context(engine)
+        await stack.enter_async_context(serve_pages(engine, site))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        running = [
+            tasks.create_task(LocalGitBridge(database, repositories).run()),
+            tasks.create_task(engine.run()),
+            tasks.create_task(_reload(engine, settings.pipeline)),
+        ]
+        try:
+            listeners = tuple(str(endpoint) for endpoint in server.endpoints)
+            yield Service(engine, site.url, listeners, repositories, settings)
+        finally:
+            for task in running:
+                task.cancel()
+
+
+async def _repositories(settings: ServiceSettings, config: Config) -> tuple[LocalRepository, ...]:
+    """What the local bridge shall watch: what was named, else the checkout of the pipeline."""
+    named = tuple(LocalRepository.parse(text) for text in settings.repositories)
+    for repository in named:
+        if config.project(repository.project) is None:
+            known = ", ".join(project.id for project in config.projects)
+            raise ConfigError(
+                f"the pipeline has no project {repository.project}, only {known}", "--repository"
+            )
+        await git_directory(repository.path)
+    if named or not config.projects:
+        return named
+    if len(config.projects) > 1:
+        raise ConfigError(
+            "the pipeline has several projects; name the checkout of each: "
+            "--repository USER/REPO:PATH"
+        )
+    checkout = Checkout.around(settings.pipeline.parent)
+    return (LocalRepository(config.projects[0].id, checkout.root),)
+
+
+async def _reload(engine: Engine, pipeline: Path) -> None:
+    """Follow changes of the pipeline's file; a broken one is reported, and the last one stays."""
+    async for _ in awatch(pipeline.parent, watch_filter=_is_python, debounce=100, recursive=False):
+        try:
+            await engine.configure(load_pipeline(pipeline))
+        except ConfigError as error:
+            _log.error("the pipeline stays as it was: %s", error)
+        else:
+            _log.info("%s was read again", pipeline)
+
+
+def _is_python(_change: object, path: str) -> bool:
+    return path.endswith(".py")

@@ -1,0 +1,1 @@
+"""Programs that run in environments of other people's packages; tests start them."""
