@@ -13,6 +13,7 @@ from datakit_core.dbfs.listing import Listing
 from datakit_core.dbfs.tree import kind_of
 from datakit_core.errors import IsDirectory, NoEntry, NotDirectory, NotPermitted
 from datakit_core.store import BlobId, FileMode, Overlay
+from datakit_core.store.names import check_file_name
 from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
 
 __all__ = ["EditedDirectory"]
@@ -78,6 +79,8 @@ class EditedDirectory(_EditedNode, Directory):
 
     def lookup(self, name: str) -> Answer[Node]:
         """What the edits have under ``name`` now."""
+        if "/" in name:
+            raise NoEntry
         path = self._below(name)
         mode = self._tree.mode(path)
         if mode is None:
@@ -91,6 +94,7 @@ class EditedDirectory(_EditedNode, Directory):
     def create(self, name: str, kind: Kind, target: str = "") -> Answer[Node]:
         """Make a directory, an empty file, or a link to ``target``; a file is replaced."""
         self._edit.check_open()
+        check_file_name(name)
         path = self._below(name)
         self._check_parent()
         if kind is Kind.DIRECTORY:

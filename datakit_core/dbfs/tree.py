@@ -140,6 +140,8 @@ class TreeDirectory(_TreeNode, Directory):
 
     def lookup(self, name: str) -> Answer[Node]:
         """The child ``name``, if the tree has it now."""
+        if "/" in name:  # one step of a walk is one name, though a session lets it through
+            raise NoEntry
         root, directory = self._find()
         entry = self._origin.store.entry(TreeId(directory.id), name)
         if entry is None:

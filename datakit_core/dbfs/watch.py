@@ -85,7 +85,7 @@ class WatchDirectory(Named, Directory):
             return self._stream()
         child = name.removesuffix(_NODE)
         deep = self._path.count("/") + 1 >= MAX_DEPTH
-        if child == name or child in ("", ".", "..") or deep:
+        if child == name or child in ("", ".", "..") or "/" in child or deep:
             raise NoEntry
         return WatchDirectory(self._view, self._branch, self._below(child), name)
 

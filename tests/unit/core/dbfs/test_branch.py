@@ -141,6 +141,16 @@ async def test_a_transaction_follows_its_branch(files: Files, store: Store) -> N
     assert list(store.heads()) == ["new"]
 
 
+async def test_a_branch_cannot_be_below_another(files: Files, store: Store) -> None:
+    head = await commit(store, "a")
+    await files.make(["branch", "a/b"])
+    with pytest.raises(InvalidName, match="a/b cannot exist beside a"):
+        await files.command(["branch", "a/b", "fast-forward"], head)
+    with pytest.raises(InvalidName):
+        await value_of((await files.node("branch/a")).rename("a/c"))
+    assert store.heads() == {"a": head}
+
+
 async def test_removing_deletes_the_ref_whatever_is_in_it(files: Files, store: Store) -> None:
     await commit(store, "master")
     node = await files.node("branch/master")

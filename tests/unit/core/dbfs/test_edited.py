@@ -55,9 +55,22 @@ async def test_creating_over_a_directory_is_refused(rw: Files) -> None:
             await rw.make(taken)
 
 
-async def test_names_that_stand_for_git_are_refused(rw: Files) -> None:
-    with pytest.raises(InvalidArgument, match="git"):
-        await rw.make(".GIT", Kind.FILE)
+@pytest.mark.parametrize(
+    "name",
+    [".git", ".GIT", ".git ", "git~1", "a/b", "../a", "a\\b", "a\0b", "", ".", "..", "x" * 256],
+)
+async def test_names_that_are_no_file_names_are_refused(rw: Files, name: str) -> None:
+    for kind in (Kind.FILE, Kind.DIRECTORY, Kind.LINK):
+        with pytest.raises(InvalidArgument):
+            await rw.make([name], kind, "target")
+    with pytest.raises(InvalidArgument):
+        await value_of((await rw.node("dir/file")).rename(name))
+    assert await rw.list() == ["dir"]
+
+
+async def test_a_step_of_a_walk_is_one_name(rw: Files) -> None:
+    with pytest.raises(NoEntry):
+        await rw.node(["dir/file"])
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ async def test_an_absent_name_is_absent(files: Files) -> None:
             await files.node(path)
 
 
+async def test_a_step_of_a_walk_is_one_name(files: Files) -> None:
+    with pytest.raises(NoEntry):
+        await files.node(["dir/file"])
+
+
 async def test_nothing_can_be_changed(files: Files) -> None:
     node = await files.node("dir/file")
     with pytest.raises(ReadOnly, match="Directory is read-only"):

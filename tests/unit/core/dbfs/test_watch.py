@@ -170,9 +170,9 @@ async def test_watch_lists_a_directory_for_each_child(files: Files, store: Store
 
 async def test_other_names_below_watch_are_absent(files: Files) -> None:
     await files.make("branch/master")
-    for name in ("src", ".node", "..node", "...node"):
+    for name in ("src", ".node", "..node", "...node", "a/b.node"):
         with pytest.raises(NoEntry):
-            await files.node(f"branch/master/watch/{name}")
+            await files.node(["branch", "master", "watch", name])
 
 
 async def test_watching_ends_at_the_depth_of_trees(files: Files) -> None:
