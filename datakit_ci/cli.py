@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datakit_core import __version__
-from datakit_core.errors import DatakitError
+from datakit_core.errors import ConfigError, DatakitError
 
 if TYPE_CHECKING:  # slow to import
     from datakit_ci.service import Service
@@ -149,6 +149,36 @@ def _announce(service: Service) -> None:
     for word, where in lines:
         typer.echo(f"  {word:<11} {where}")
     typer.echo("Ctrl-C stops.")
+
+
+@app.command()
+def run(
+    pipeline: PipelineFile,
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop when all jobs are done.", show_default=False)
+    ] = False,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="What to test: heads/NAME or tags/NAME; by default what is checked out.",
+            show_default=False,
+        ),
+    ] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what stages print while they run.")
+    ] = False,
+) -> None:
+    """Run a pipeline on the repository around the current directory.
+
+    The exit status is 0 if all jobs passed, 1 if not, and 2 if there was nothing to run. What is
+    tested is the commit, not the working tree. Results are kept in .datakit.
+    """
+    from datakit_ci.terminal import run_once  # slow to import
+
+    if not once:
+        raise ConfigError("run needs --once; datakit-ci serve watches a repository")
+    raise typer.Exit(run_once(pipeline, target, verbose=verbose))
 
 
 def main() -> None:
