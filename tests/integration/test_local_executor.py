@@ -17,7 +17,9 @@ import pytest
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.outcome import Outcome
+from datakit_ci.pipeline import import_pipeline
 from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.stage import Stage
 from datakit_ci.state import BuildId
 from datakit_core.client.api import Database, Entry, FileMode, TreeId
 from datakit_core.client.local import LocalDatabase
@@ -94,6 +96,11 @@ class Bench:
                 found[f"{prefix}{name}"] = await self.database.read(tree, name)
         return found
 
+    def function(self, name: str, **parameters: int) -> StageSpec:
+        """The specification of one of the pipeline's own functions."""
+        stage: Stage[...] = vars(import_pipeline(self.directory / "pipeline.py"))[name]
+        return replace(stage.spec, parameters=json.dumps(parameters))
+
     @property
     def text(self) -> str:
         return bytes(self.log.data).decode()
@@ -118,10 +125,6 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 def command(text: str, **options: object) -> StageSpec:
     return replace(StageSpec("stage", StageKind.SHELL, text, "0" * 64), **options)  # type: ignore[arg-type]
-
-
-def function(name: str, **parameters: int) -> StageSpec:
-    return StageSpec(name, StageKind.PYTHON, name, "0" * 64, parameters=json.dumps(parameters))
 
 
 async def test_a_command_sees_its_input_and_makes_its_outputs(bench: Bench) -> None:
@@ -329,42 +332,42 @@ async def test_what_a_killed_engine_left_is_removed_at_the_next_start(
 
 async def test_an_async_function_reads_its_tree_and_returns_another(bench: Bench) -> None:
     tree = await bench.tree({"a.py": b"12345678", "src/b.py": b"1234", "c.txt": b""})
-    outcome = await bench.run(function("sizes", unit=2), tree)
+    outcome = await bench.run(bench.function("sizes", unit=2), tree)
     assert outcome.failure is None
     files = await bench.files(outcome.output)
     assert json.loads(files["sizes.json"]) == {"a.py": 4, "src/b.py": 2}
 
 
 async def test_a_plain_function_sees_a_clean_environment(bench: Bench) -> None:
-    outcome = await bench.run(function("plain"), await bench.tree({"a.py": b"a"}))
+    outcome = await bench.run(bench.function("plain"), await bench.tree({"a.py": b"a"}))
     assert await bench.files(outcome.output) == {"copy/a": b"a"}
     assert f"in {bench.directory / 'work'}" in bench.text
     assert "'DATAKIT_STAGE'" in bench.text
 
 
 async def test_a_function_may_return_a_part_of_what_it_got(bench: Bench) -> None:
-    outcome = await bench.run(function("same"), await bench.tree({"src/a": b"a", "b": b"b"}))
+    outcome = await bench.run(bench.function("same"), await bench.tree({"src/a": b"a", "b": b"b"}))
     assert await bench.files(outcome.output) == {"a": b"a"}
 
 
 async def test_a_function_may_return_a_directory(bench: Bench) -> None:
-    outcome = await bench.run(function("directory"))
+    outcome = await bench.run(bench.function("directory"))
     assert await bench.files(outcome.output) == {"below/file": b"content"}
 
 
 async def test_stage_failed_is_a_result_with_its_message(bench: Bench) -> None:
-    assert (await bench.run(function("unwanted"))).failure == "not today"
+    assert (await bench.run(bench.function("unwanted"))).failure == "not today"
 
 
 async def test_another_exception_is_no_result_and_its_traceback_is_in_the_log(
     bench: Bench,
 ) -> None:
     with pytest.raises(LostBuild, match="ValueError: a bug"):
-        await bench.run(function("broken"))
+        await bench.run(bench.function("broken"))
     assert "Traceback" in bench.text
     assert "pipeline.py" in bench.text
 
 
 async def test_nonsense_from_a_function_is_a_failure(bench: Bench) -> None:
-    failure = (await bench.run(function("nonsense"))).failure
+    failure = (await bench.run(bench.function("nonsense"))).failure
     assert failure == "returned 17: return a tree, files or a directory"
