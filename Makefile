@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ADDRESS ?= 127.0.0.1:8080
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= --numprocesses auto
 
 .PHONY: run test check format bench clean setup
 
