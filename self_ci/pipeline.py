@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from datakit_ci import Config, Project, TargetTerms, Term, Tree, gate, join, shell, stage
+from datakit_ci import Config, Project, TargetTerms, Term, Tree, gate, shell, stage
 
 SOURCES = ["datakit_core", "datakit_ci", "self_ci", "tests", "bench", "examples", "pyproject.toml"]
 PACKAGES = ["datakit_core", "datakit_ci", "web", "pyproject.toml", "README.md", "LICENSE"]
@@ -38,7 +38,7 @@ wheel = shell(
 )
 install = shell(
     "install",
-    "python -m pip install --quiet --no-deps --target site dist/*.whl"
+    "python -m pip install --quiet --disable-pip-version-check --no-deps --target site dist/*.whl"
     " && cd site && python -m datakit_core --version && python -m datakit_ci --version",
     inputs=["dist"],
 )
@@ -63,7 +63,7 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
         "documents": documents(source),
         "unit": unit(gate(source, linted)),
         "wheel": built,
-        "install": install(join({"dist": built})),
+        "install": install(built),
         "sizes": sizes(source),
     }
 
