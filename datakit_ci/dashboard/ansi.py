@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from typing import Self
 
-from datakit_ci.dashboard.palette import nearest
+from datakit_ci.dashboard.sgr import DEFAULT, Style, number
 from datakit_ci.dashboard.wording import visible
 
-__all__ = ["START", "Cursor", "Line", "LogRenderer", "Style"]
+__all__ = ["START", "Cursor", "Line", "LogRenderer"]
 
 _MAX_CELLS = 8192
 """Characters shown of one line; a longer one is cut, and the raw log has the rest."""
@@ -33,14 +33,19 @@ _MAX_SEQUENCE = 4096
 _PLAIN = re.compile(rb"[^\x00-\x08\x0b-\x1f\x7f\xc2]*\r?")
 """A line without controls (those from U+0080 on begin with C2), for which there is a short way."""
 
+_COLOURED = re.compile(rb"(?:[^\x00-\x08\x0b-\x1f\x7f\xc2]|\x1b\[[0-9;:]*m)*\r?")
+"""A line whose only controls are colours: there is a short way for it, too."""
+
+_SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _SGR_BYTES = re.compile(rb"(?:\x1b\[|\xc2\x9b)([0-9;:]*)m")
+_RESETS = (b"\x1b[0m", b"\x1b[m")
 
 _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f]+)"
     r"|(?:\x1b\[|\x9b)(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~])"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
-    r"|(?P<control>[\x00-\x1a\x1c-\x1f\x7f-\x9f])"
+    r"|(?P<control>[\x00-\x1a\x1c-\x1f\x7f-\x8f\x91-\x97\x99\x9a\x9c])"
 )
 
 _UNFINISHED = re.compile(
@@ -48,110 +53,6 @@ _UNFINISHED = re.compile(
     r"|\x9b[0-?]*[ -/]*\Z|[\x9d\x90\x98\x9e\x9f][^\x07\x1b\x9c]*\x1b?\Z"
 )
 """A sequence whose end may come with the next bytes."""
-
-_FLAGS = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
-_OFF = {
-    22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """The graphic rendition in force: two colours (indices, or none for the default) and flags."""
-
-    fg: int | None = None
-    bg: int | None = None
-    bold: bool = False
-    dim: bool = False
-    italic: bool = False
-    underline: bool = False
-    inverse: bool = False
-    strike: bool = False
-
-    def apply(self, parameters: str) -> Style:
-        """The style after ``SGR parameters`` (ECMA-48, 8.3.117, with xterm's colours)."""
-        style = self
-        codes = [_number(part) for part in re.split("[;:]", parameters)]
-        index = 0
-        while index < len(codes):
-            code = codes[index]
-            index += 1
-            if code in (38, 48):
-                colour, index = _extended(codes, index)
-                style = style if colour is None else _coloured(style, code, colour)
-            else:
-                style = _coded(style, code)
-        return style
-
-    def sgr(self) -> str:
-        """The shortest parameters that give this style from the default one."""
-        codes = [str(code) for code, name in _FLAGS.items() if getattr(self, name)]
-        codes += [] if self.fg is None else [f"38;5;{self.fg}"]
-        codes += [] if self.bg is None else [f"48;5;{self.bg}"]
-        return ";".join(codes)
-
-    def classes(self) -> str:
-        """The HTML classes that show this style; empty for the default."""
-        fg, bg = (self.bg, self.fg) if self.inverse else (self.fg, self.bg)
-        names = [
-            name for name in ("bold", "dim", "italic", "underline", "strike") if getattr(self, name)
-        ]
-        if self.inverse and fg is None:
-            names.append("f-panel")
-        if self.inverse and bg is None:
-            names.append("b-text")
-        names += [] if fg is None else [f"f{fg}"]
-        names += [] if bg is None else ["on", f"b{bg}"]
-        return " ".join(names)
-
-
-_DEFAULT = Style()
-
-
-def _coloured(style: Style, code: int, colour: int) -> Style:
-    return replace(style, fg=colour) if code == 38 else replace(style, bg=colour)
-
-
-def _coded(style: Style, code: int) -> Style:
-    """``style`` after one parameter that stands alone."""
-    match code:
-        case 0:
-            return _DEFAULT
-        case 39:
-            return replace(style, fg=None)
-        case 49:
-            return replace(style, bg=None)
-        case _ if code in _FLAGS:
-            return replace(style, **{_FLAGS[code]: True})
-        case _ if code in _OFF:
-            return replace(style, **dict.fromkeys(_OFF[code], False))
-        case _ if 30 <= code <= 37 or 90 <= code <= 97:
-            return replace(style, fg=code - 30 if code < 40 else code - 82)
-        case _ if 40 <= code <= 47 or 100 <= code <= 107:
-            return replace(style, bg=code - 40 if code < 50 else code - 92)
-        case _:
-            return style
-
-
-def _number(text: str) -> int:
-    """A parameter; missing is 0, and one too long to be meant is one that means nothing."""
-    if not text:
-        return 0
-    return int(text) if text.isdigit() and len(text) < 5 else -1
-
-
-def _extended(codes: list[int], index: int) -> tuple[int | None, int]:
-    """Read ``5;N`` or ``2;R;G;B`` after 38 or 48; gives the colour and where to read on."""
-    kind = codes[index] if index < len(codes) else -1
-    if kind == 5:
-        colour = codes[index + 1] if index + 1 < len(codes) else -1
-        return (colour if 0 <= colour <= 255 else None), index + 2
-    if kind == 2:
-        rgb = codes[index + 1 : index + 4]
-        if len(rgb) == 3 and all(0 <= part <= 255 for part in rgb):
-            return nearest(*rgb), index + 4
-        return None, index + 4
-    return None, index + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +67,7 @@ class Cursor:
 
     offset: int = 0
     line: int = 1
-    style: Style = _DEFAULT
+    style: Style = DEFAULT
 
     def __str__(self) -> str:
         return f"{self.offset}.{self.line}.{self.style.sgr()}"
@@ -181,7 +82,7 @@ class Cursor:
         match = re.fullmatch(r"([0-9]{1,15})\.([0-9]{1,15})\.([0-9;]{0,64})", text, re.ASCII)
         if match is None or not int(match[2]):
             raise ValueError("not a position in a log; expected OFFSET.LINE.STYLE")
-        style = _DEFAULT.apply(match[3]) if match[3] else _DEFAULT
+        style = DEFAULT.apply(match[3]) if match[3] else DEFAULT
         return cls(int(match[1]), int(match[2]), style)
 
 
@@ -234,7 +135,8 @@ class LogRenderer:
             head, newline, data = data.partition(b"\n")
             self.feed(head + newline)
         whole, newline, last = data.rpartition(b"\n")
-        for match in _SGR_BYTES.finditer(whole):
+        start = max(whole.rfind(reset) for reset in _RESETS)  # what was before it has no effect
+        for match in _SGR_BYTES.finditer(whole, max(0, start)):
             self._pen = self._pen.apply(match[1].decode("ascii"))
         if newline:
             self._advance(len(whole) + 1, whole.count(b"\n") + 1)
@@ -242,8 +144,11 @@ class LogRenderer:
 
     def _finish(self, raw: bytes) -> Line:
         length = len(raw) + 1
-        if not self._unfinished and len(raw) <= _MAX_CELLS and _PLAIN.fullmatch(raw):
-            html = _span(raw.removesuffix(b"\r").decode("utf-8", "replace"), self._pen)
+        short = not self._unfinished and len(raw) <= _MAX_CELLS
+        if short and _PLAIN.fullmatch(raw):
+            html = _span(_decode(raw), self._pen)
+        elif short and _COLOURED.fullmatch(raw):
+            html = self._colour(_decode(raw))
         else:
             length += self._unfinished
             self._write(self._decoder.decode(raw, final=True))
@@ -252,6 +157,18 @@ class LogRenderer:
         line = Line(self._cursor.line, html)
         self._advance(length, 1)
         return line
+
+    def _colour(self, text: str) -> str:
+        """A line that only changes colours: text and parameters in turns."""
+        runs: list[tuple[str, Style]] = []
+        for index, part in enumerate(_SGR.split(text)):
+            if index % 2:
+                self._pen = self._pen.apply(part)
+            elif part and runs and runs[-1][1] == self._pen:
+                runs[-1] = (runs[-1][0] + part, self._pen)
+            elif part:
+                runs.append((part, self._pen))
+        return "".join(_span(part, style) for part, style in runs)
 
     def _advance(self, octets: int, lines: int) -> None:
         here = self._cursor
@@ -280,7 +197,7 @@ class LogRenderer:
             case "final" if match["final"] == "m":
                 self._pen = self._pen.apply(match["parameters"])
             case "final":
-                self._row.edit(match["final"], _number(match["parameters"]))
+                self._row.edit(match["final"], number(match["parameters"]))
             case _:
                 pass
 
@@ -310,7 +227,7 @@ class _Row:
         elif character == "\b":
             self._column = max(0, self._column - 1)
         elif character == "\t":
-            self.write(character, _DEFAULT)
+            self.write(character, DEFAULT)
 
     def edit(self, final: str, number: int) -> None:
         """Erase in line (K) and movements within it (C, D, G); ECMA-48 names in brackets."""
@@ -332,13 +249,13 @@ class _Row:
         else:
             end = len(self._characters) if part == 2 else min(self._column, len(self._characters))
             self._characters[:end] = " " * end
-            self._styles[:end] = [_DEFAULT] * end
+            self._styles[:end] = [DEFAULT] * end
 
     def _pad(self, column: int) -> None:
         missing = column - len(self._characters)
         if missing > 0:
             self._characters += " " * missing
-            self._styles += [_DEFAULT] * missing
+            self._styles += [DEFAULT] * missing
 
     def html(self) -> str:
         pairs = zip(self._characters, self._styles, strict=True)
@@ -349,6 +266,10 @@ class _Row:
         if self._cut:
             parts.append('<i class="cut"> … cut here; the raw log has the whole line</i>')
         return "".join(parts)
+
+
+def _decode(raw: bytes) -> str:
+    return raw.removesuffix(b"\r").decode("utf-8", "replace")
 
 
 def _span(text: str, style: Style) -> str:

@@ -9,7 +9,6 @@ is the top of the picture.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +16,12 @@ from datakit_ci.state import GraphNode, Status
 
 __all__ = ["Drawing", "Edge", "Glyph", "Placed", "glyph", "layout"]
 
-_HEIGHT, _ROW_GAP, _COLUMN_GAP, _MARGIN = 40, 16, 72, 12
+_HEIGHT, _LOW, _ROW_GAP, _COLUMN_GAP, _MARGIN = 40, 28, 14, 72, 12
+"""Height of a node, and of one that only connects others; gaps; room around it all."""
+
+_MAIN_KINDS = frozenset({"head", "source", "stage"})
+"""What people look for; everything else (gates, joins...) is how these hang together."""
+
 _LANE = 12
 """Height of the lane that an edge gets where it passes a column."""
 
@@ -90,7 +94,9 @@ class _Cell:
 
     @property
     def height(self) -> int:
-        return _LANE if self.node is None else _HEIGHT
+        if self.node is None:
+            return _LANE
+        return _HEIGHT if self.node.kind in _MAIN_KINDS else _LOW
 
     @property
     def middle(self) -> float:
@@ -113,7 +119,7 @@ def layout(nodes: Sequence[GraphNode]) -> Drawing:
             lefts[cell.column],
             round(cell.y) + _MARGIN,
             widths[cell.column],
-            _HEIGHT,
+            cell.height,
         )
         for node, cell in ((node, cells[node.id]) for node in nodes)
     )
@@ -327,12 +333,3 @@ def _edge_state(source: GraphNode, target: GraphNode) -> str:
     if source.status is not Status.SUCCESS:
         return "idle"
     return "done" if target.status.is_final else "ahead"
-
-
-def by_job(nodes: Sequence[GraphNode]) -> Mapping[str, GraphNode]:
-    """The node whose result each job is."""
-    found: dict[str, GraphNode] = defaultdict()
-    for node in nodes:
-        for job in node.jobs:
-            found[job] = node
-    return found

@@ -40,7 +40,7 @@ _STALLED = 30.0
 _MOST_NAMED = 50
 """Changed targets that are named; of more, only that there are many."""
 
-_BACKLOG = 256 * 1024
+_BACKLOG = 64 * 1024
 """Bytes of log taken from the engine before they are sent: then the engine's reader waits."""
 
 

@@ -18,7 +18,7 @@ MAX_LINES = 5000
 _MAX_BYTES = 2 * 1024 * 1024
 """Bytes of log on one page, for logs with very long lines."""
 
-_SLICE = 64 * 1024
+_SLICE = 32 * 1024
 """Bytes rendered at a time before other requests get their turn."""
 
 
@@ -66,6 +66,7 @@ async def last_lines(log: AsyncIterator[bytes], size: int) -> LogWindow:
             oldest = kept.popleft()
             lines, octets = lines - oldest.count(b"\n"), octets - len(oldest)
             renderer.skip(oldest)
+            await asyncio.sleep(0)
     shown: deque[Line] = deque(maxlen=MAX_LINES)
     for piece in kept:
         shown.extend(renderer.feed(piece))

@@ -14,7 +14,7 @@ from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.timeline import timeline
-from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, TargetState
+from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target
 
 __all__ = ["SOURCE", "show_commit", "show_overview", "show_project", "show_target"]
@@ -27,6 +27,9 @@ _MAX_SEARCH = 200
 _MAX_RUNNING = 24
 """Running builds that the overview describes one by one."""
 
+_MAX_SPOTLIGHT = 30
+"""Nodes of a pipeline that is drawn on the overview; a larger one would push the rest away."""
+
 _TARGET = re.compile(r"/([^/]+/[^/]+)/(?:ref/)?(heads|tags|pr)/(.+)", re.DOTALL)
 
 
@@ -35,8 +38,15 @@ class JobRow:
     """A job with the build that says most about it."""
 
     job: JobState
-    node: GraphNode | None
     build: BuildState | None
+
+    @property
+    def says(self) -> str:
+        """What the job says of itself, unless the row shows that anyway."""
+        job, build = self.job, self.build
+        timed = build is not None and build.started is not None
+        idle = timed and job.description.startswith(("passed in ", "running"))
+        return "" if idle else job.description
 
 
 async def show_overview(request: web.Request) -> web.Response:
@@ -97,8 +107,21 @@ async def _overview(
         builds=await _builds(request, shown),
         glyph=graph.glyph,
         broken=views.broken_build,
+        spot=_spotlight(states, view, search),
         **values,
     )
+
+
+def _spotlight(
+    states: Sequence[TargetState], view: views.Overview, search: str
+) -> tuple[TargetState, graph.Drawing] | None:
+    """The main branch of the only project, with its picture, on a page that shows everything."""
+    if len(view.groups) != 1 or search:
+        return None
+    state = views.main_branch(states)
+    if state is None or not 1 < len(state.graph) <= _MAX_SPOTLIGHT:
+        return None
+    return state, graph.layout(state.graph)
 
 
 def _choice(request: web.Request) -> tuple[views.Filter, str]:
@@ -144,6 +167,5 @@ async def _builds(request: web.Request, wanted: Iterable[BuildId]) -> dict[Build
 
 
 def _job_row(state: TargetState, job: JobState, builds: dict[BuildId, BuildState]) -> JobRow:
-    node = next((node for node in state.graph if job.name in node.jobs), None)
     build = views.broken_build(state, job)
-    return JobRow(job, node, builds.get(build) if build is not None else None)
+    return JobRow(job, builds.get(build) if build is not None else None)

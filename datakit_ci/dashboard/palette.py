@@ -7,9 +7,9 @@ becomes the nearest of them.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
-__all__ = ["BACKGROUND", "colour", "nearest", "readable", "stylesheet"]
+__all__ = ["BACKGROUND", "colour", "contrast", "nearest", "on", "readable", "stylesheet"]
 
 Rgb = tuple[int, int, int]
 
@@ -17,7 +17,7 @@ BACKGROUND: Rgb = (0x12, 0x14, 0x18)
 """The log panel's own colour, in both themes; the style sheet of the pages names it too."""
 
 _SIXTEEN: tuple[Rgb, ...] = (
-    (0x5C, 0x63, 0x70), (0xF2, 0x77, 0x7A), (0x7F, 0xC9, 0x8F), (0xE3, 0xB9, 0x5F),
+    (0x1B, 0x1E, 0x23), (0xF2, 0x77, 0x7A), (0x7F, 0xC9, 0x8F), (0xE3, 0xB9, 0x5F),
     (0x78, 0xA9, 0xF5), (0xCF, 0x98, 0xE8), (0x62, 0xC4, 0xCE), (0xC9, 0xCD, 0xD4),
     (0x8A, 0x91, 0x9E), (0xFF, 0x9A, 0x98), (0xA4, 0xE0, 0xAF), (0xF6, 0xD3, 0x86),
     (0xA3, 0xC6, 0xFF), (0xE2, 0xBC, 0xF5), (0x93, 0xE0, 0xE6), (0xFF, 0xFF, 0xFF),
@@ -78,10 +78,22 @@ def readable(rgb: Rgb) -> Rgb:
     return mixed
 
 
+@cache
+def on(fg: int | None, bg: int) -> str:
+    """The class for text of colour ``fg`` (none: the default) on a background: exact if readable.
+
+    Programs mean well with white on yellow; their terminals had another yellow.
+    """
+    back = colour(bg)
+    if fg is not None and contrast(colour(fg), back) >= _READABLE:
+        return f"on f{fg}"
+    return "dark" if contrast((0, 0, 0), back) >= contrast((255, 255, 255), back) else "light"
+
+
 def stylesheet() -> bytes:
     """The classes ``f0``...``f255`` and ``b0``...``b255``.
 
-    Text on a background of its own keeps its exact colour: there the program chose both.
+    Text on a background of its own keeps its exact colour (``on``) where that can be read.
     """
     rules = []
     for index in range(256):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
 
@@ -18,6 +19,7 @@ __all__ = [
     "Trouble",
     "broken_build",
     "first_problem",
+    "main_branch",
     "overview",
     "red_first",
     "running",
@@ -26,10 +28,12 @@ __all__ = [
     "trouble",
 ]
 
-_PER_PROJECT = 100
-"""Targets listed of one project; the search finds the others."""
+_MOST_TARGETS, _FEWEST_EACH, _MOST_PROJECTS = 120, 4, 60
+"""Targets on a page; how many of them each project gets at least; projects on a page."""
 
 _MOST_TROUBLE = 20
+
+_MAIN = ("main", "master", "trunk", "develop")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -99,6 +103,7 @@ class Overview:
 
     Attributes:
         groups: Projects with at least one match, in the order of their names.
+        more: How many further projects have one.
         counts: For each filter, how many targets it would show (the search applied).
         statuses: How many targets are in each state, worst first.
         trouble: Red targets, the most recently changed first.
@@ -107,6 +112,7 @@ class Overview:
     """
 
     groups: tuple[Group, ...]
+    more: int
     counts: Mapping[Filter, int]
     statuses: tuple[tuple[Status, int], ...]
     trouble: tuple[Trouble, ...]
@@ -122,17 +128,21 @@ def overview(states: Sequence[TargetState], wanted: Filter, search: str) -> Over
         wanted: Which states.
         search: Words that all have to be in the project, name, subject, author or commit id.
     """
-    found = [state for state in states if _matches(state, search)]
-    shown = [state for state in found if wanted.holds(state.status)]
-    by_status = Counter(state.status for state in found)
+    found = [
+        (state.status, state)
+        for state in _newest_first(states)
+        if not search or _matches(state, search)
+    ]
+    by_status = Counter(status for status, _ in found)
+    red = (state for status, state in found if status in _BAD)
+    groups = _groups([(status, state) for status, state in found if wanted.holds(status)])
     return Overview(
-        groups=tuple(_groups(shown)),
-        counts={f: sum(1 for state in found if f.holds(state.status)) for f in Filter},
-        statuses=tuple(sorted(by_status.items(), key=lambda item: list(_RED_FIRST).index(item[0]))),
-        trouble=tuple(trouble(state) for state in _newest_first(found) if state.status in _BAD)[
-            :_MOST_TROUBLE
-        ],
-        running=tuple(running(found)),
+        groups=tuple(groups[:_MOST_PROJECTS]),
+        more=max(0, len(groups) - _MOST_PROJECTS),
+        counts={f: sum(n for status, n in by_status.items() if f.holds(status)) for f in Filter},
+        statuses=tuple((status, by_status[status]) for status in _RED_FIRST if by_status[status]),
+        trouble=tuple(trouble(state) for state in islice(red, _MOST_TROUBLE)),
+        running=tuple(running(state for status, state in found if status is not Status.SUCCESS)),
         total=len(states),
     )
 
@@ -149,16 +159,16 @@ def _newest_first(states: Iterable[TargetState]) -> list[TargetState]:
     return sorted(by_name, key=lambda state: state.updated or _EPOCH, reverse=True)
 
 
-def _groups(states: Iterable[TargetState]) -> list[Group]:
-    by_project: dict[str, list[TargetState]] = {}
-    for state in _newest_first(states):
-        by_project.setdefault(state.target.project, []).append(state)
+def _groups(found: Iterable[tuple[Status, TargetState]]) -> list[Group]:
+    by_project: dict[str, list[tuple[Status, TargetState]]] = {}
+    for status, state in found:
+        by_project.setdefault(state.target.project, []).append((status, state))
+    most = max(_FEWEST_EACH, _MOST_TARGETS // max(1, len(by_project)))
     groups = []
     for project, members in sorted(by_project.items()):
-        members.sort(key=lambda state: _RED_FIRST[state.status])
-        groups.append(
-            Group(project, tuple(members[:_PER_PROJECT]), max(0, len(members) - _PER_PROJECT))
-        )
+        members.sort(key=lambda member: _RED_FIRST[member[0]])
+        shown = tuple(state for _, state in members[:most])
+        groups.append(Group(project, shown, len(members) - len(shown)))
     return groups
 
 
@@ -197,6 +207,12 @@ def targets_of(states: Iterable[TargetState], build: BuildId) -> list[TargetStat
 def first_problem(nodes: Sequence[GraphNode]) -> GraphNode | None:
     """The node that a person should look at first: the first in the order of the graph to fail."""
     return next((node for node in nodes if node.status in _BAD), None)
+
+
+def main_branch(states: Iterable[TargetState]) -> TargetState | None:
+    """The branch that a project is judged by, going by its name."""
+    branches = {state.target.name: state for state in states if state.target.kind_value == "heads"}
+    return next((branches[name] for name in _MAIN if name in branches), None)
 
 
 def red_first(jobs: Iterable[JobState]) -> list[JobState]:

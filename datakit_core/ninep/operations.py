@@ -60,9 +60,6 @@ __all__ = ["Later", "Operations", "Outcome"]
 
 T = TypeVar("T")
 
-_LATER = (Deferred, Coroutine)
-_TRUNCATE = OpenMode.TRUNCATE.value  # an int: flags are slow to combine
-_REMOVE_ON_CLOSE = OpenMode.REMOVE_ON_CLOSE.value
 _MOST_OFFSET = (1 << 63) - 1
 """Offsets are signed for every client; a greater one is a negative number."""
 
@@ -99,7 +96,7 @@ def _when(
     drop: Callable[[T | None], None] = _nothing,
     fid: BoundFid | None = None,
 ) -> Outcome:
-    if isinstance(answer, _LATER):
+    if isinstance(answer, Deferred | Coroutine):
         return Later(answer, settle, drop, fid)
     return settle(answer)
 
@@ -171,7 +168,7 @@ class Operations:
         if fid.handle is not None or fid.opening:
             raise InvalidArgument("Already open")
 
-        if request.mode & (_TRUNCATE | _REMOVE_ON_CLOSE):
+        if request.mode & (OpenMode.TRUNCATE | OpenMode.REMOVE_ON_CLOSE):
             self._check_writable()
 
         def settle(handle: Handle) -> Record:
@@ -183,7 +180,7 @@ class Operations:
             if handle is not None:
                 handle.close()
 
-        truncate = bool(request.mode & _TRUNCATE)
+        truncate = bool(request.mode & OpenMode.TRUNCATE)
         answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
         return self._opening(fid, _when(answer, settle, drop))
 
@@ -323,7 +320,7 @@ class Operations:
             handle.close()
             raise unknown_fid(fid.number)
         fid.handle = handle
-        fid.remove_on_close = bool(mode & _REMOVE_ON_CLOSE)
+        fid.remove_on_close = bool(mode & OpenMode.REMOVE_ON_CLOSE)
 
 
 def _check_bound(fid: BoundFid) -> None:

@@ -143,7 +143,7 @@ async def test_a_target_shows_jobs_graph_and_timeline(client: Client, scene: Sce
 
 async def test_the_red_job_comes_first(client: Client) -> None:
     page = await look(client, "/acme/shop/ref/heads/rounding")
-    jobs = page.words.partition("What it says")[2]
+    jobs = page.words.partition("Details Took")[2]
     assert jobs.index("failed unit") < jobs.index("passed lint")
 
 

@@ -36,7 +36,18 @@ function startFilters() {
   });
 }
 
+/** Begin where it hurts: a large picture is scrolled to its first failure. */
+function showFailure() {
+  const pane = document.getElementById("graph");
+  const node = pane?.querySelector(".s-failure, .s-error");
+  if (!node || pane.scrollWidth <= pane.clientWidth) return;
+  const [frame, place] = [pane.getBoundingClientRect(), node.getBoundingClientRect()];
+  pane.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
+  pane.scrollTop += place.top + place.height / 2 - frame.top - frame.height / 2;
+}
+
 startTheme();
+showFailure();
 startFilters();
 startClock();
 startKeys(toggleTheme);

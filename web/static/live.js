@@ -11,6 +11,12 @@ const news = document.getElementById("news");
 
 let loading = false, again = false;
 
+function show(state, title) {
+  link.hidden = false;
+  link.dataset.state = link.textContent = state;
+  link.title = title;
+}
+
 /** Fetch this page anew and take over what changed. */
 export async function refresh(address = location.href) {
   if (loading) { again = true; return; }
@@ -80,16 +86,13 @@ export function startLive() {
     (alive) => {
       const source = new EventSource("/events");
       source.addEventListener("open", () => {
-        link.dataset.state = "live";
-        link.textContent = "live";
-        link.title = "This page follows changes";
+        show("live", "This page follows changes");
       });
       source.addEventListener("targets", () => { alive(); soon(); });
       return source;
     },
     () => {
-      link.dataset.state = "lost";
-      link.textContent = "lost";
+      show("lost", "This page does not follow changes at present");
       stale.hidden = false;
     },
     () => { stale.hidden = true; },

@@ -68,6 +68,7 @@ function toEnd() {
 
 function setUpFollow() {
   const button = document.getElementById("log-follow");
+  button.hidden = !("follow" in panel.dataset); // a log that has ended has no end to follow
   const set = (on) => {
     following = on;
     button.setAttribute("aria-pressed", String(on));

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_ci.dashboard.ansi import START, Cursor, LogRenderer, Style
+from datakit_ci.dashboard.ansi import START, Cursor, LogRenderer
 from datakit_ci.dashboard.palette import nearest
+from datakit_ci.dashboard.sgr import Style
 
 
 def html(log: bytes) -> list[str]:
@@ -47,6 +48,7 @@ def test_plain_lines_are_numbered_from_one() -> None:
         (b"broken \xff\xfe utf-8", "broken \ufffd\ufffd utf-8"),
         (b"\x1b[\x01odd", "[odd"),
         (b"\x1b[1;31", ""),
+        ("\x9b\x9b1mbold \x90string\x9c end \x9d".encode(), '<span class="bold">bold  end </span>'),
     ],
 )
 def test_a_line_reads_as_on_a_terminal(log: bytes, shown: str) -> None:
@@ -60,15 +62,22 @@ def test_a_line_reads_as_on_a_terminal(log: bytes, shown: str) -> None:
         ("2;3;4;9", "dim italic underline strike"),
         ("31", "f1"),
         ("91", "f9"),
-        ("31;42", "f1 on b2"),
-        ("103", "on b11"),
+        ("31;42", "dark b2"),
+        ("103", "dark b11"),
+        ("37;40", "on f7 b0"),
+        ("97;44", "dark b4"),
         ("38;5;141", "f141"),
-        ("48;5;0", "on b0"),
+        ("48;5;0", "light b0"),
         ("38;2;255;0;0", f"f{nearest(255, 0, 0)}"),
         ("38:5:141", "f141"),
-        ("7", "f-panel b-text"),
-        ("7;31", "f-panel on b1"),
-        ("7;41", "b-text f1"),
+        ("38:2:255:0:0", f"f{nearest(255, 0, 0)}"),
+        ("38:2::255:0:0", f"f{nearest(255, 0, 0)}"),
+        ("4:3", "underline"),
+        ("4;4:0", ""),
+        ("1" + ";" * 200 + "31", ""),
+        ("7", "inverse"),
+        ("7;31", "dark b1"),
+        ("7;41", "dark b7"),
         ("1;22;31;39;4;24;44;49", ""),
         ("31;0", ""),
         ("31;", ""),

@@ -72,9 +72,32 @@ def test_a_build_that_several_targets_share_runs_once(scene: Scene) -> None:
 
 
 def test_a_large_project_is_cut_and_says_by_how_much() -> None:
-    states = [TargetState(Target("acme/shop", "heads", f"b{index}")) for index in range(105)]
+    states = [TargetState(Target("acme/shop", "heads", f"b{index}")) for index in range(125)]
     (group,) = views.overview(states, Filter.ALL, "").groups
-    assert (len(group.targets), group.more) == (100, 5)
+    assert (len(group.targets), group.more) == (120, 5)
+
+
+def test_many_projects_share_the_page() -> None:
+    states = [
+        TargetState(Target(f"acme/p{project:03}", "heads", f"b{index}"))
+        for project in range(70)
+        for index in range(9)
+    ]
+    view = views.overview(states, Filter.ALL, "")
+    assert len(view.groups) == 60
+    assert view.more == 10
+    assert {(len(group.targets), group.more) for group in view.groups} == {(4, 5)}
+
+
+def test_the_main_branch_is_known_by_its_name(scene: Scene) -> None:
+    assert views.main_branch([scene.red, scene.green]) == scene.green
+    assert views.main_branch([scene.red, scene.busy]) is None
+
+
+def test_only_failed_jobs_come_before_the_others(scene: Scene) -> None:
+    assert [job.name for job in views.red_first(scene.red.jobs)] == [
+        "unit", "lint", "types", "docs", "wheel", "smoke", "image",
+    ]  # fmt: skip
 
 
 def test_the_targets_of_a_build_are_found_by_graph_and_by_jobs(scene: Scene) -> None:
