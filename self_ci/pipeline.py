@@ -39,7 +39,7 @@ wheel = shell(
 install = shell(
     "install",
     "python -m pip install --quiet --disable-pip-version-check --no-deps --target site dist/*.whl"
-    " && cd site && python -m datakit_core --version && python -m datakit_ci --version",
+    " && cd site && python -m datakit_core.cli --version && python -m datakit_ci --version",
     inputs=["dist"],
 )
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from datakit_core.errors import InvalidArgument, NotPermitted
 from datakit_core.ninep.messages import ANY, Mode, WireStat
 from datakit_core.ninep.wire import Qid
-from datakit_core.vfs.node import Kind, Node, Stat
+from datakit_core.vfs.node import Directory, Kind, Node, Stat
 
 __all__ = [
     "Change",
@@ -44,7 +44,8 @@ _SPECIAL = Mode.DEVICE | Mode.PIPE | Mode.SOCKET
 
 def qid_of(node: Node) -> Qid:
     """The qid of a node, without asking for its stat."""
-    return Qid(_DIRECTORY_QID if node.is_directory else _FILE_QID, node.version, node.inode)
+    kind = _DIRECTORY_QID if isinstance(node, Directory) else _FILE_QID
+    return Qid(kind, node.version, node.inode)
 
 
 def wire_stat(stat: Stat, *, escaped: bool = False) -> WireStat:

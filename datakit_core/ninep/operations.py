@@ -60,6 +60,9 @@ __all__ = ["Later", "Operations", "Outcome"]
 
 T = TypeVar("T")
 
+_LATER = (Deferred, Coroutine)
+_TRUNCATE = OpenMode.TRUNCATE.value  # an int: flags are slow to combine
+_REMOVE_ON_CLOSE = OpenMode.REMOVE_ON_CLOSE.value
 _MOST_OFFSET = (1 << 63) - 1
 """Offsets are signed for every client; a greater one is a negative number."""
 
@@ -96,7 +99,7 @@ def _when(
     drop: Callable[[T | None], None] = _nothing,
     fid: BoundFid | None = None,
 ) -> Outcome:
-    if isinstance(answer, Deferred | Coroutine):
+    if isinstance(answer, _LATER):
         return Later(answer, settle, drop, fid)
     return settle(answer)
 
@@ -168,7 +171,7 @@ class Operations:
         if fid.handle is not None or fid.opening:
             raise InvalidArgument("Already open")
 
-        if request.mode & (OpenMode.TRUNCATE | OpenMode.REMOVE_ON_CLOSE):
+        if request.mode & (_TRUNCATE | _REMOVE_ON_CLOSE):
             self._check_writable()
 
         def settle(handle: Handle) -> Record:
@@ -180,7 +183,7 @@ class Operations:
             if handle is not None:
                 handle.close()
 
-        truncate = bool(request.mode & OpenMode.TRUNCATE)
+        truncate = bool(request.mode & _TRUNCATE)
         answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
         return self._opening(fid, _when(answer, settle, drop))
 
@@ -320,7 +323,7 @@ class Operations:
             handle.close()
             raise unknown_fid(fid.number)
         fid.handle = handle
-        fid.remove_on_close = bool(mode & OpenMode.REMOVE_ON_CLOSE)
+        fid.remove_on_close = bool(mode & _REMOVE_ON_CLOSE)
 
 
 def _check_bound(fid: BoundFid) -> None:

@@ -74,14 +74,15 @@ class Limits:
     """What one connection may use.
 
     Attributes:
-        max_msize: The longest message in bytes; clients that ask for more get this.
+        max_msize: The longest message in bytes; clients that ask for more get this. The 24 bytes
+            are what Linux adds to a power of two for the headers.
         min_msize: A client that can take less is refused: errors and stats must fit.
         first_frame: The longest message before Tversion.
         max_fids: Fids at a time.
         max_waiting: Requests at a time that wait for something to happen.
     """
 
-    max_msize: int = 1 << 20
+    max_msize: int = (1 << 20) + 24
     min_msize: int = 256
     first_frame: int = 1 << 17
     max_fids: int = 1 << 16
@@ -194,19 +195,17 @@ class Session:
             ProtocolError: The client broke the protocol so that it cannot go on. What has been
                 sent before should still reach it.
         """
-        tag = tag_of(frame)
-        if tag in self._pending:
-            raise ProtocolError(f"tag {tag} is used again before its reply")
         try:
             tag, request = self._codec.decode(frame)
-            if self._debug:
-                logger.debug("tag %d: %s", tag, request)
-            if type(request) is Tflush:
-                return self._flush(tag, request.oldtag)
-            outcome = self._handler(tag, type(request))(request)
-            if type(outcome) is Later:
-                return self._keep(tag, outcome)
-            return self._encode(tag, outcome)
+        except DatakitError as error:
+            tag = tag_of(frame)
+            self._check_free(tag)
+            return self._error(tag, error)
+        self._check_free(tag)
+        if self._debug:
+            logger.debug("tag %d: %s", tag, request)
+        try:
+            return self._answer(tag, request)
         except ProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - a request fails, the connection lives
@@ -239,10 +238,23 @@ class Session:
         self._operations = None
         self.attached = False
 
-    def _handler(self, tag: Tag, request: type[Record]) -> _Handler:
-        handler = self._handlers.get(request)
-        if handler is not None:
-            return handler
+    def _check_free(self, tag: Tag) -> None:
+        if tag in self._pending:
+            raise ProtocolError(f"tag {tag} is used again before its reply")
+
+    def _answer(self, tag: Tag, request: Record) -> bytes | Work | None:
+        handler = self._handlers.get(type(request))
+        if handler is None:
+            return self._unexpected(tag, request)
+        outcome = handler(request)
+        if type(outcome) is Later:
+            return self._keep(tag, outcome)
+        return self._encode(tag, outcome)
+
+    def _unexpected(self, tag: Tag, request: Record) -> bytes | None:
+        """A request that the session is not ready for, or that is none."""
+        if type(request) is Tflush:
+            return self._flush(tag, request.oldtag)
         if self._operations is None:
             self._send(self._error(tag, InvalidArgument("Expected Version message")))
             raise ProtocolError("the first message is not Tversion")

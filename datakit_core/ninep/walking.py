@@ -66,7 +66,11 @@ def _step(place: Place, name: str) -> Answer[Place]:
     check_name(name)
     if "%" in name:
         return _step_either(place, node, name)
-    return then(node.lookup(name), lambda child: place.child(name, child))
+    found = node.lookup(name)
+    if isinstance(found, Node):  # the fast path
+        return place.child(name, found)
+    later: Answer[Node] = found
+    return then(later, lambda child: place.child(name, child))
 
 
 def _step_either(place: Place, node: Directory, name: str) -> Answer[Place]:

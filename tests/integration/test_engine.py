@@ -23,8 +23,8 @@ from datakit_ci.process import Sink
 from datakit_ci.state import BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database
-from datakit_core.client.local import LocalDatabase
-from datakit_core.store import InlineWriter, Store
+from tests.support.branches import files_of, messages_of
+from tests.support.databases import BACK_ENDS
 from tests.support.executors import Behaviour, ScriptedExecutor, holding
 
 MAIN = Target("me/app", "heads", "main")
@@ -86,28 +86,11 @@ class World:
             yield engine
             task.cancel()
 
-    async def published(self, branch: str) -> Mapping[str, str]:
-        """All files of a branch's head."""
-        head = await self.database.head(branch)
-        assert head is not None
-        tree = (await self.database.commit(head)).tree
-        empty = await self.database.import_tree({})
-        return {
-            change.path: (await self.database.read(tree, change.path)).decode()
-            for change in await self.database.diff(empty, tree)
-        }
-
-    async def messages(self, branch: str) -> list[str]:
-        """The messages of a branch, newest first."""
-        head = await self.database.head(branch)
-        assert head is not None
-        return [commit.message.strip() async for commit in self.database.history(head)]
-
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with Store.open(tmp_path / "db.git", create=True, writer=InlineWriter) as store:
-        yield World(LocalDatabase(store), tmp_path)
+    async with BACK_ENDS["local"](tmp_path / "db.git") as database:
+        yield World(database, tmp_path)
 
 
 def state_of(engine: Engine, target: Target = MAIN) -> TargetState:
@@ -166,12 +149,12 @@ async def test_statuses_history_and_index_are_published(world: World) -> None:
         await engine.idle()
         lint_build = job_of(engine, "lint").builds[-1]
         output = (await build_of(engine, "lint")).output
-    metadata = await world.published(BRANCH)
+    metadata = await files_of(world.database, BRANCH)
     status = f"me/app/commit/{head}/status/ci/datakit/lint"
     assert metadata[f"{status}/state"] == "success\n"
     assert metadata[f"{status}/description"].startswith("passed in")
     assert metadata[f"{status}/target_url"] == "http://ci/me/app/ref/heads/main\n"
-    history = await world.published(MAIN.status_branch)
+    history = await files_of(world.database, MAIN.status_branch)
     assert history["source-commit"] == f"{head}\n"
     assert json.loads(history["job/lint/output"])["builds"] == [
         {
@@ -182,7 +165,7 @@ async def test_statuses_history_and_index_are_published(world: World) -> None:
             "tree": output,
         }
     ]
-    index = await world.published(INDEX_BRANCH)
+    index = await files_of(world.database, INDEX_BRANCH)
     newest = await world.database.head(MAIN.status_branch)
     assert index == {f"{head[:2]}/{head}/{MAIN.status_branch}": f"{newest}\n"}
 
@@ -192,14 +175,14 @@ async def test_results_are_commits_on_the_branch_of_their_stage(world: World) ->
     async with world.engine() as engine:
         await engine.idle()
         build = job_of(engine, "lint").builds[-1]
-    files = await world.published("results/me-app/lint")
+    files = await files_of(world.database, "results/me-app/lint")
     assert files[f"{build.directory}/log"] == "lint runs\n"
     assert json.loads(files[f"{build.directory}/meta.json"])["version"] == 1
     assert f"{build.directory}/value/lint.txt" in files
     assert f"{build.directory}/failure" not in files
     traces = [path for path in files if path.endswith("/result")]
     assert [files[path] for path in traces] == [f"{build.key}\n"]
-    (message,) = await world.messages("results/me-app/lint")
+    (message,) = await messages_of(world.database, "results/me-app/lint")
     assert message.startswith("lint: passed in ")
 
 
@@ -279,7 +262,7 @@ async def test_a_failure_is_a_result_and_blocks_what_follows(world: World) -> No
         assert build is not None
         assert (build.status, build.reason) == (Status.FAILURE, "exited with status 1")
     assert world.executor.requests == []
-    (message,) = await world.messages("results/me-app/build")
+    (message,) = await messages_of(world.database, "results/me-app/build")
     assert "failed" in message
     assert "exited with status 1" in message
 
@@ -397,7 +380,7 @@ async def test_a_deleted_target_stops_what_nobody_else_wants(world: World) -> No
         assert state_of(engine).head == head
         assert statuses(engine) == {"lint": Status.SUCCESS}
     assert world.executor.cancelled == ["lint"]
-    assert len(await world.messages("results/me-app/lint")) == 1
+    assert len(await messages_of(world.database, "results/me-app/lint")) == 1
 
 
 async def test_a_target_that_moves_on_stops_its_old_build_and_one_that_returns_starts_it_anew(

@@ -64,7 +64,13 @@ class TestVersion:
 
     @pytest.mark.parametrize(
         ("asked", "granted"),
-        [(256, 256), (65536, 65536), (131096, 131096), (1 << 20, 1 << 20), (0xFFFFFFFF, 1 << 20)],
+        [
+            (256, 256),
+            (65536, 65536),
+            (131096, 131096),
+            ((1 << 20) + 24, (1 << 20) + 24),
+            (0xFFFFFFFF, (1 << 20) + 24),
+        ],
     )
     def test_grants_a_message_size_within_the_limits(self, asked: int, granted: int) -> None:
         peer = Peer(TreeDirectory())
@@ -386,6 +392,8 @@ class TestWaiting:
         peer.send(Tread(ONE, 0, 10), 2)
         with pytest.raises(ProtocolError, match="tag 2 is used again"):
             peer.send(Tstat(ROOT), 2)
+        with pytest.raises(ProtocolError, match="tag 2 is used again"):
+            peer.session.receive(b"\x07\0\0\0\xff\x02\0")  # not even for what is no message
 
     def test_there_is_a_cap_with_a_clear_error(self, file: LateFile) -> None:
         peer = Peer(StaticDirectory("/", [file]), limits=Limits(max_waiting=2)).attach()

@@ -1,0 +1,243 @@
+"""What the engine tells the world: statuses of commits, history of targets, and not too often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from datakit_ci.heads import MetadataHeads
+from datakit_ci.history import INDEX_BRANCH, History, write_files
+from datakit_ci.metadata import BRANCH
+from datakit_ci.publisher import Published, Publisher
+from datakit_ci.pulse import Pulse
+from datakit_ci.state import BuildId, JobState, Status, TargetState
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId, Database, ObjectId
+from datakit_core.store.objects import EMPTY_TREE
+from tests.support.branches import commit_files, files_of, messages_of
+from tests.support.databases import BACK_ENDS
+
+MAIN = Target("me/app", "heads", "main")
+PULL = Target("me/app", "pr", "7")
+HEAD = CommitId(ObjectId("a" * 40))
+OTHER = CommitId(ObjectId("b" * 40))
+BUILD = BuildId("me/app", "lint", "c" * 64, "d" * 64)
+
+LINT = JobState("lint", Status.SUCCESS, "passed", (BUILD,))
+UNIT = JobState("unit", Status.RUNNING, "running")
+
+
+def state(target: Target, *jobs: JobState, head: CommitId = HEAD) -> TargetState:
+    return TargetState(target, head, jobs=jobs)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with BACK_ENDS["local"](tmp_path / "db.git") as database:
+        yield database
+
+
+async def test_history_has_one_commit_for_each_change(database: Database) -> None:
+    history = History(database)
+    waiting = JobState("unit", Status.WAITING, "waits")
+    for jobs in ((LINT, waiting), (LINT, waiting), (LINT, UNIT)):
+        await history.record(state(MAIN, *jobs), OTHER, {BUILD: EMPTY_TREE})
+    assert await messages_of(database, MAIN.status_branch) == [
+        "lint: success, unit: running",
+        "lint: success, unit: waiting",
+    ]
+    files = await files_of(database, MAIN.status_branch)
+    assert sorted(files) == [
+        "job/lint/output",
+        "job/unit/output",
+        "metadata-commit",
+        "source-commit",
+    ]
+    assert json.loads(files["job/lint/output"]) == {
+        "version": 1,
+        "result": {"status": "success", "descr": "passed"},
+        "builds": [
+            {
+                "project": "me/app",
+                "stage": "lint",
+                "static": BUILD.static,
+                "key": BUILD.key,
+                "tree": EMPTY_TREE,
+            }
+        ],
+    }
+
+
+async def test_another_metadata_commit_alone_is_no_change(database: Database) -> None:
+    history = History(database)
+    assert await history.record(state(MAIN, LINT), HEAD, {}) is not None
+    assert await history.record(state(MAIN, LINT), OTHER, {}) is None
+
+
+async def test_the_index_leads_from_a_source_commit_to_its_newest_states(
+    database: Database,
+) -> None:
+    history = History(database)
+    await history.record(state(MAIN, UNIT), None, {})
+    newest = await history.record(state(MAIN, LINT), None, {})
+    pull = await history.record(state(PULL, LINT), None, {})
+    moved = await history.record(state(MAIN, LINT, head=OTHER), None, {})
+    assert await files_of(database, INDEX_BRANCH) == {
+        f"aa/{HEAD}/{MAIN.status_branch}": f"{newest}\n",
+        f"aa/{HEAD}/{PULL.status_branch}": f"{pull}\n",
+        f"bb/{OTHER}/{MAIN.status_branch}": f"{moved}\n",
+    }
+
+
+async def test_another_engines_jobs_are_left_alone(database: Database) -> None:
+    await commit_files(database, MAIN.status_branch, {"job/theirs/output": b"{}"})
+    await History(database).record(state(MAIN, LINT), None, {})
+    assert "job/theirs/output" in await files_of(database, MAIN.status_branch)
+
+
+async def test_written_files_can_also_be_absent(database: Database) -> None:
+    assert await write_files(database, "b", {"gone": None}, "Nothing") is None
+    await write_files(database, "b", {"kept": b"1", "gone": b"1"}, "Both")
+    assert await write_files(database, "b", {"kept": b"1", "gone": None}, "One") is not None
+    assert await files_of(database, "b") == {"kept": "1"}
+
+
+class Publishing:
+    """A publisher at work."""
+
+    def __init__(self, database: Database, url: str, shown: Sequence[TargetState]) -> None:
+        self._settled = Pulse()
+        self.shown = list(shown)
+        self.publisher = Publisher(
+            database, url, lambda head: [each for each in self.shown if each.head == head]
+        )
+
+    async def written(self) -> None:
+        while True:
+            change = self._settled.next
+            if self.publisher.idle:
+                return
+            await change.wait()
+
+    def show(self, *states: TargetState) -> None:
+        self.shown = list(states)
+        for each in states:
+            self.publisher.mark(Published(each, None, {}))
+
+    @classmethod
+    @asynccontextmanager
+    async def at_work(cls, database: Database, url: str = "") -> AsyncIterator[Publishing]:
+        publishing = cls(database, url, [])
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(publishing.publisher.run(publishing._settled.beat))
+            yield publishing
+            task.cancel()
+
+
+STATUS = f"me/app/commit/{HEAD}/status/ci/datakit"
+
+
+async def test_statuses_are_written_in_one_commit_and_only_on_change(database: Database) -> None:
+    async with Publishing.at_work(database, "http://ci") as publishing:
+        publishing.show(state(MAIN, LINT, UNIT))
+        publishing.show(state(MAIN, LINT, UNIT), state(PULL, LINT, head=OTHER))
+        await publishing.written()
+        before = await database.branches()
+        publishing.show(state(MAIN, LINT, UNIT))
+        await publishing.written()
+    assert await database.branches() == before
+    assert await messages_of(database, BRANCH) == ["Update statuses"]
+    assert await files_of(database, BRANCH) == {
+        f"{STATUS}/lint/state": "success\n",
+        f"{STATUS}/lint/description": "passed\n",
+        f"{STATUS}/lint/target_url": "http://ci/me/app/ref/heads/main\n",
+        f"{STATUS}/unit/state": "pending\n",
+        f"{STATUS}/unit/description": "running\n",
+        f"{STATUS}/unit/target_url": "http://ci/me/app/ref/heads/main\n",
+        f"me/app/commit/{OTHER}/status/ci/datakit/lint/state": "success\n",
+        f"me/app/commit/{OTHER}/status/ci/datakit/lint/description": "passed\n",
+        f"me/app/commit/{OTHER}/status/ci/datakit/lint/target_url": "http://ci/me/app/pr/7\n",
+    }
+
+
+async def test_targets_at_one_commit_do_not_take_turns_in_its_status(database: Database) -> None:
+    async with Publishing.at_work(database, "http://ci") as publishing:
+        publishing.show(state(MAIN, LINT), state(PULL, LINT, UNIT))
+        await publishing.written()
+        publishing.publisher.mark(Published(publishing.shown[1], None, {}))
+        await publishing.written()
+    assert len(await messages_of(database, BRANCH)) == 1
+    files = await files_of(database, BRANCH)
+    assert files[f"{STATUS}/lint/target_url"] == "http://ci/me/app/ref/heads/main\n"
+    assert files[f"{STATUS}/unit/target_url"] == "http://ci/me/app/pr/7\n"
+
+
+async def test_what_bridges_write_meanwhile_is_kept(database: Database) -> None:
+    await commit_files(database, BRANCH, {"me/app/ref/heads/main/head": f"{HEAD}\n".encode()})
+    async with Publishing.at_work(database) as publishing:
+        publishing.show(state(MAIN, LINT))
+        await publishing.written()
+    files = await files_of(database, BRANCH)
+    assert files["me/app/ref/heads/main/head"] == f"{HEAD}\n"
+    assert f"{STATUS}/lint/state" in files
+    assert f"{STATUS}/lint/target_url" not in files
+
+
+async def test_a_dropped_target_is_not_published(database: Database) -> None:
+    async with Publishing.at_work(database) as publishing:
+        publishing.show(state(MAIN, LINT))
+        publishing.publisher.drop(MAIN)
+        publishing.show(state(PULL, LINT, head=OTHER))
+        await publishing.written()
+    assert MAIN.status_branch not in await database.branches()
+
+
+async def test_heads_of_branches_tags_and_open_pull_requests_are_targets(
+    database: Database,
+) -> None:
+    head, other = f"{HEAD}\n".encode(), f"{OTHER}\n".encode()
+    await commit_files(
+        database,
+        BRANCH,
+        {
+            "me/app/.monitor": b"",
+            "me/app/ref/heads/main/head": head,
+            "me/app/ref/heads/topic/one/head": other,
+            "me/app/ref/tags/v1/head": head,
+            "me/app/ref/heads/broken/head": b"nonsense",
+            "me/app/pr/7/head": head,
+            "me/app/pr/7/state": b"open\n",
+            "me/app/pr/8/head": head,
+            "me/app/pr/8/state": b"closed\n",
+            f"me/app/commit/{HEAD}/status/ci/head": head,
+            "you/lib/ref/heads/main/head": other,
+        },
+    )
+    heads = MetadataHeads(database).watch()
+    first = await anext(heads)
+    assert first.metadata == await database.head(BRANCH)
+    assert first.commits == {
+        MAIN: HEAD,
+        Target("me/app", "heads", "topic/one"): OTHER,
+        Target("me/app", "tags", "v1"): HEAD,
+        PULL: HEAD,
+        Target("you/lib", "heads", "main"): OTHER,
+    }
+    await commit_files(database, BRANCH, {"me/app/pr/7": None, "me/app/ref/tags/v1/head": other})
+    second = await anext(heads)
+    assert PULL not in second.commits
+    assert second.commits[Target("me/app", "tags", "v1")] == OTHER
+    assert len(second.commits) == 4
+    await heads.aclose()  # type: ignore[attr-defined]
+
+
+async def test_without_metadata_there_are_no_targets(database: Database) -> None:
+    heads = MetadataHeads(database).watch()
+    first = await anext(heads)
+    assert (first.metadata, first.commits) == (None, {})
+    await heads.aclose()  # type: ignore[attr-defined]
