@@ -7,21 +7,18 @@ The engine passes trees around without a reader; a stage gets one that can be re
 
 from __future__ import annotations
 
-import re
 from collections.abc import (
     AsyncIterator,
     Callable,
     Coroutine,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from datakit_ci.pattern import Pattern, States
 from datakit_core.client.api import BlobId, Entry, FileMode, TreeId
 from datakit_core.errors import ClientError, InvalidName, IsDirectory, NoEntry, NotDirectory
 from datakit_core.store.objects import NewObject, ObjectKind, encode_tree, new_object
@@ -124,21 +121,19 @@ class Tree:
                 ``**`` matches any number of directories, and at the end all files below.
                 Directories that cannot hold a match are not read.
         """
-        parts = pattern.split("/")
-        if parts[-1] == "**":
-            parts.append("*")
-        found = [_Found("", Entry(FileMode.DIRECTORY, self.id), _closure(parts, {0}))]
+        wanted = Pattern.parse(pattern)
+        found = [_Found("", Entry(FileMode.DIRECTORY, self.id), wanted.start)]
         while found:
             path, entry, states = found.pop()
             if not entry.is_directory:
-                if len(parts) in states:
+                if wanted.is_match(states):
                     yield path
-            elif states - {len(parts)}:
+            elif wanted.is_open(states):
                 entries = await self._source.tree(TreeId(entry.id))
                 found.extend(
                     _Found(f"{path}/{name}" if path else name, entries[name], matched)
                     for name in sorted(entries, reverse=True)
-                    if (matched := _step(parts, states, name))
+                    if (matched := wanted.step(states, name))
                 )
 
     @property
@@ -267,36 +262,8 @@ def _make_parents(directories: dict[str, dict[str, Entry]], path: str) -> None:
 
 
 class _Found(NamedTuple):
-    """A path met while matching, and the positions in the pattern that it has come to."""
+    """A path met while matching, and where in the pattern that has come to."""
 
     path: str
     entry: Entry
-    states: frozenset[int]
-
-
-def _closure(parts: Sequence[str], states: Iterable[int]) -> frozenset[int]:
-    """Add to ``states`` those reached by letting ``**`` match nothing."""
-    reached = set(states)
-    for state in states:
-        following = state
-        while following < len(parts) and parts[following] == "**":
-            following += 1
-            reached.add(following)
-    return frozenset(reached)
-
-
-def _step(parts: Sequence[str], states: frozenset[int], name: str) -> frozenset[int]:
-    """The positions in the pattern after ``name``; ``len(parts)`` is a whole match."""
-    reached: set[int] = set()
-    for state in states:
-        if state < len(parts):
-            if parts[state] == "**":
-                reached.add(state)
-            elif _matcher(parts[state]).match(name):
-                reached.add(state + 1)
-    return _closure(parts, reached)
-
-
-@lru_cache(maxsize=256)
-def _matcher(part: str) -> re.Pattern[str]:
-    return re.compile(translate(part))
+    states: States
