@@ -49,12 +49,17 @@ class Answers:
         if need not in self._tasks:
             task = self._group.create_task(self._answer(need))
             self._tasks[need] = task
-            task.add_done_callback(lambda _: self._tasks.pop(need, None))
+            task.add_done_callback(lambda done: self._forget(need, done))
 
     def drop(self, need: Need[Any]) -> None:
         """Stop looking: nobody needs it any more."""
         if (task := self._tasks.pop(need, None)) is not None:
             task.cancel()
+
+    def _forget(self, need: Need[Any], done: asyncio.Task[None]) -> None:
+        """A look-up has ended; another one for the same need may have begun meanwhile."""
+        if self._tasks.get(need) is done:
+            del self._tasks[need]
 
     async def _answer(self, need: Need[Any]) -> None:
         """The boundary of a look-up: whatever goes wrong is the answer."""

@@ -203,6 +203,8 @@ class Engine:
     async def _follow_heads(self) -> None:
         async for heads in self._heads.watch():
             self._metadata = heads.metadata
+            if self._loaded and heads.commits == self._commits:
+                continue  # only statuses: most often, our own
             self._commits = heads.commits
             for target in [target for target in self._watched if target not in heads.commits]:
                 self._drop(target)

@@ -10,10 +10,11 @@ touched, and changes are merged by path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.state import BuildId, JobState, TargetState
+from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, TreeId
 from datakit_core.errors import MergeConflict, NoEntry, NotFastForward
 
@@ -34,7 +35,7 @@ class History:
     async def record(
         self, state: TargetState, metadata: CommitId | None, trees: Mapping[BuildId, TreeId]
     ) -> CommitId | None:
-        """Commit ``state`` to its target's branch, and name the commit in the index.
+        """Commit ``state`` to its target's branch.
 
         Args:
             state: The newest state; its head must be known.
@@ -42,7 +43,8 @@ class History:
             trees: The outputs of its builds, as far as there are any.
 
         Returns:
-            The new commit; none if the jobs stood so already.
+            The commit that says so, which is an old one if the jobs stood so already; none if
+            there is nothing to say.
         """
         assert state.head is not None
         files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
@@ -51,13 +53,20 @@ class History:
         extra = {} if metadata is None else {"metadata-commit": _line(metadata)}
         branch = state.target.status_branch
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
-        if commit is not None:
-            await self._index([(state.head, branch, commit)])
-        return commit
+        return commit or await self._database.head(branch)
 
-    async def _index(self, entries: Iterable[tuple[CommitId, str, CommitId]]) -> None:
+    async def index(self, recorded: Mapping[Target, tuple[CommitId, CommitId]]) -> None:
+        """Name states in the index, all in one commit.
+
+        Also those that were recorded before: whoever recorded them may have been killed in
+        between.
+
+        Args:
+            recorded: For each target its source commit, and the commit that records its state.
+        """
         files = {
-            f"{source[:2]}/{source}/{branch}": _line(commit) for source, branch, commit in entries
+            f"{source[:2]}/{source}/{target.status_branch}": _line(commit)
+            for target, (source, commit) in recorded.items()
         }
         await write_files(self._database, INDEX_BRANCH, files, "Index source commits")
 

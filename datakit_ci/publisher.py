@@ -17,7 +17,7 @@ from datakit_ci.pulse import Pulse
 from datakit_ci.state import BuildId, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, TreeId
-from datakit_core.errors import DatakitError
+from datakit_core.errors import InvalidArgument, InvalidName, IsDirectory, NotDirectory
 
 __all__ = ["Published", "Publisher"]
 
@@ -31,6 +31,9 @@ _RETRY = 1.0
 
 _AT_ONCE = 8
 """Targets whose history is written at the same time."""
+
+_IMPOSSIBLE = (InvalidArgument, InvalidName, IsDirectory, NotDirectory)
+"""What no other attempt would mend: one job's files where another's directory is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +106,35 @@ class Publisher:
 
     async def _write(self, batch: Mapping[Target, Published]) -> None:
         """The boundary of a batch: one that cannot be written is tried again with the next."""
+        limit = asyncio.Semaphore(_AT_ONCE)
+        recorded: dict[Target, tuple[CommitId, CommitId]] = {}
         try:
-            limit = asyncio.Semaphore(_AT_ONCE)
             async with asyncio.TaskGroup() as group:
                 for published in batch.values():
-                    group.create_task(self._record(published, limit))
+                    group.create_task(self._record(published, limit, recorded))
+            await self._history.index(recorded)
             await self._publish(batch.values())
-        except* (DatakitError, OSError):
+        except* _IMPOSSIBLE:
+            _log.exception("statuses cannot be written: a job has an impossible name")
+        except* Exception:  # noqa: BLE001 - the boundary: the traceback is logged
             _log.exception("the states of %d targets cannot be published yet", len(batch))
             self._marked = {**batch, **self._marked}
             await asyncio.sleep(_RETRY)
 
-    async def _record(self, published: Published, limit: asyncio.Semaphore) -> None:
+    async def _record(
+        self,
+        published: Published,
+        limit: asyncio.Semaphore,
+        recorded: dict[Target, tuple[CommitId, CommitId]],
+    ) -> None:
+        state, commit = published.state, None
         async with limit:
-            await self._history.record(published.state, published.metadata, published.trees)
+            try:
+                commit = await self._history.record(state, published.metadata, published.trees)
+            except _IMPOSSIBLE:
+                _log.exception("%s has a job with an impossible name", state.target.path)
+        if commit is not None and state.head is not None:
+            recorded[state.target] = state.head, commit
 
     async def _publish(self, batch: Iterable[Published]) -> None:
         """Write the statuses of all commits of the batch in one commit."""

@@ -75,23 +75,49 @@ async def test_history_has_one_commit_for_each_change(database: Database) -> Non
 
 async def test_another_metadata_commit_alone_is_no_change(database: Database) -> None:
     history = History(database)
-    assert await history.record(state(MAIN, LINT), HEAD, {}) is not None
-    assert await history.record(state(MAIN, LINT), OTHER, {}) is None
+    first = await history.record(state(MAIN, LINT), HEAD, {})
+    assert await history.record(state(MAIN, LINT), OTHER, {}) == first
 
 
 async def test_the_index_leads_from_a_source_commit_to_its_newest_states(
     database: Database,
 ) -> None:
-    history = History(database)
-    await history.record(state(MAIN, UNIT), None, {})
-    newest = await history.record(state(MAIN, LINT), None, {})
-    pull = await history.record(state(PULL, LINT), None, {})
-    moved = await history.record(state(MAIN, LINT, head=OTHER), None, {})
+    async with Publishing.at_work(database) as publishing:
+        for states in ([state(MAIN, UNIT)], [state(MAIN, LINT), state(PULL, LINT)]):
+            publishing.show(*states)
+            await publishing.written()
+        newest = await database.head(MAIN.status_branch)
+        publishing.show(state(MAIN, LINT, head=OTHER))
+        await publishing.written()
     assert await files_of(database, INDEX_BRANCH) == {
         f"aa/{HEAD}/{MAIN.status_branch}": f"{newest}\n",
-        f"aa/{HEAD}/{PULL.status_branch}": f"{pull}\n",
-        f"bb/{OTHER}/{MAIN.status_branch}": f"{moved}\n",
+        f"aa/{HEAD}/{PULL.status_branch}": f"{await database.head(PULL.status_branch)}\n",
+        f"bb/{OTHER}/{MAIN.status_branch}": f"{await database.head(MAIN.status_branch)}\n",
     }
+    assert len(await messages_of(database, INDEX_BRANCH)) == 3
+
+
+async def test_an_index_that_was_not_written_is_repaired(database: Database) -> None:
+    commit = await History(database).record(state(MAIN, LINT), None, {})
+    async with Publishing.at_work(database) as publishing:
+        publishing.show(state(MAIN, LINT))
+        await publishing.written()
+    assert await files_of(database, INDEX_BRANCH) == {
+        f"aa/{HEAD}/{MAIN.status_branch}": f"{commit}\n"
+    }
+
+
+async def test_a_job_with_an_impossible_name_is_reported_and_does_not_hold_up_others(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = JobState("lint/output", Status.SUCCESS, "passed")
+    async with Publishing.at_work(database) as publishing:
+        publishing.show(state(MAIN, LINT, odd))
+        await publishing.written()
+        publishing.show(state(PULL, UNIT))
+        await publishing.written()
+    assert "impossible name" in caplog.text
+    assert f"{STATUS}/unit/state" in await files_of(database, BRANCH)
 
 
 async def test_another_engines_jobs_are_left_alone(database: Database) -> None:
