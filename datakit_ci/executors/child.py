@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
 from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace, narrow
 from datakit_ci.spec import StageKind
+from datakit_core.client.api import TreeId
 from datakit_core.store import open_reader
 
 __all__ = ["main"]
@@ -32,9 +34,6 @@ def main() -> int:
     try:
         supervision.begin(life_line)
         ending = _Build(instruction, supervision).run()
-        if left := sweep():
-            what = "1 process was" if left == 1 else f"{left} processes were"
-            _note(f"{what} left behind and killed")
         os.write(report, ending.encode())
     except Stopped:
         wait_for_all()
@@ -62,9 +61,11 @@ def _read_line(descriptor: int) -> bytes:
     return data
 
 
-def _note(text: str) -> None:
-    """Add a line of our own to the log."""
-    os.write(2, f"[datakit-ci] {text}\n".encode(errors="replace"))
+def _end_what_is_left() -> None:
+    """Kill what the stage has left running, and say so in the log."""
+    if left := sweep():
+        what = "1 process was" if left == 1 else f"{left} processes were"
+        os.write(2, f"[datakit-ci] {what} left behind and killed\n".encode())
 
 
 class _Build:
@@ -79,36 +80,46 @@ class _Build:
     def run(self) -> Ending:
         """Run the stage; whatever goes wrong is in the log and in the ending."""
         try:
-            reader = open_reader(Path(self._instruction.repository))
+            stored = open_reader(Path(self._instruction.repository))
+            reader, tree = narrow(stored, self._instruction.input, self._spec.inputs)
+            environment = {"DATAKIT_TREE": tree, **self._instruction.environment}
             if self._spec.kind is StageKind.PYTHON:
-                return self._function(reader)
-            return self._command(reader)
+                return self._function(reader, tree, environment)
+            return self._command(reader, tree, environment)
         except Exception as error:  # noqa: BLE001 - the boundary of a build: user code may raise all
             traceback.print_exc()
             return Ending(Verdict.LOST, f"{type(error).__name__}: {error}")
 
-    def _function(self, reader: ObjectReader) -> Ending:
+    def _function(
+        self, reader: ObjectReader, tree: TreeId, environment: Mapping[str, str]
+    ) -> Ending:
         # Imported late: a command's process needs neither asyncio nor the pipeline.
-        from datakit_ci.executors.function import run_function
+        from datakit_ci.executors.function import enter, run_function
 
-        return run_function(self._instruction, reader, self._directory / "outputs")
+        enter(self._directory / "tree", environment)
+        pipeline = Path(self._instruction.pipeline)
+        ending = run_function(pipeline, self._spec, reader, tree, self._directory / "outputs")
+        _end_what_is_left()
+        return ending
 
-    def _command(self, reader: ObjectReader) -> Ending:
-        source, tree = narrow(reader, self._instruction.input, self._spec.inputs)
-        workspace = Checkout(source, tree, self._directory / "tree")
+    def _command(
+        self, reader: ObjectReader, tree: TreeId, environment: Mapping[str, str]
+    ) -> Ending:
+        workspace = Checkout(reader, tree, self._directory / "tree")
         workspace.prepare()
-        status = self._shell(workspace.directory)
+        status = self._shell(workspace.directory, environment)
+        _end_what_is_left()  # before outputs are looked for: it may still write them
         workspace.collect(self._spec.reports, self._directory / "reports")
         if status:
             return _failed(status)
         return self._collect(workspace)
 
-    def _shell(self, directory: Path) -> int:
+    def _shell(self, directory: Path, environment: Mapping[str, str]) -> int:
         _show_command(self._spec.command)
         with subprocess.Popen(
             ("/bin/sh", "-c", self._spec.command),
             cwd=directory,
-            env=self._instruction.environment,
+            env=environment,
             process_group=0,  # so that "kill 0" in a script is no suicide of ours
         ) as process:
             self._supervision.command_group = process.pid

@@ -10,9 +10,10 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datakit_ci.executors.protocol import Ending, Instruction, Verdict
-from datakit_ci.executors.workspace import Checkout, ObjectReader, narrow
+from datakit_ci.executors.protocol import Ending, Verdict
+from datakit_ci.executors.workspace import Checkout, ObjectReader
 from datakit_ci.pipeline import load_stage
+from datakit_ci.spec import StageSpec
 from datakit_ci.stage import StageFailed
 from datakit_ci.tree import PlainTree, Tree, TreeReader
 from datakit_core.client.api import BlobId, Entry, TreeId
@@ -23,21 +24,32 @@ __all__ = ["run_function"]
 T = TypeVar("T")
 
 
-def run_function(instruction: Instruction, reader: ObjectReader, outputs: Path) -> Ending:
-    """Run the stage's function and write what it returns into the new directory ``outputs``.
+def enter(directory: Path, environment: Mapping[str, str]) -> None:
+    """Go to a new directory, and take on all of ``environment`` and nothing else."""
+    directory.mkdir()
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
 
-    It runs in an empty directory, on an event loop of its own if it is async, and sees the
-    environment of the instruction.
+
+def run_function(
+    pipeline: Path, spec: StageSpec, reader: ObjectReader, tree: TreeId, outputs: Path
+) -> Ending:
+    """Run a stage's function and write what it returns into the new directory ``outputs``.
+
+    Args:
+        pipeline: The file to import it from.
+        spec: The stage.
+        reader: Where ``tree`` is read from.
+        tree: What the function is given.
+        outputs: Made here.
 
     Raises:
         Exception: Whatever the function raises, except for ``StageFailed``.
     """
-    spec = instruction.spec
-    _enter(Path(instruction.directory) / "tree", instruction.environment)
-    function = load_stage(Path(instruction.pipeline), spec).function
+    function = load_stage(pipeline, spec).function
     assert function is not None
-    source, tree = narrow(reader, instruction.input, spec.inputs)
-    given = Tree(tree, _Async(source))
+    given = Tree(tree, _Async(reader))
     try:
         if inspect.iscoroutinefunction(function):
             made = asyncio.run(function(given, **spec.arguments))
@@ -46,13 +58,6 @@ def run_function(instruction: Instruction, reader: ObjectReader, outputs: Path) 
     except StageFailed as failure:
         return Ending(Verdict.FAILED, str(failure) or "failed")
     return _write(made, outputs)
-
-
-def _enter(directory: Path, environment: Mapping[str, str]) -> None:
-    directory.mkdir()
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 def _write(made: object, outputs: Path) -> Ending:

@@ -180,7 +180,6 @@ def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
         "DATAKIT_CI": "1",
         "DATAKIT_PROJECT": request.build.project,
         "DATAKIT_STAGE": request.build.stage,
-        "DATAKIT_TREE": request.input,
         **dict(request.spec.env),
     }
 

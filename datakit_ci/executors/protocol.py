@@ -28,7 +28,7 @@ class Instruction:
         directory: A directory of the build's own; the child puts everything into it.
         input: The tree.
         spec: The stage.
-        environment: All of what the user's code sees.
+        environment: What the user's code sees, besides the id of the tree that it sees.
         grace: Seconds between SIGTERM and SIGKILL.
     """
 

@@ -159,6 +159,21 @@ async def test_a_command_sees_only_its_declared_inputs(bench: Bench) -> None:
     assert bench.text.splitlines()[1:] == ["./src/a"]
 
 
+async def test_a_command_is_told_the_tree_that_it_sees_and_not_more(bench: Bench) -> None:
+    for docs in (b"old", b"new"):
+        tree = await bench.tree({"src/a": b"a", "docs/b": docs})
+        await bench.run(command("echo $DATAKIT_TREE", inputs=("src",)), tree)
+    old, new = bench.text.splitlines()[1::2]
+    assert old == new
+
+
+async def test_what_is_left_running_is_ended_before_outputs_are_looked_for(bench: Bench) -> None:
+    text = "(while :; do date +%s%N > out; done) & while ! test -s out; do :; done"
+    outcome = await bench.run(command(text, outputs=("out",)))
+    assert outcome.failure is None
+    assert "left behind and killed" in bench.text
+
+
 async def test_a_non_zero_exit_is_a_result_and_reports_are_kept(bench: Bench) -> None:
     outcome = await bench.run(
         command("echo '<x/>' > report.xml; exit 3", reports=("report.xml",), outputs=("out",))
