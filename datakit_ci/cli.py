@@ -98,6 +98,14 @@ def serve(
     listen_9p: Annotated[
         str, typer.Option("--listen-9p", metavar="URL[,URL]", help="Where to serve the database.")
     ] = "tcp://127.0.0.1:5640",
+    allow_fetch: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="What database clients from the network may have fetched: schemes, "
+            "file:/PATTERN of local repositories, or none.",
+        ),
+    ] = "https",
     web_ui: Annotated[
         str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
     ] = "http://127.0.0.1:8080",
@@ -131,6 +139,7 @@ def serve(
         pipeline=pipeline.absolute(),
         database=database,
         listen_9p=tuple(url for url in listen_9p.split(",") if url),
+        allow_fetch=allow_fetch,
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),

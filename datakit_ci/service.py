@@ -27,7 +27,7 @@ from datakit_ci.settings import ServiceSettings
 from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
 from datakit_core.server import serve_store
-from datakit_core.store import Store
+from datakit_core.store import FetchPolicy, Store
 
 __all__ = ["Service", "open_service", "serve"]
 
@@ -92,7 +92,10 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
     repositories = await _repositories(settings, config)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(settings.database, create=True))
-        server = await stack.enter_async_context(serve_store(store, settings.listen_9p))
+        allowed = FetchPolicy.parse(settings.allow_fetch)
+        server = await stack.enter_async_context(
+            serve_store(store, settings.listen_9p, allow_fetch=allowed)
+        )
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
         database = LocalDatabase(store)
         builds, logs = settings.work / "builds", settings.work / "logs"

@@ -31,6 +31,8 @@ class ServiceSettings(BaseModel):
         pipeline: The pipeline's Python file.
         database: The bare repository that holds all state; made when missing.
         listen_9p: Where to serve the database, as listener URLs; none serves it nowhere.
+        allow_fetch: What database clients from the network may have fetched, as
+            :meth:`datakit_core.store.FetchPolicy.parse` reads it.
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
@@ -41,6 +43,7 @@ class ServiceSettings(BaseModel):
     pipeline: Path
     database: Path
     listen_9p: tuple[str, ...] = ("tcp://127.0.0.1:5640",)
+    allow_fetch: str = "https"
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
     work: Path

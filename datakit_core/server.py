@@ -11,12 +11,13 @@ import logging
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
-from datakit_core.dbfs import DatabaseFiles
+from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
+from datakit_core.ninep.connection import ConnectionInfo
 from datakit_core.ninep.server import Server, serve
-from datakit_core.store import Store
+from datakit_core.store import ANYTHING, FOR_OTHERS, FetchPolicy, Store
 
 __all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
 
@@ -29,30 +30,43 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def serve_store(store: Store, addresses: Sequence[str]) -> AsyncIterator[Server]:
+async def serve_store(
+    store: Store, addresses: Sequence[str], *, allow_fetch: FetchPolicy = FOR_OTHERS
+) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
     Args:
         store: An open database, which stays the caller's.
         addresses: Where to listen, as :mod:`datakit_core.ninep.endpoint` describes; TCP port 0
             is a free one, which the server's ``endpoints`` name.
+        allow_fetch: What clients may have fetched that come from the network, or are limited to
+            some branches. Those on a Unix socket have our user's rights anyway.
 
     Raises:
         ConfigError: An address is none, or is in use.
     """
     files = DatabaseFiles(store)
-    async with serve(lambda _: files.connect(), *addresses) as server:
+
+    def root(connection: ConnectionInfo) -> closing[DatabaseRoot]:
+        branches = connection.endpoint.branches
+        trusted = connection.local and not branches
+        return closing(files.connect(Access(branches, ANYTHING if trusted else allow_fetch)))
+
+    async with serve(root, *addresses) as server:
         yield server
 
 
 @asynccontextmanager
-async def open_server(path: Path | None, addresses: Sequence[str]) -> AsyncIterator[Server]:
+async def open_server(
+    path: Path | None, addresses: Sequence[str], *, allow_fetch: FetchPolicy = FOR_OTHERS
+) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
     Args:
         path: A bare repository, made if the directory is absent or empty; none serves a new one
             that goes away with the server.
         addresses: As for :func:`serve_store`.
+        allow_fetch: As for :func:`serve_store`.
 
     Raises:
         RepositoryError: The repository cannot be served.
@@ -62,11 +76,17 @@ async def open_server(path: Path | None, addresses: Sequence[str]) -> AsyncItera
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datakit-")))
         store = await stack.enter_async_context(Store.open(path, create=True))
-        yield await stack.enter_async_context(serve_store(store, addresses))
+        yield await stack.enter_async_context(
+            serve_store(store, addresses, allow_fetch=allow_fetch)
+        )
 
 
 async def run(
-    path: Path | None, addresses: Sequence[str], announce: Callable[[Server], None]
+    path: Path | None,
+    addresses: Sequence[str],
+    announce: Callable[[Server], None],
+    *,
+    allow_fetch: FetchPolicy = FOR_OTHERS,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -74,13 +94,14 @@ async def run(
         path: As for :func:`open_server`.
         addresses: As for :func:`serve_store`.
         announce: Called once, when clients can connect.
+        allow_fetch: As for :func:`serve_store`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
-        async with open_server(path, addresses) as server:
+        async with open_server(path, addresses, allow_fetch=allow_fetch) as server:
             announce(server)
             await stop.wait()
             _log.info("stopping")

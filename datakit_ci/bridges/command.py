@@ -37,7 +37,8 @@ def run(
             metavar="URL",
             envvar="DATAKIT_URL",
             help="The database: tcp://HOST:PORT, unix:///PATH, or git:PATH for a repository "
-            "that no server has. A server fetches from the paths itself.",
+            "that no server has. A server fetches from the paths itself: give its Unix socket, "
+            "or start it with --allow-fetch file:PATH.",
         ),
     ] = "tcp://127.0.0.1:5640",
     once: Annotated[bool, typer.Option("--once", help="Copy the refs and stop.")] = False,

@@ -29,7 +29,18 @@ Listen: TypeAlias = Annotated[
         "--listen-9p",
         "--url",
         metavar="URL[,URL...]",
-        help=f"Where to serve 9P: tcp://HOST:PORT, unix:///PATH or fd://N. [{_DEFAULT_ADDRESS}]",
+        help="Where to serve 9P: tcp://HOST:PORT, unix:///PATH, fd://N or "
+        "tls://HOST:PORT?cert=FILE&key=FILE&ca=FILE. Options: ro, branch=PATTERN (repeatable), "
+        f"as in tcp://127.0.0.1:5641?ro&branch=results/*. [{_DEFAULT_ADDRESS}]",
+    ),
+]
+AllowFetch: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="What clients from the network may have fetched: schemes, file:/PATTERN of local "
+        "repositories, or none; for example https,ssh,file:/srv/git/*. Clients on a Unix socket "
+        "may fetch whatever the server's user may.",
     ),
 ]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
@@ -49,6 +60,7 @@ def _datakit(
     context: typer.Context,
     git: Git = None,
     listen_9p: Listen = None,
+    allow_fetch: AllowFetch = "https",
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -64,13 +76,14 @@ def _datakit(
     elif git is None and listen_9p is None:
         typer.echo(context.get_help())
     else:
-        serve(git, listen_9p, verbose, log_destination)
+        serve(git, listen_9p, allow_fetch, verbose, log_destination)
 
 
 @app.command()
 def serve(
     git: Git = None,
     listen_9p: Listen = None,
+    allow_fetch: AllowFetch = "https",
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
@@ -78,6 +91,7 @@ def serve(
     # Only here: a client command need not load the server.
     from datakit_core.ninep.server import Server
     from datakit_core.server import run
+    from datakit_core.store import FetchPolicy
 
     _configure_logs(verbose, log_destination)
     addresses = [part for part in (listen_9p or _DEFAULT_ADDRESS).split(",") if part]
@@ -86,7 +100,7 @@ def serve(
         where = " ".join(str(endpoint) for endpoint in server.endpoints)
         typer.echo(f"datakit: serving {git or 'a temporary database'} on {where}")
 
-    asyncio.run(run(git, addresses, announce))
+    asyncio.run(run(git, addresses, announce, allow_fetch=FetchPolicy.parse(allow_fetch)))
 
 
 def _configure_logs(verbose: bool, destination: str) -> None:

@@ -23,6 +23,8 @@ from datakit_core.errors import (
     Disconnected,
     IsDirectory,
     NoEntry,
+    NotPermitted,
+    ReadOnly,
     UnknownObject,
 )
 from datakit_core.ninep.client import Client
@@ -97,7 +99,7 @@ class RemoteDatabase:
 
     async def watch_head(self, branch: str) -> AsyncGenerator[CommitId | None, None]:
         """The head now, then each newest head; states in between may be skipped."""
-        await self._client.mkdir(["branch", branch])
+        await self._make(branch)
         async with aclosing(self._client.lines(["branch", branch, "head.live"])) as lines:
             async for line in lines:
                 yield _parse_head(line)
@@ -211,6 +213,11 @@ class RemoteDatabase:
             await self._client.write([*remote, "url"], url.encode(errors="surrogateescape"))
             await self._client.command([*remote, "fetch"], ref)
             return CommitId(parse_id((await self._client.read([*remote, "head"])).decode().strip()))
+
+    async def _make(self, branch: str) -> None:
+        """Make a branch to be watched; one that is there can also be watched without that right."""
+        with suppress(ReadOnly, NotPermitted):
+            await self._client.mkdir(["branch", branch])
 
     async def _object(self, kind: str, wanted: ObjectId) -> bytes:
         try:

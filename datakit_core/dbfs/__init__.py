@@ -4,7 +4,8 @@
 where its walks begin and which owns what nobody else sees.
 """
 
+from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.root import DatabaseFiles, DatabaseRoot
 from datakit_core.dbfs.view import Limits
 
-__all__ = ["DatabaseFiles", "DatabaseRoot", "Limits"]
+__all__ = ["Access", "DatabaseFiles", "DatabaseRoot", "Limits"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from datakit_core.dbfs.layout import Layout
 from datakit_core.dbfs.listing import Listing
-from datakit_core.errors import InvalidArgument, NoEntry
+from datakit_core.errors import InvalidArgument, NoEntry, ReadOnly
 from datakit_core.vfs import (
     Answer,
     DynamicDirectory,
@@ -39,13 +39,18 @@ _LEVELS = {
 _PACKAGES = ("datakit_core", "datakit_ci")
 
 
-def debug_directory() -> Layout:
-    """``src``, with a directory for each of our loggers."""
-    return Layout("debug", {"src": _sources_directory}, inode_of("debug"))
+def debug_directory(*, writable: bool = True) -> Layout:
+    """``src``, with a directory for each of our loggers.
 
+    Args:
+        writable: Whether levels may be set; they are those of the whole server.
+    """
 
-def _sources_directory() -> DynamicDirectory:
-    return DynamicDirectory("src", _lookup, _list, inode=inode_of("debug", "src"))
+    def sources() -> DynamicDirectory:
+        inode = inode_of("debug", "src")
+        return DynamicDirectory("src", lambda name: _lookup(name, writable), _list, inode=inode)
+
+    return Layout("debug", {"src": sources}, inode_of("debug"))
 
 
 def _names() -> list[str]:
@@ -62,7 +67,7 @@ def _list() -> Sequence[Stat]:
     return Listing(_names(), lambda name: Stat(name, Kind.DIRECTORY, inode_of("debug", name)))
 
 
-def _lookup(name: str) -> Node:
+def _lookup(name: str, writable: bool) -> Node:
     if name not in _names():
         raise NoEntry
     inode = inode_of("debug", name)
@@ -71,7 +76,9 @@ def _lookup(name: str) -> Node:
         name,
         {
             "doc": lambda: TextFile("doc", doc, inode=inode_of(inode, "doc")),
-            "level": lambda: _LevelFile(logging.getLogger(name), inode_of(inode, "level")),
+            "level": lambda: _LevelFile(
+                logging.getLogger(name), inode_of(inode, "level"), writable
+            ),
         },
         inode,
     )
@@ -80,9 +87,10 @@ def _lookup(name: str) -> Node:
 class _LevelFile(Named, File):
     """A logger's level as a word; each write sets it, whatever the offset."""
 
-    def __init__(self, logger: logging.Logger, inode: int) -> None:
+    def __init__(self, logger: logging.Logger, inode: int, writable: bool) -> None:
         super().__init__("level", inode=inode)
         self._logger = logger
+        self._writable = writable
 
     def stat(self) -> Answer[Stat]:
         return Stat(self.name, Kind.FILE, self.inode, len(self.content()))
@@ -102,6 +110,8 @@ class _LevelFile(Named, File):
 
     def set(self, data: bytes) -> None:
         """Set the level to the word in ``data``."""
+        if not self._writable:
+            raise ReadOnly
         word = data.decode(errors="replace").strip()
         if word not in _LEVELS:
             raise InvalidArgument(f'Unknown log level "{word}"; one of: {" ".join(_LEVELS)}')

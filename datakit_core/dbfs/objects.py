@@ -71,6 +71,6 @@ def _raw_objects_directory(view: View, kind: ObjectKind) -> DynamicDirectory:
 
 def _heads(view: View) -> bytes:
     """A line for each branch that has one: the head, a space, the name."""
-    return "".join(f"{head} {name}\n" for name, head in sorted(view.store.heads().items())).encode(
+    return "".join(f"{head} {name}\n" for name, head in sorted(view.heads().items())).encode(
         errors="surrogateescape"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
+from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.layout import Layout
 from datakit_core.dbfs.listing import Listing
 from datakit_core.errors import (
@@ -16,6 +18,7 @@ from datakit_core.errors import (
     TooMany,
 )
 from datakit_core.store import Store
+from datakit_core.store.remote import without_credentials
 from datakit_core.vfs import (
     Answer,
     CommandFile,
@@ -38,10 +41,11 @@ _MAX_URL = 4096
 class Remote:
     """One remote: where it is, how to fetch from it, and what was fetched last."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        """A remote without a URL."""
+    def __init__(self, store: Store, name: str, access: Access) -> None:
+        """A remote without a URL; ``access`` says what may be fetched, and into which branch."""
         inode = inode_of("remotes", name)
         self._store = store
+        self._access = access
         self._head = Live()
         url = MemoryFile("url", limit=_MAX_URL, inode=inode_of(inode, "url"))
         fetch = CommandFile("fetch", self._fetch, inode=inode_of(inode, "fetch"))
@@ -63,10 +67,19 @@ class Remote:
         if not wanted:
             raise InvalidArgument("error: no head to fetch")
         is_ref = wanted.startswith("refs/")
+        if not is_ref and not self._access.serves(wanted):
+            raise NotPermitted
+        policy = self._access.fetch
         try:
-            commit = await self._store.fetch(url, wanted if is_ref else f"refs/heads/{wanted}")
+            commit = await self._store.fetch(
+                await asyncio.to_thread(policy.admit, url),
+                wanted if is_ref else f"refs/heads/{wanted}",
+                anonymous=policy.anonymous,
+            )
+        except NotPermitted as error:
+            raise NotPermitted(f"error: cannot fetch {without_credentials(url)}: {error}") from None
         except StoreError as error:
-            raise IoFailed(f"error: cannot fetch {url}: {error}") from error
+            raise IoFailed(f"error: cannot fetch {without_credentials(url)}: {error}") from error
         if not is_ref:
             await self._store.fast_forward(wanted, commit)
         self._head.publish(f"{commit}\n".encode())
@@ -76,11 +89,14 @@ class Remote:
 class RemotesDirectory(Named, Directory):
     """The remotes of a connection."""
 
-    def __init__(self, store: Store, remotes: dict[str, Remote], limit: int) -> None:
+    def __init__(
+        self, store: Store, remotes: dict[str, Remote], access: Access, limit: int
+    ) -> None:
         """Show ``remotes``, and let up to ``limit`` be made."""
         super().__init__("remotes", inode=inode_of("remotes"))
         self._store = store
         self._remotes = remotes
+        self._access = access
         self._limit = limit
 
     def stat(self) -> Answer[Stat]:
@@ -109,5 +125,5 @@ class RemotesDirectory(Named, Directory):
             raise AlreadyExists
         if len(self._remotes) >= self._limit:
             raise TooMany(f"this connection has {self._limit} remotes; use one of them again")
-        remote = self._remotes[name] = Remote(self._store, name)
+        remote = self._remotes[name] = Remote(self._store, name, self._access)
         return remote.directory

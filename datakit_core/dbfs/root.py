@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.branch import BranchesDirectory
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.debug import debug_directory
@@ -25,9 +26,13 @@ class DatabaseFiles:
         self._limits = limits or Limits()
         self._contents = Contents(store)
 
-    def connect(self) -> DatabaseRoot:
-        """The root for a new connection, to be closed when the connection ends."""
-        return DatabaseRoot(View(self._store, self._contents, self._limits))
+    def connect(self, access: Access | None = None) -> DatabaseRoot:
+        """The root for a new connection, to be closed when the connection ends.
+
+        Args:
+            access: What the connection may do; by default everything.
+        """
+        return DatabaseRoot(View(self._store, self._contents, self._limits, access or Access()))
 
 
 class DatabaseRoot(Layout):
@@ -43,8 +48,10 @@ class DatabaseRoot(Layout):
                 "trees": lambda: trees_directory(view),
                 "commits": lambda: commits_directory(view),
                 "snapshots": lambda: snapshots_directory(view),
-                "remotes": lambda: RemotesDirectory(view.store, view.remotes, view.limits.remotes),
-                "debug": debug_directory,
+                "remotes": lambda: RemotesDirectory(
+                    view.store, view.remotes, view.access, view.limits.remotes
+                ),
+                "debug": lambda: debug_directory(writable=not view.access.limited),
             },
             inode_of("/"),
             hidden={".datakit": lambda: programs_directory(view)},

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.edit import Edit
 from datakit_core.dbfs.remote import Remote
 from datakit_core.dbfs.tree import FixedTree
-from datakit_core.errors import AlreadyExists, InvalidName, IsDirectory, NoEntry, TooMany
+from datakit_core.errors import (
+    AlreadyExists,
+    InvalidName,
+    IsDirectory,
+    NoEntry,
+    NotPermitted,
+    TooMany,
+)
 from datakit_core.store import CommitId, Store, TreeId
 from datakit_core.store.names import check_branch
 from datakit_core.vfs import inode_of
@@ -88,14 +97,16 @@ class View:
         store: The database.
         contents: Where blobs are read.
         limits: How much the connection may own.
+        access: What it may see, change and fetch.
         remotes: Its remotes, by name.
     """
 
-    def __init__(self, store: Store, contents: Contents, limits: Limits) -> None:
+    def __init__(self, store: Store, contents: Contents, limits: Limits, access: Access) -> None:
         """A view of ``store`` that owns nothing yet."""
         self.store = store
         self.contents = contents
         self.limits = limits
+        self.access = access
         self.remotes: dict[str, Remote] = {}
         self._made: dict[str, Branch] = {}
         self._editing: dict[Branch, int] = {}
@@ -126,6 +137,8 @@ class View:
         """Whether this connection sees a branch called ``name``; false for what is no name."""
         if name in self._made:
             return True
+        if not self.access.serves(name):
+            return False
         try:
             return self._look_at_head(self.branch(name)) is not None
         except InvalidName:
@@ -133,7 +146,14 @@ class View:
 
     def branches(self) -> list[str]:
         """The names of all branches that this connection sees, sorted."""
-        return sorted({*self.store.heads(), *self._made})
+        return sorted({*self.heads(), *self._made})
+
+    def heads(self) -> Mapping[str, CommitId]:
+        """The branches with a head that this connection sees, as the store knows them."""
+        heads = self.store.heads()
+        if not self.access.limited:
+            return heads
+        return {name: head for name, head in heads.items() if self.access.serves(name)}
 
     def branch(self, name: str) -> Branch:
         """The branch ``name``, which need not exist."""
@@ -149,9 +169,10 @@ class View:
 
         Raises:
             InvalidName: Git would not accept the name.
+            NotPermitted: The connection is limited to others.
             TooMany: The connection has made too many.
         """
-        branch = self.branch(check_branch(name))
+        branch = self.branch(self._check_new(name))
         if not self.exists(name):
             self._drop_committed(self.limits.branches)
             if len(self._made) >= self.limits.branches:
@@ -174,9 +195,10 @@ class View:
 
         Raises:
             IsDirectory: There is a branch of that name.
+            NotPermitted: The connection is limited to others.
         """
         old, has_head = branch.name, self.head(branch) is not None
-        if check_branch(name) == old:
+        if self._check_new(name) == old:
             return
         if self.exists(name):
             raise IsDirectory
@@ -221,6 +243,12 @@ class View:
     def fixed_tree(self, tree: TreeId, inode: int) -> FixedTree:
         """The origin of nodes for a tree that never changes."""
         return FixedTree(self.store, self.contents, tree, inode)
+
+    def _check_new(self, name: str) -> str:
+        check_branch(name)
+        if not self.access.serves(name):
+            raise NotPermitted
+        return name
 
     def _look_at_head(self, branch: Branch) -> CommitId | None:
         """The head on disk, at which we look once for a walk and not at each of its steps."""

@@ -9,6 +9,7 @@ from datakit_core.ninep.endpoint import (
     Endpoint,
     FdEndpoint,
     TcpEndpoint,
+    TlsEndpoint,
     UnixEndpoint,
     parse_endpoint,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Server",
     "Session",
     "TcpEndpoint",
+    "TlsEndpoint",
     "UnixEndpoint",
     "WireStat",
     "Work",

@@ -25,6 +25,7 @@ from datakit_core.ninep.endpoint import (
     Endpoint,
     FdEndpoint,
     TcpEndpoint,
+    TlsEndpoint,
     UnixEndpoint,
     parse_endpoint,
 )
@@ -58,6 +59,7 @@ from datakit_core.ninep.messages import (
     WireStat,
 )
 from datakit_core.ninep.wire import NO_FID, Fid
+from datakit_core.tls import client_context
 
 __all__ = ["Client", "OpenFile", "connect"]
 
@@ -116,6 +118,9 @@ async def _open(endpoint: Endpoint, protocol: Callable[[], Calls]) -> Calls:
     match endpoint:
         case TcpEndpoint(host, port):
             return (await loop.create_connection(protocol, host, port))[1]
+        case TlsEndpoint(host, port, cert, key, ca):
+            tls = client_context(cert, key, ca)
+            return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
         case UnixEndpoint(path):
             return (await loop.create_unix_connection(protocol, str(path)))[1]
         case FdEndpoint(number):

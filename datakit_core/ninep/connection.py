@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import TypeAlias, cast
 
 from datakit_core.errors import ProtocolError
 from datakit_core.ninep.endpoint import Endpoint
-from datakit_core.ninep.listening import describe_peer
+from datakit_core.ninep.listening import describe_peer, holder_of
 from datakit_core.ninep.session import Limits, Session, Work
 from datakit_core.vfs.node import Directory
 
@@ -39,6 +40,7 @@ class ConnectionLimits:
         max_unsent: Bytes of replies that the client has not taken; as ``max_running``.
         batch: Frames that are answered before other connections have their turn.
         handshake: Seconds until a new connection must have attached.
+        tls_handshake: Seconds that a TLS handshake may take.
         grace: Seconds in which a connection that is being closed must take its last replies.
     """
 
@@ -47,6 +49,7 @@ class ConnectionLimits:
     max_unsent: int = 1 << 18
     batch: int = 256
     handshake: float = 30.0
+    tls_handshake: float = 10.0
     grace: float = 2.0
 
 
@@ -58,11 +61,13 @@ class ConnectionInfo:
         number: Counts the connections of a server from 1.
         endpoint: Where the server was listening.
         peer: The other end, for people: an address, or process and user.
+        local: Whether the kernel says that it is a process of our own user, or of root.
     """
 
     number: int
     endpoint: Endpoint
     peer: str
+    local: bool = False
 
     def __str__(self) -> str:
         """For the log."""
@@ -126,13 +131,20 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.pause_reading()
         self._transport.set_write_buffer_limits(high=self._limits.max_unsent)
+        connection: socket.socket = transport.get_extra_info("socket")
         try:
-            peer = describe_peer(transport.get_extra_info("socket"))
+            peer = describe_peer(connection)
         except OSError as error:
             logger.warning("refused a connection on %s: %s", self._endpoint, error)
             self._transport.abort()
             return
-        self._info = ConnectionInfo(self._opened(self), self._endpoint, peer)
+        holder = holder_of(transport.get_extra_info("peercert"))
+        self._info = ConnectionInfo(
+            self._opened(self),
+            self._endpoint,
+            f"{holder} at {peer}" if holder else peer,
+            local=connection.family == socket.AF_UNIX,  # describe_peer has looked at the user
+        )
         logger.info("%s opened", self._info)
 
     def data_received(self, data: bytes) -> None:

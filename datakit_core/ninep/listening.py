@@ -5,14 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 import stat
 import struct
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from datakit_core.errors import ConfigError
-from datakit_core.ninep.endpoint import Endpoint, FdEndpoint, TcpEndpoint, UnixEndpoint
+from datakit_core.ninep.endpoint import (
+    Endpoint,
+    FdEndpoint,
+    TcpEndpoint,
+    TlsEndpoint,
+    UnixEndpoint,
+)
+from datakit_core.tls import server_context
 
-__all__ = ["describe_peer", "open_socket", "remove_socket"]
+__all__ = ["describe_peer", "holder_of", "open_socket", "remove_socket", "security"]
 
 _BACKLOG = 128
 _CREDENTIALS = struct.Struct("3i")
@@ -27,7 +37,7 @@ def open_socket(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
     """
     try:
         match endpoint:
-            case TcpEndpoint():
+            case TcpEndpoint() | TlsEndpoint():
                 return _tcp(endpoint)
             case UnixEndpoint(path):
                 return _unix(path), endpoint
@@ -35,6 +45,17 @@ def open_socket(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
                 return socket.socket(fileno=number), endpoint
     except OSError as error:
         raise ConfigError(f"cannot listen: {_remedy(error)}", str(endpoint)) from error
+
+
+def security(endpoint: Endpoint) -> ssl.SSLContext | None:
+    """What a listener needs for TLS; none where there is none.
+
+    Raises:
+        ConfigError: A certificate or key is missing or makes no sense.
+    """
+    if isinstance(endpoint, TlsEndpoint):
+        return server_context(endpoint.cert, endpoint.key, endpoint.ca)
+    return None
 
 
 def remove_socket(endpoint: Endpoint) -> None:
@@ -62,14 +83,27 @@ def describe_peer(connection: socket.socket) -> str:
     return f"pid {pid} of user {uid}"
 
 
-def _tcp(endpoint: TcpEndpoint) -> tuple[socket.socket, TcpEndpoint]:
+def holder_of(certificate: Mapping[str, object] | None) -> str:
+    """The common name in a client's certificate, quoted, as ``SSLSocket.getpeercert`` has it.
+
+    Empty where there is no certificate, or no name in it.
+    """
+    subject = (certificate or {}).get("subject", ())
+    assert isinstance(subject, tuple), "documented"
+    names = [value for part in subject for key, value in part if key == "commonName"]
+    return repr(names[0]) if names else ""
+
+
+def _tcp(
+    endpoint: TcpEndpoint | TlsEndpoint,
+) -> tuple[socket.socket, TcpEndpoint | TlsEndpoint]:
     found = socket.getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     family, _, _, _, address = found[0]
     listener = socket.create_server(address, family=family, backlog=_BACKLOG)
     port = listener.getsockname()[1]
-    return listener, TcpEndpoint(endpoint.host, port, endpoint.read_only)
+    return listener, replace(endpoint, port=port)
 
 
 def _unix(path: Path) -> socket.socket:

@@ -17,7 +17,7 @@ from typing import Self
 
 from datakit_core.ninep.connection import Connection, ConnectionLimits, RootFactory
 from datakit_core.ninep.endpoint import Endpoint, parse_endpoint
-from datakit_core.ninep.listening import open_socket, remove_socket
+from datakit_core.ninep.listening import open_socket, remove_socket, security
 
 __all__ = ["Server", "serve"]
 
@@ -94,6 +94,7 @@ class Server:
 
     async def _listen(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
+        tls = security(endpoint)
         listener, bound = open_socket(endpoint)
         self._bound.append(bound)
 
@@ -101,7 +102,12 @@ class Server:
             return Connection(bound, self._root, self._limits, self._opened)
 
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self._listeners.append(await loop.create_server(connection, sock=listener))
+            timeout = None if tls is None else self._limits.tls_handshake
+            self._listeners.append(
+                await loop.create_server(
+                    connection, sock=listener, ssl=tls, ssl_handshake_timeout=timeout
+                )
+            )
         else:
             await loop.connect_accepted_socket(connection, listener)
         logger.info("serving 9P on %s", bound)

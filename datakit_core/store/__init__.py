@@ -22,6 +22,7 @@ from datakit_core.store.objects import (
     new_object,
     parse_id,
 )
+from datakit_core.store.policy import ANYTHING, FOR_OTHERS, FetchPolicy
 from datakit_core.store.reader import Reader, open_reader
 from datakit_core.store.store import Store
 from datakit_core.store.transaction import Transaction
@@ -30,13 +31,16 @@ from datakit_core.store.watch import Subscription
 from datakit_core.store.writer import InlineWriter, Writer
 
 __all__ = [
+    "ANYTHING",
     "EMPTY_TREE",
+    "FOR_OTHERS",
     "BlobId",
     "Change",
     "ChangeKind",
     "Commit",
     "CommitId",
     "Entry",
+    "FetchPolicy",
     "FileMode",
     "InlineWriter",
     "Merge",

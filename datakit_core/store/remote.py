@@ -20,12 +20,14 @@ from datakit_core.errors import InvalidArgument, InvalidName, StoreError
 from datakit_core.store.names import check_branch
 from datakit_core.store.objects import CommitId, parse_id
 
-__all__ = ["FETCHED", "Remotes", "check_url", "without_credentials"]
+__all__ = ["FETCHED", "SCHEMES", "Remotes", "check_url", "without_credentials"]
 
 FETCHED = "refs/datakit/fetched/"
 """Where fetched refs are kept: below a digest of the URL, by their own full names."""
 
-_SCHEMES = ("https", "http", "ssh", "git", "file")
+SCHEMES = ("https", "http", "ssh", "git", "file")
+"""Schemes of URLs that Git may be given at all; others can run commands."""
+
 _TIMEOUT = 600.0
 _GRACE = 2.0
 """Seconds that Git gets to clean up."""
@@ -36,6 +38,13 @@ _OPTIONS = (
     "-c", "core.fsync=all",  # the answer says that it is stored
     "-c", "core.hooksPath=/dev/null",
 )  # fmt: skip
+
+_NOBODY = {
+    "GIT_CONFIG_GLOBAL": os.devnull,  # credential helpers
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "HOME": "/nonexistent",  # .netrc, .git-credentials
+}
+"""Variables for a Git that knows none of our user's passwords."""
 
 _URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>[^/]*)(?P<path>/.*)?", re.DOTALL)
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
@@ -56,12 +65,13 @@ class Remotes:
         self._timeout = timeout
         self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    async def fetch(self, url: str, ref: str) -> CommitId:
+    async def fetch(self, url: str, ref: str, *, anonymous: bool = False) -> CommitId:
         """Bring ``ref`` of ``url`` and its history here.
 
         Args:
             url: A URL with an allowed scheme, or an absolute path.
             ref: A full ref name, or the 40 digits of a commit where the other side allows that.
+            anonymous: Whether passwords that our user has stored stay unused over HTTP.
 
         Raises:
             InvalidArgument: The URL or the ref is not allowed.
@@ -78,6 +88,7 @@ class Remotes:
                         "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--force",
                         "--no-auto-maintenance", "--no-recurse-submodules", "--",
                         url, f"+{ref}:{kept}",
+                        anonymous=anonymous and url.startswith("http"),
                     )  # fmt: skip
                     found = await self._git(
                         "rev-parse", "--verify", "--quiet", f"{kept}^{{commit}}"
@@ -106,13 +117,13 @@ class Remotes:
             else:
                 self._busy[url] = (lock, users - 1)
 
-    async def _git(self, *arguments: str) -> str:
+    async def _git(self, *arguments: str, anonymous: bool = False) -> str:
         process = await asyncio.create_subprocess_exec(
             "git", *_OPTIONS, f"--git-dir={self._repository}", *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env=_environment() | (_NOBODY if anonymous else {}),
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -139,10 +150,10 @@ def check_url(url: str) -> None:
     if url.startswith("/"):
         return
     parsed = _URL.fullmatch(url)
-    if parsed is None or parsed["scheme"] not in _SCHEMES:
+    if parsed is None or parsed["scheme"] not in SCHEMES:
         raise InvalidArgument(
             f"cannot fetch from {without_credentials(url)!r}: give an absolute path or a URL "
-            f"with one of the schemes {', '.join(_SCHEMES)}"
+            f"with one of the schemes {', '.join(SCHEMES)}"
         )
     host = parsed["host"].rpartition("@")[2]
     if (
@@ -155,7 +166,7 @@ def check_url(url: str) -> None:
 
 def without_credentials(url: str) -> str:
     """``url`` without user and password, for logs and errors."""
-    return re.sub(r"//[^/@\s]*@", "//", url)
+    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def _check_ref(ref: str) -> None:
@@ -173,7 +184,7 @@ def _environment() -> dict[str, str]:
     """Ours, without Git's variables, and with nobody to ask."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     return inherited | {
-        "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES),
+        "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
         "GIT_ASKPASS": "true",
         "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
         "GIT_TERMINAL_PROMPT": "0",

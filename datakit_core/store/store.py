@@ -241,14 +241,20 @@ class Store:
         """Store objects to which nothing refers yet."""
         await self._branches.write(objects)
 
-    async def fetch(self, url: str, ref: str) -> CommitId:
+    async def fetch(self, url: str, ref: str, *, anonymous: bool = False) -> CommitId:
         """Bring a commit and its history from another repository; a private ref keeps it.
+
+        Args:
+            url: A URL with an allowed scheme, or an absolute path; see
+                :class:`~datakit_core.store.policy.FetchPolicy` for URLs that clients name.
+            ref: A full ref name, or a commit where the other side allows that.
+            anonymous: Whether passwords that our user has stored stay unused over HTTP.
 
         Raises:
             InvalidArgument: The URL or the ref is not allowed.
             StoreError: Git could not fetch it.
         """
-        return await self._remotes.fetch(url, ref)
+        return await self._remotes.fetch(url, ref, anonymous=anonymous)
 
     def subscribe_head(self, branch: str, callback: HeadCallback) -> Subscription:
         """Call back with every new head of ``branch``; heads in between may be skipped.

@@ -11,7 +11,7 @@ from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
 from datakit_core.client.remote import connect
 from datakit_core.server import serve_store
-from datakit_core.store import InlineWriter, Store
+from datakit_core.store import ANYTHING, InlineWriter, Store
 
 __all__ = ["BACK_ENDS", "BackEnd", "open_store"]
 
@@ -34,7 +34,7 @@ async def _local(path: Path) -> AsyncIterator[Database]:
 async def _remote(path: Path) -> AsyncIterator[Database]:
     async with (
         open_store(path) as store,
-        serve_store(store, ["tcp://127.0.0.1:0"]) as server,
+        serve_store(store, ["tcp://127.0.0.1:0"], allow_fetch=ANYTHING) as server,
         connect(str(server.endpoints[0])) as database,
     ):
         yield database

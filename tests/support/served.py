@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datakit_core.ninep.endpoint import TcpEndpoint
 from datakit_core.server import serve_store
-from datakit_core.store import Store
+from datakit_core.store import ANYTHING, Store
 from tests.support.databases import open_store
 
 __all__ = ["Served", "serve"]
@@ -33,7 +33,7 @@ async def serve(path: Path) -> AsyncIterator[Served]:
     """Serve the repository at ``path``, made if it is absent."""
     async with (
         open_store(path) as store,
-        serve_store(store, ["tcp://127.0.0.1:0"]) as server,
+        serve_store(store, ["tcp://127.0.0.1:0"], allow_fetch=ANYTHING) as server,
     ):
         (endpoint,) = server.endpoints
         assert isinstance(endpoint, TcpEndpoint)

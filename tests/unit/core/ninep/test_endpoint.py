@@ -11,6 +11,7 @@ from datakit_core.ninep.endpoint import (
     Endpoint,
     FdEndpoint,
     TcpEndpoint,
+    TlsEndpoint,
     UnixEndpoint,
     parse_endpoint,
 )
@@ -23,6 +24,16 @@ KNOWN = [
     ("unix:///run/9p?ro", UnixEndpoint(Path("/run/9p"), read_only=True)),
     ("fd://3", FdEndpoint(3)),
     ("fd://3?ro", FdEndpoint(3, read_only=True)),
+    (
+        "tcp://127.0.0.1:5640?ro&branch=results/*&branch=main",
+        TcpEndpoint(read_only=True, branches=("results/*", "main")),
+    ),
+    ("unix:///s?branch=a%26b", UnixEndpoint(Path("/s"), branches=("a&b",))),
+    ("tls://h:1", TlsEndpoint("h", 1)),
+    (
+        "tls://[::1]:1?cert=/etc/a%20b.pem&key=k&ca=c&ro&branch=*",
+        TlsEndpoint("::1", 1, Path("/etc/a b.pem"), Path("k"), Path("c"), True, ("*",)),
+    ),
 ]
 
 
@@ -49,7 +60,7 @@ def test_shorter_forms_are_understood(url: str, endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "expected tcp://HOST:PORT, unix:///PATH or fd://N"),
+        ("", "expected tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or fd://N"),
         ("127.0.0.1:5640", "expected tcp://HOST:PORT"),
         ("http://127.0.0.1", "expected tcp://HOST:PORT"),
         ("tcp://h:port", "port"),
@@ -61,6 +72,9 @@ def test_shorter_forms_are_understood(url: str, endpoint: Endpoint) -> None:
         ("fd://", "invalid literal"),
         ("tcp://h?read-only", "unknown option 'read-only'"),
         ("tcp://h?ro=no", "takes no value"),
+        ("tcp://h?branch", "needs a pattern"),
+        ("tcp://h?cert=x", "unknown option 'cert'"),
+        ("tls://h?cert=", "option 'cert' needs a file"),
     ],
 )
 def test_other_urls_are_refused_with_the_reason(url: str, reason: str) -> None:
