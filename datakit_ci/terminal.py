@@ -194,7 +194,8 @@ async def _session(run: _Run, engine: Engine, tee: _Tee, targets: Sequence[Targe
 
 
 def _progress(run: _Run, tee: _Tee) -> Progress:
-    if run.console.is_terminal and not run.verbose:
+    can_draw = run.console.is_terminal and not run.console.is_dumb_terminal
+    if can_draw and not run.verbose:
         return TableProgress(run.console, tee.ran)
     return LineProgress(run.console, verbose=run.verbose)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from datakit_ci.progress import LineProgress, TableProgress, summary
@@ -40,7 +41,8 @@ def test_verbose_shows_whole_lines_with_the_name_of_the_stage() -> None:
     assert text_of(console) == "lint | one\nunit | other\nlint | two [red]\nlint | three\n"
 
 
-def test_the_table_shows_the_last_line_of_what_runs() -> None:
+def test_the_table_shows_the_last_line_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
     progress = TableProgress(console, lambda job: [job.name])
     with progress.shown():
