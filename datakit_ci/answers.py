@@ -36,23 +36,26 @@ class Answers:
         """Look in ``database``, from tasks of ``group``; ``found`` takes need and answer."""
         self._database = database
         self._group = group
-        self._found = found
+        self._tell = found
         self._tasks: dict[Need[Any], asyncio.Task[None]] = {}
+        self._unanswered: set[Need[Any]] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether a look-up that will end by itself is under way."""
-        return any(not isinstance(need, BranchHead) for need in self._tasks)
+        """Whether a need has no answer yet."""
+        return bool(self._unanswered)
 
     def ask(self, need: Need[Any]) -> None:
         """Start to look ``need`` up, unless that is under way."""
         if need not in self._tasks:
             task = self._group.create_task(self._answer(need))
             self._tasks[need] = task
+            self._unanswered.add(need)
             task.add_done_callback(lambda done: self._forget(need, done))
 
     def drop(self, need: Need[Any]) -> None:
         """Stop looking: nobody needs it any more."""
+        self._unanswered.discard(need)
         if (task := self._tasks.pop(need, None)) is not None:
             task.cancel()
 
@@ -60,6 +63,10 @@ class Answers:
         """A look-up has ended; another one for the same need may have begun meanwhile."""
         if self._tasks.get(need) is done:
             del self._tasks[need]
+
+    def _found(self, need: Need[Any], answer: object) -> None:
+        self._unanswered.discard(need)
+        self._tell(need, answer)
 
     async def _answer(self, need: Need[Any]) -> None:
         """The boundary of a look-up: whatever goes wrong is the answer."""

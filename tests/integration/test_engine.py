@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci import Config, Project, TargetTerms, Term, shell
+from datakit_ci import Config, Project, TargetTerms, Term, branch, join, shell, tree_of
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.history import INDEX_BRANCH
@@ -22,8 +22,9 @@ from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.state import BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database
-from tests.support.branches import files_of, messages_of
+from datakit_core.client.api import CommitId, Database, ObjectId
+from datakit_core.store.objects import EMPTY_TREE
+from tests.support.branches import commit_files, files_of, messages_of
 from tests.support.databases import BACK_ENDS
 from tests.support.executors import Behaviour, ScriptedExecutor, holding
 
@@ -461,3 +462,52 @@ async def test_a_damaged_result_runs_again(world: World, caplog: pytest.LogCaptu
         assert job_of(engine, "lint").status is Status.SUCCESS
     assert world.executor.stages == ["lint"]
     assert "damaged meta.json" in caplog.text
+
+
+async def test_one_tree_is_joined_from_several(world: World) -> None:
+    def joined(target: TargetTerms) -> Mapping[str, Term[object]]:
+        made = build(target.source)
+        return {"check": check(join({"": target.source, "docs": made, "deep/er": made}))}
+
+    await world.commit(MAIN, FILES)
+    async with world.engine(Config(projects=[Project("me/app", joined)])) as engine:
+        await engine.idle()
+        assert statuses(engine) == {"check": Status.SUCCESS}
+    given = next(each.input for each in world.executor.requests if each.spec.name == "check")
+    changes = await world.database.diff(EMPTY_TREE, given)
+    assert [change.path for change in changes] == [
+        "deep/er/build.txt",
+        "docs/build.txt",
+        "src/a",
+        "top",
+    ]
+
+
+async def test_a_branch_of_the_database_is_followed(world: World) -> None:
+    def following(target: TargetTerms) -> Mapping[str, Term[object]]:
+        return {"check": check(tree_of(branch("raw")))}
+
+    await world.commit(MAIN, FILES)
+    async with world.engine(Config(projects=[Project("me/app", following)])) as engine:
+        await engine.idle()
+        reasons = {node.reason for node in state_of(engine).graph}
+        assert "there is no branch raw in the database" in reasons
+        await commit_files(world.database, "raw", {"data": b"one"})
+        await world.executor.until(lambda: len(world.executor.requests) == 1)
+        await commit_files(world.database, "raw", {"data": b"two"})
+        await world.executor.until(lambda: len(world.executor.requests) == 2)
+        await engine.idle()
+        assert statuses(engine) == {"check": Status.SUCCESS}
+
+
+async def test_what_cannot_be_looked_up_is_an_error_of_the_jobs_that_need_it(
+    world: World,
+) -> None:
+    await world.point(MAIN, CommitId(ObjectId("a" * 40)))
+    async with world.engine() as engine:
+        await engine.idle()
+        assert set(statuses(engine).values()) == {Status.BLOCKED}
+        source = state_of(engine).graph[0]
+        assert source.status is Status.ERROR
+        assert "a" * 40 in source.reason
+    assert world.executor.requests == []
