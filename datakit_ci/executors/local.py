@@ -176,6 +176,9 @@ def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
         "TMPDIR": str(temporary),
         "LANG": "C.UTF-8",
         "TERM": "dumb",
+        "GIT_CEILING_DIRECTORIES": str(
+            directory
+        ),  # the checkout is no part of a repository outside
         "CI": "true",
         "DATAKIT_CI": "1",
         "DATAKIT_PROJECT": request.build.project,

@@ -25,6 +25,7 @@ from datakit_core.client.api import Database, Entry, FileMode, TreeId
 from datakit_core.client.local import LocalDatabase
 from datakit_core.store import InlineWriter, Store
 from datakit_core.store.objects import EMPTY_TREE
+from tests.support.git import git
 from tests.support.processes import Collector, gone
 
 PIPELINE = '''
@@ -215,7 +216,7 @@ async def test_the_environment_is_clean_and_says_what_runs(
     seen = dict(line.split("=", 1) for line in bench.text.splitlines()[1:])
     assert set(seen) - {"PWD", "SHLVL", "_", "OLDPWD"} == {
         *("CI", "DATAKIT_CI", "DATAKIT_PROJECT", "DATAKIT_STAGE", "DATAKIT_TREE"),
-        *("HOME", "LANG", "MY", "PATH", "TERM", "TMPDIR"),
+        *("GIT_CEILING_DIRECTORIES", "HOME", "LANG", "MY", "PATH", "TERM", "TMPDIR"),
     }
     assert (seen["CI"], seen["MY"], seen["DATAKIT_TREE"]) == ("true", "value", tree)
     assert seen["HOME"].startswith(str(bench.directory / "work"))
@@ -343,6 +344,15 @@ async def test_what_a_killed_engine_left_is_removed_at_the_next_start(
     (tmp_path / "work/old/tree/file").touch()
     async with bench.executor:
         assert bench.leftovers == []
+
+
+async def test_a_command_does_not_see_a_repository_around_the_work_directory(
+    bench: Bench, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "-q")
+    outcome = await bench.run(command("git rev-parse --show-toplevel"))
+    assert outcome.failure == "exited with status 128"
+    assert str(tmp_path) not in bench.text.splitlines()
 
 
 async def test_an_async_function_reads_its_tree_and_returns_another(bench: Bench) -> None:
