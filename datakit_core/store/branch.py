@@ -128,7 +128,7 @@ class Branches:
         """Refresh where ``heads``, all that were found on disk a moment ago, differ."""
         known = self._watches.heads
         names = known.keys() | heads.keys()
-        self.refresh(name for name in names if known.get(name) != heads.get(name))
+        self._refresh_idle(name for name in names if known.get(name) != heads.get(name))
 
     def notice(self, paths: Iterable[Path]) -> None:
         """Refresh the branches whose files are, or were, at ``paths``."""
@@ -139,7 +139,15 @@ class Branches:
                 prefixes = tuple(f"{name}/" for name in below)
                 below.update(name for name in self._watches.heads if name.startswith(prefixes))
             named |= below
-        self.refresh(named)
+        self._refresh_idle(named)
+
+    def _refresh_idle(self, branches: Iterable[str]) -> None:
+        """Refresh those of ``branches`` that we are not moving ourselves.
+
+        The files of the others may show a head that is not acknowledged yet, or the second of two;
+        each of our moves tells its own, and then looks at the disk.
+        """
+        self.refresh(branch for branch in branches if branch not in self._chains)
 
     async def move(
         self,

@@ -29,10 +29,10 @@ def test_the_pipeline_works_when_pasted(tmp_path: Path) -> None:
 
     [branch] = re.findall(r"`git log (results/[^`]*)`", TEXT)
     database = tmp_path / ".datakit/database.git"
-    assert "files: passed" in git(database, "log", "--format=%s", branch)
+    assert "modules: passed" in git(database, "log", "--format=%s", branch)
     names = git(database, "ls-tree", "-r", "--name-only", branch).splitlines()
-    [files] = [name for name in names if name.endswith("value/files.txt")]
-    assert git(database, "show", f"{branch}:{files}") == "./pipeline.py"
+    [modules] = [name for name in names if name.endswith("value/modules.txt")]
+    assert git(database, "show", f"{branch}:{modules}") == "./pipeline.py"
 
 
 def test_every_link_and_place_that_it_names_exists() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zlib
 from pathlib import Path
@@ -31,6 +32,8 @@ from datakit_core.store import (
 )
 from datakit_core.store.objects import encode_tree
 from tests.support.commits import commit, files_of
+from tests.support.git import git
+from tests.support.writers import BatchWriter
 
 ABSENT = ObjectId("1" * 40)
 
@@ -210,3 +213,31 @@ async def test_a_special_file_is_left_out_of_an_import_and_a_bad_name_refused(
         await store.import_directory(source)
     with pytest.raises(IoFailed, match="cannot read the directory"):
         await store.import_directory(tmp_path / "none")
+
+
+async def test_a_head_is_told_when_it_is_acknowledged_and_not_when_its_file_changes(
+    tmp_path: Path,
+) -> None:
+    writers: list[BatchWriter] = []
+
+    def make(path: Path) -> BatchWriter:
+        writers.append(BatchWriter(path))
+        return writers[-1]
+
+    path = tmp_path / "batches.git"
+    told: list[CommitId | None] = []
+    async with Store.open(path, create=True, writer=make) as store:
+        store.subscribe_head("main", told.append)
+        first = await store.create_commit(EMPTY_TREE, [], "First")
+        second = await store.create_commit(EMPTY_TREE, [first], "Second")
+        for writer in writers:
+            writer.size = 2
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.update_head("main", None, first))
+            await asyncio.sleep(0)
+            git(path, "update-ref", "refs/heads/main", first)  # as the writer is about to
+            store._branches.notice([path / "refs/heads/main"])
+            assert told == []
+            git(path, "update-ref", "-d", "refs/heads/main")
+            tasks.create_task(store.update_head("main", first, second))
+        assert told == [first, second]
