@@ -16,7 +16,7 @@ from datakit_core.errors import ConfigError, InvalidName
 
 __all__ = ["Options", "check_name", "check_options", "check_paths", "parse_duration"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)\Z")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -39,10 +39,10 @@ def check_name(what: str, name: object) -> str:
     Raises:
         ConfigError: It is empty, or has characters that do not fit into addresses.
     """
-    if not isinstance(name, str) or not _NAME.match(name) or ".." in name or "//" in name:
+    if not isinstance(name, str) or not _NAME.match(name) or ".." in name:
         raise ConfigError(
             f"{name!r} cannot be the name of a {what}: use letters, digits, . _ - and /, "
-            "and begin with a letter or digit"
+            "and begin each part with a letter or digit"
         )
     return name
 

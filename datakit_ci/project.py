@@ -22,6 +22,9 @@ from datakit_core.errors import ConfigError
 
 __all__ = ["Config", "Jobs", "Project", "TargetTerms", "load_pipeline", "stages"]
 
+_FIELDS = frozenset(("description", "output", "state", "target_url"))
+"""Files of a job: a job ``lint/output`` would be where those of a job ``lint`` are."""
+
 _PROJECT = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
 
 
@@ -177,6 +180,8 @@ def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:
         )
     for name, term in jobs.items():
         check_name("job", name)
+        if taken := _FIELDS.intersection(name.split("/")[1:]):
+            raise ConfigError(f"job {name}: {min(taken)} is what a job's own file is called")
         if isinstance(term, Stage):
             raise ConfigError(f"job {name} is a stage: call it, as in {term.name}(target.source)")
         if not isinstance(term, Term):

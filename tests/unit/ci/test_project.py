@@ -170,6 +170,9 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         ("return {'lint': lint}", r"job lint is a stage: call it, as in lint\(target.source\)"),
         ("return {'lint': 3}", "job lint is int, not a term"),
         ("return {'li nt': lint(target.source)}", "'li nt' cannot be the name of a job"),
+        ("return {'a/': lint(target.source)}", "'a/' cannot be the name of a job"),
+        ("return {'a/.git': lint(target.source)}", "'a/.git' cannot be the name of a job"),
+        ("return {'a/output': lint(target.source)}", "output is what a job's own file is called"),
         ("return {'a': lint('src')}", "pipeline.py:6: stage lint needs a term"),
         (
             "return {'a': lint(target.source), 'b': shell('lint', 'y')(target.source)}",
