@@ -64,12 +64,12 @@ class Publisher:
 
         Args:
             database: Where to.
-            base_url: The dashboard's address, without a slash at the end; empty: there is none.
+            base_url: The dashboard's address; empty: there is none.
             neighbours: All targets at a source commit. A commit has one status for each job,
                 whichever of them it was tested for: that of the first is shown.
         """
         self._database = database
-        self._base_url = base_url
+        self._base_url = base_url.rstrip("/")
         self._neighbours = neighbours
         self._history = History(database)
         self._marked: dict[Target, Published] = {}

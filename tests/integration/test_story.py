@@ -81,6 +81,9 @@ async def test_from_a_commit_to_its_page(tmp_path: Path, p9fs: Path) -> None:
         assert "change text/words" in target
         assert "count" in target
         assert "counting" in await service.page(f"build/{build.path}")
+        status = f"github-metadata:me/words/commit/{first}/status/ci/datakit/count"
+        link = git(database, "show", f"{status}/target_url")
+        assert link == f"{service.dashboard}me/words/ref/heads/main"
 
         # 3. What the stage reads changes.
         second = commit_file(words, "text/words", b"one two three four\n")
