@@ -76,8 +76,8 @@ class Remote:
                 wanted if is_ref else f"refs/heads/{wanted}",
                 anonymous=policy.anonymous,
             )
-        except NotPermitted as error:
-            raise NotPermitted(f"error: cannot fetch {without_credentials(url)}: {error}") from None
+        except (InvalidArgument, NotPermitted) as error:
+            raise type(error)(f"error: cannot fetch {without_credentials(url)}: {error}") from None
         except StoreError as error:
             raise IoFailed(f"error: cannot fetch {without_credentials(url)}: {error}") from error
         if not is_ref:

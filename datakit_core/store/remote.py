@@ -131,7 +131,8 @@ class Remotes:
         finally:
             await _end(process)
         if process.returncode != 0:
-            raise _GitFailed(_reason(errors) or f"git ended with {process.returncode}")
+            reason = _reason(errors).replace(str(self._repository), "the database")
+            raise _GitFailed(reason or f"git ended with {process.returncode}")
         return output.decode(errors="replace")
 
 

@@ -13,7 +13,7 @@ rules make it usable through any client:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -142,7 +142,7 @@ class StreamHandle(Handle):
         self._offset = 0
         self._rest = b""
         self._flush_due = False
-        self._waiting: deque[tuple[int, Deferred[bytes]]] = deque()
+        self._waiting: OrderedDict[Deferred[bytes], int] = OrderedDict()
         source.subscribe(self._wake)
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
@@ -172,16 +172,18 @@ class StreamHandle(Handle):
         return data
 
     def _wait(self, count: int) -> Deferred[bytes]:
-        later: Deferred[bytes] = Deferred(on_cancel=lambda: self._waiting.remove(waiter))
-        waiter = (count, later)
-        self._waiting.append(waiter)
+        later: Deferred[bytes] = Deferred(on_cancel=lambda: self._forget(later))
+        self._waiting[later] = count
         return later
+
+    def _forget(self, later: Deferred[bytes]) -> None:
+        del self._waiting[later]  # thousands may wait, and be given up in any order
 
     def _wake(self) -> None:
         while self._waiting:
-            count, later = self._waiting[0]
+            later, count = next(iter(self._waiting.items()))
             data = self._take(count)
             if data is None:
                 return
-            self._waiting.popleft()
+            del self._waiting[later]
             later.resolve(data)

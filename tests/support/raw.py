@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
-from datakit_core.ninep.codec import Codec, codec_for
+from datakit_core.ninep.codec import Codec, codec_for, tag_of
 from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect
 from datakit_core.ninep.messages import (
     KEEP,
@@ -84,10 +84,14 @@ class Raw:
 
     async def begin(self, aname: str = "", msize: int = 65536) -> Rversion:
         """Agree on the version and attach."""
-        version = Tversion(msize, self._dialect.version)
-        agreed = await self.call(version, Rversion, Tag(NO_TAG))
+        agreed = await self.agree(msize)
         await self.call(Tattach(ROOT, Fid(NO_FID), "anyone", aname), Rattach)
         return agreed
+
+    async def agree(self, msize: int = 65536) -> Rversion:
+        """Agree on the version, and no more."""
+        version = Tversion(msize, self._dialect.version)
+        return await self.call(version, Rversion, Tag(NO_TAG))
 
     async def receive(self) -> None:
         """Hand replies to whoever waits for them, until the connection ends."""
@@ -120,6 +124,16 @@ class Raw:
         if isinstance(reply, Rerror):
             raise RawError(reply.ename, reply.errno)
         assert isinstance(reply, expected), f"{request} was answered with {reply}"
+        return reply
+
+    async def exchange(self, frame: bytes) -> Record:
+        """Send a frame as it is, with a tag that is free; its reply must not be an error."""
+        tag = tag_of(frame)
+        waiter: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._replies[tag] = waiter
+        self._writer.write(frame)
+        reply = await waiter
+        assert not isinstance(reply, Rerror), reply
         return reply
 
     async def flush(self, tag: Tag) -> None:
@@ -196,6 +210,10 @@ class Raw:
     async def remove(self, path: Path) -> None:
         """Remove a file or directory."""
         await self.call(Tremove(await self.walk(path)), Rremove)
+
+    async def remove_fid(self, fid: Fid) -> None:
+        """Remove what a fid stands for; the fid goes in any case."""
+        await self.call(Tremove(fid), Rremove)
 
     async def stat(self, path: Path) -> WireStat:
         """Describe a file."""
