@@ -106,6 +106,14 @@ def serve(
             "file:/PATTERN of local repositories, or none.",
         ),
     ] = "https",
+    listen_prometheus: Annotated[
+        str,
+        typer.Option(
+            metavar="PORT|HOST:PORT",
+            help="Where to serve metrics for Prometheus, at /metrics; without a host, on loopback.",
+            show_default=False,
+        ),
+    ] = "",
     web_ui: Annotated[
         str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
     ] = "http://127.0.0.1:8080",
@@ -140,6 +148,7 @@ def serve(
         database=database,
         listen_9p=tuple(url for url in listen_9p.split(",") if url),
         allow_fetch=allow_fetch,
+        listen_prometheus=listen_prometheus,
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),

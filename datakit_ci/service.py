@@ -26,6 +26,7 @@ from datakit_ci.project import Config, load_pipeline
 from datakit_ci.settings import ServiceSettings
 from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
+from datakit_core.metrics import Address
 from datakit_core.server import serve_store
 from datakit_core.store import FetchPolicy, Store
 
@@ -93,8 +94,10 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(settings.database, create=True))
         allowed = FetchPolicy.parse(settings.allow_fetch)
+        wanted = settings.listen_prometheus
+        metrics = Address.parse(wanted) if wanted else None
         server = await stack.enter_async_context(
-            serve_store(store, settings.listen_9p, allow_fetch=allowed)
+            serve_store(store, settings.listen_9p, allow_fetch=allowed, listen_prometheus=metrics)
         )
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
         database = LocalDatabase(store)

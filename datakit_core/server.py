@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
+from datakit_core.metrics import Address
 from datakit_core.ninep.connection import ConnectionInfo
 from datakit_core.ninep.server import Server, serve
 from datakit_core.store import ANYTHING, FOR_OTHERS, FetchPolicy, Store
@@ -31,7 +32,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @asynccontextmanager
 async def serve_store(
-    store: Store, addresses: Sequence[str], *, allow_fetch: FetchPolicy = FOR_OTHERS
+    store: Store,
+    addresses: Sequence[str],
+    *,
+    allow_fetch: FetchPolicy = FOR_OTHERS,
+    listen_prometheus: Address | None = None,
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -41,6 +46,7 @@ async def serve_store(
             is a free one, which the server's ``endpoints`` name.
         allow_fetch: What clients may have fetched that come from the network, or are limited to
             some branches. Those on a Unix socket have our user's rights anyway.
+        listen_prometheus: Where to serve the metrics; nowhere by default.
 
     Raises:
         ConfigError: An address is none, or is in use.
@@ -52,13 +58,23 @@ async def serve_store(
         trusted = connection.local and not branches
         return closing(files.connect(Access(branches, ANYTHING if trusted else allow_fetch)))
 
-    async with serve(root, *addresses) as server:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve(root, *addresses))
+        if listen_prometheus is not None:
+            from datakit_core.monitoring import Sources, serve_metrics  # only for who wants it
+
+            sources = Sources(server, files, store)
+            await stack.enter_async_context(serve_metrics(sources, listen_prometheus))
         yield server
 
 
 @asynccontextmanager
 async def open_server(
-    path: Path | None, addresses: Sequence[str], *, allow_fetch: FetchPolicy = FOR_OTHERS
+    path: Path | None,
+    addresses: Sequence[str],
+    *,
+    allow_fetch: FetchPolicy = FOR_OTHERS,
+    listen_prometheus: Address | None = None,
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
@@ -67,6 +83,7 @@ async def open_server(
             that goes away with the server.
         addresses: As for :func:`serve_store`.
         allow_fetch: As for :func:`serve_store`.
+        listen_prometheus: As for :func:`serve_store`.
 
     Raises:
         RepositoryError: The repository cannot be served.
@@ -77,7 +94,9 @@ async def open_server(
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datakit-")))
         store = await stack.enter_async_context(Store.open(path, create=True))
         yield await stack.enter_async_context(
-            serve_store(store, addresses, allow_fetch=allow_fetch)
+            serve_store(
+                store, addresses, allow_fetch=allow_fetch, listen_prometheus=listen_prometheus
+            )
         )
 
 
@@ -87,6 +106,7 @@ async def run(
     announce: Callable[[Server], None],
     *,
     allow_fetch: FetchPolicy = FOR_OTHERS,
+    listen_prometheus: Address | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -95,13 +115,16 @@ async def run(
         addresses: As for :func:`serve_store`.
         announce: Called once, when clients can connect.
         allow_fetch: As for :func:`serve_store`.
+        listen_prometheus: As for :func:`serve_store`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
-        async with open_server(path, addresses, allow_fetch=allow_fetch) as server:
+        async with open_server(
+            path, addresses, allow_fetch=allow_fetch, listen_prometheus=listen_prometheus
+        ) as server:
             announce(server)
             await stop.wait()
             _log.info("stopping")

@@ -43,6 +43,13 @@ AllowFetch: TypeAlias = Annotated[
         "may fetch whatever the server's user may.",
     ),
 ]
+ListenPrometheus: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PORT|HOST:PORT",
+        help="Where to serve metrics for Prometheus, at /metrics; without a host, on loopback.",
+    ),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -61,6 +68,7 @@ def _datakit(
     git: Git = None,
     listen_9p: Listen = None,
     allow_fetch: AllowFetch = "https",
+    listen_prometheus: ListenPrometheus = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -73,10 +81,10 @@ def _datakit(
         return
     if version:
         typer.echo(f"datakit {__version__}")
-    elif git is None and listen_9p is None:
+    elif git is None and listen_9p is None and listen_prometheus is None:
         typer.echo(context.get_help())
     else:
-        serve(git, listen_9p, allow_fetch, verbose, log_destination)
+        serve(git, listen_9p, allow_fetch, listen_prometheus, verbose, log_destination)
 
 
 @app.command()
@@ -84,11 +92,13 @@ def serve(
     git: Git = None,
     listen_9p: Listen = None,
     allow_fetch: AllowFetch = "https",
+    listen_prometheus: ListenPrometheus = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
     """Serve a database over 9P until Ctrl-C or SIGTERM."""
     # Only here: a client command need not load the server.
+    from datakit_core.metrics import Address
     from datakit_core.ninep.server import Server
     from datakit_core.server import run
     from datakit_core.store import FetchPolicy
@@ -100,7 +110,15 @@ def serve(
         where = " ".join(str(endpoint) for endpoint in server.endpoints)
         typer.echo(f"datakit: serving {git or 'a temporary database'} on {where}")
 
-    asyncio.run(run(git, addresses, announce, allow_fetch=FetchPolicy.parse(allow_fetch)))
+    asyncio.run(
+        run(
+            git,
+            addresses,
+            announce,
+            allow_fetch=FetchPolicy.parse(allow_fetch),
+            listen_prometheus=Address.parse(listen_prometheus) if listen_prometheus else None,
+        )
+    )
 
 
 def _configure_logs(verbose: bool, destination: str) -> None:

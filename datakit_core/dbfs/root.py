@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.branch import BranchesDirectory
 from datakit_core.dbfs.contents import Contents
@@ -25,6 +27,12 @@ class DatabaseFiles:
         self._store = store
         self._limits = limits or Limits()
         self._contents = Contents(store)
+        self._views: WeakSet[View] = WeakSet()
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions are open, of all connections."""
+        return sum(view.transactions for view in self._views)
 
     def connect(self, access: Access | None = None) -> DatabaseRoot:
         """The root for a new connection, to be closed when the connection ends.
@@ -32,7 +40,9 @@ class DatabaseFiles:
         Args:
             access: What the connection may do; by default everything.
         """
-        return DatabaseRoot(View(self._store, self._contents, self._limits, access or Access()))
+        view = View(self._store, self._contents, self._limits, access or Access())
+        self._views.add(view)
+        return DatabaseRoot(view)
 
 
 class DatabaseRoot(Layout):

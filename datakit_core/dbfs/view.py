@@ -114,6 +114,11 @@ class View:
         self._by_inode: WeakValueDictionary[int, Branch] = WeakValueDictionary()
         self._serials = itertools.count()
 
+    @property
+    def transactions(self) -> int:
+        """How many transactions are open."""
+        return sum(self._editing.values())
+
     def close(self) -> None:
         """The connection has gone: forget what was not committed."""
         for branch in tuple(self._editing):
@@ -222,7 +227,7 @@ class View:
         self.head(branch)
         if name in branch.transactions:
             raise AlreadyExists
-        if sum(self._editing.values()) >= self.limits.transactions:
+        if self.transactions >= self.limits.transactions:
             raise TooMany(
                 f"this connection has {self.limits.transactions} open transactions; "
                 "commit or close some of them"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from datakit_core.errors import ProtocolError
 from datakit_core.ninep.endpoint import Endpoint
 from datakit_core.ninep.listening import describe_peer, holder_of
 from datakit_core.ninep.session import Limits, Session, Work
+from datakit_core.ninep.traffic import Late, Traffic
 from datakit_core.vfs.node import Directory
 
 __all__ = ["Connection", "ConnectionInfo", "ConnectionLimits", "Root", "RootFactory"]
@@ -91,12 +93,23 @@ class Connection(asyncio.Protocol):
         root: RootFactory,
         limits: ConnectionLimits,
         opened: Callable[[Connection], int],
+        traffic: Traffic,
     ) -> None:
-        """Serve what ``root`` makes; ``opened`` runs the connection and gives its number."""
+        """Serve what ``root`` makes.
+
+        Args:
+            endpoint: Where the client has connected.
+            root: Makes what it sees.
+            limits: What it may use.
+            opened: Runs the connection, and gives its number.
+            traffic: Where to count.
+        """
         self._endpoint = endpoint
         self._root = root
         self._limits = limits
         self._opened = opened
+        self._traffic = traffic
+        self._late = Late(traffic)
         self._transport: asyncio.Transport
         self._session: Session
         self._group: asyncio.TaskGroup
@@ -105,7 +118,18 @@ class Connection(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsent: list[bytes] = []
         self._scheduled = False
+        self._serving = False
         self._client_is_slow = False
+
+    @property
+    def fids(self) -> int:
+        """How many fids the client has bound."""
+        return self._session.fids if self._serving else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many of its requests have no reply so far."""
+        return self._session.waiting if self._serving else 0
 
     async def run(self) -> None:
         """Serve until the connection ends; every failure is logged and ends only this one."""
@@ -149,6 +173,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        self._traffic.bytes_in += len(data)
         self._session.framer.feed(data)
         self._answer()
 
@@ -180,6 +205,7 @@ class Connection(asyncio.Protocol):
         self._session = Session(
             root, self._send, self._limits.session, read_only=self._endpoint.read_only
         )
+        self._serving = True
         timer = asyncio.get_running_loop().call_later(
             self._limits.handshake, self._end_unless_attached
         )
@@ -205,30 +231,48 @@ class Connection(asyncio.Protocol):
         self._scheduled = False
         if self._transport.is_closing():
             return
+        start, unsent = time.perf_counter_ns(), len(self._unsent)
         try:
-            more = self._blocked or self._answer_batch()
+            more = self._blocked or self._answer_batch(start)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self._info, error)
+            self._traffic.broken += 1
             self.stop()
             return
+        answered = len(self._unsent) - unsent
         self._flush()
+        if answered:
+            self._traffic.at_once.add(time.perf_counter_ns() - start, answered)
         if more or self._blocked:
             self._transport.pause_reading()
             self._schedule()
         else:
             self._transport.resume_reading()
 
-    def _answer_batch(self) -> bool:
-        """Answer frames until none is left (false), or it is enough for now (true)."""
-        receive, unsent = self._session.receive, self._unsent
-        left, room = self._limits.batch, self._limits.max_unsent
+    def _answer_batch(self, start: int) -> bool:
+        """Answer frames until none is left (false), or it is enough for now (true).
+
+        Here every nanosecond is one for each request: names are looked up before the loop.
+        """
+        receive, unsent, late = self._session.receive, self._unsent, self._late
+        answered, failed = self._traffic.answered, self._traffic.failed
+        left, room, control = self._limits.batch, self._limits.max_unsent, Late.CONTROL
         for frame in self._session.framer.frames():
             answer = receive(frame)
+            kind = frame[4]
             if type(answer) is bytes:
+                answered[kind] += 1
+                if answer[4] != kind + 1:
+                    failed[kind] += 1
                 unsent.append(answer)
                 room -= len(answer)
             elif answer is not None:
+                late.add(frame, start)
                 self._start(cast("Work", answer))
+            else:
+                late.add(frame, None)
+            if kind in control:
+                late.control(frame)
             left -= 1
             if not left or room < 0 or len(self._tasks) >= self._limits.max_running:
                 return True
@@ -269,8 +313,11 @@ class Connection(asyncio.Protocol):
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(frame)
+        self._late.sent(frame, time.perf_counter_ns())
 
     def _flush(self) -> None:
         if self._unsent and not self._transport.is_closing():
-            self._transport.write(b"".join(self._unsent))
+            data = b"".join(self._unsent)
+            self._traffic.bytes_out += len(data)
+            self._transport.write(data)
         self._unsent.clear()

@@ -18,6 +18,7 @@ from typing import Self
 from datakit_core.ninep.connection import Connection, ConnectionLimits, RootFactory
 from datakit_core.ninep.endpoint import Endpoint, parse_endpoint
 from datakit_core.ninep.listening import open_socket, remove_socket, security
+from datakit_core.ninep.traffic import Traffic
 
 __all__ = ["Server", "serve"]
 
@@ -47,6 +48,7 @@ class Server:
 
     Attributes:
         endpoints: Where it listens, with the ports that the system has chosen.
+        traffic: What has gone by.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Server:
     ) -> None:
         """Remember; listening begins with ``async with``."""
         self.endpoints = tuple(endpoints)
+        self.traffic = Traffic()
         self._root = root
         self._limits = limits
         self._listeners: list[asyncio.Server] = []
@@ -66,6 +69,21 @@ class Server:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def opened(self) -> int:
+        """How many have ever connected."""
+        return self._count
+
+    @property
+    def fids(self) -> int:
+        """How many fids all clients have bound."""
+        return sum(connection.fids for connection in self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have no reply so far, blocked reads of streams among them."""
+        return sum(connection.waiting for connection in self._connections)
 
     async def __aenter__(self) -> Self:
         """Listen on all endpoints, or on none and raise."""
@@ -99,7 +117,7 @@ class Server:
         self._bound.append(bound)
 
         def connection() -> Connection:
-            return Connection(bound, self._root, self._limits, self._opened)
+            return Connection(bound, self._root, self._limits, self._opened, self.traffic)
 
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             timeout = None if tls is None else self._limits.tls_handshake

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from datakit_core.errors import HeadMoved, MergeConflict, NotFastForward
+from datakit_core.store.activity import Activity
 from datakit_core.store.branch import Branches
 from datakit_core.store.merge import merge
 from datakit_core.store.objects import (
@@ -46,14 +47,15 @@ class NewCommit:
 class Commits:
     """Makes commits, and lands them on branches."""
 
-    def __init__(self, branches: Branches, clock: Callable[[], float]) -> None:
+    def __init__(self, branches: Branches, clock: Callable[[], float], activity: Activity) -> None:
         """Work on ``branches``.
 
         Args:
             branches: The branches to land on.
             clock: Seconds since 1970; may jump back, commit times do not.
+            activity: Where to count.
         """
-        self._branches, self._clock = branches, clock
+        self._branches, self._clock, self._activity = branches, clock, activity
         self._last = 0
 
     def new(
@@ -88,11 +90,16 @@ class Commits:
             if landed is None or self._branches.tip(branch) != tip:
                 continue
             if landed.id == tip:
+                self._activity.moved += 1
                 return landed.id
             try:
                 await self._branches.move(branch, tip, landed.id, landed.objects)
             except HeadMoved:
                 continue
+            if landed.id == own.id:
+                self._activity.moved += 1
+            else:
+                self._activity.merged += 1
             return landed.id
         raise HeadMoved(branch, commit.id, self._branches.head(branch))
 
@@ -102,6 +109,15 @@ class Commits:
         Raises:
             NotFastForward: It is not.
         """
+        try:
+            landed = await self._move_from(branch, head, commit)
+        except NotFastForward:
+            self._activity.overtaken += 1
+            raise
+        self._activity.moved += 1
+        return landed
+
+    async def _move_from(self, branch: str, head: CommitId | None, commit: NewCommit) -> CommitId:
         own = await self._ahead(commit)
         if self._branches.tip(branch) != head:
             raise NotFastForward
@@ -165,6 +181,7 @@ class Commits:
                 own.tree,
             )
             if merged.conflicts:
+                self._activity.conflicts += 1
                 raise MergeConflict(list(merged.conflicts))
             objects = (*own.objects, *merged.objects)
             return self.new(merged.tree, (tip, own.id), own.message, objects)

@@ -16,8 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from datakit_core.errors import DatakitError, RepositoryError
+from datakit_core.store.activity import Batches
 from datakit_core.store.repository import remove_stale_locks
-from datakit_core.store.requests import Frames, Request, Value, decode_answer, encode_request
+from datakit_core.store.requests import (
+    Batch,
+    Frames,
+    Request,
+    Value,
+    decode_answer,
+    encode_request,
+)
 
 __all__ = ["ProcessWriter"]
 
@@ -31,10 +39,15 @@ _FAREWELL = 10.0
 
 
 class ProcessWriter:
-    """Writes through a child process; a :class:`~datakit_core.store.writer.Writer`."""
+    """Writes through a child process; a :class:`~datakit_core.store.writer.Writer`.
+
+    Attributes:
+        batches: What was written together.
+    """
 
     def __init__(self, path: Path) -> None:
         """Write to the repository at ``path``; nothing is started yet."""
+        self.batches = Batches()
         self._path = path
         self._channel: _Channel | None = None
         self._child: asyncio.subprocess.Process | None = None
@@ -97,7 +110,7 @@ class ProcessWriter:
                 ours.close()
                 raise RepositoryError(f"cannot start the writer process: {error}") from error
         loop = asyncio.get_running_loop()
-        _, channel = await loop.create_connection(_Channel, sock=ours)
+        _, channel = await loop.create_connection(lambda: _Channel(self.batches), sock=ours)
         return channel
 
     async def _stop(self) -> None:
@@ -120,7 +133,8 @@ class ProcessWriter:
 class _Channel(asyncio.Protocol):
     """Frames out, answers in, in the same order."""
 
-    def __init__(self) -> None:
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
         self._frames = Frames()
         self._waiting: deque[asyncio.Future[Value | DatakitError]] = deque()
         self._transport: asyncio.WriteTransport | None = None
@@ -143,7 +157,11 @@ class _Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._frames.feed(data):
-            self._settle(decode_answer(frame))
+            match decode_answer(frame):
+                case Batch(requests, nanoseconds):
+                    self._batches.add(requests, nanoseconds)
+                case answer:
+                    self._settle(answer)
         if not self._waiting:
             self._idle.set()
 

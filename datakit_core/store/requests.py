@@ -29,6 +29,7 @@ from datakit_core.errors import (
 from datakit_core.store.objects import CommitId, NewObject, ObjectId, ObjectKind
 
 __all__ = [
+    "Batch",
     "Frames",
     "ImportDirectory",
     "IsAncestor",
@@ -40,6 +41,7 @@ __all__ = [
     "decode_answer",
     "decode_request",
     "encode_answer",
+    "encode_batch",
     "encode_request",
 ]
 
@@ -99,6 +101,20 @@ class ImportDirectory:
 
 Request: TypeAlias = Write | MergeBase | IsAncestor | ImportDirectory
 
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many requests were carried out together, told before their answers.
+
+    Attributes:
+        requests: How many.
+        nanoseconds: How long it took until all of it was on disk.
+    """
+
+    requests: int
+    nanoseconds: int
+
+
 Value: TypeAlias = str | bool | None
 """An answer: an id, or yes or no, or nothing to tell."""
 
@@ -151,9 +167,16 @@ def encode_answer(answer: Value | DatakitError) -> list[bytes]:
     return _frame({"error": error})
 
 
-def decode_answer(frame: tuple[Any, memoryview]) -> Value | DatakitError:
-    """The value or error in a frame."""
+def encode_batch(batch: Batch) -> list[bytes]:
+    """The frame that tells of a batch."""
+    return _frame({"batch": [batch.requests, batch.nanoseconds]})
+
+
+def decode_answer(frame: tuple[Any, memoryview]) -> Value | DatakitError | Batch:
+    """The value or error in a frame, or what it tells of a batch."""
     match frame[0]:
+        case {"batch": [int() as requests, int() as nanoseconds]}:
+            return Batch(requests, nanoseconds)
         case {"value": (str() | bool() | None) as value}:
             return value
         case {"error": ["HeadMoved", branch, expected, found]}:

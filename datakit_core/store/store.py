@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from datakit_core.errors import UnknownObject
+from datakit_core.store.activity import Activity, Batches, Batching
 from datakit_core.store.branch import Branches
 from datakit_core.store.commits import Commits
 from datakit_core.store.diff import Change, diff
@@ -61,6 +62,11 @@ class Store:
 
     Reads return at once. Writes are coroutines, which return when the outcome is on disk; one
     that is cancelled after it was submitted is carried out all the same.
+
+    Attributes:
+        path: The repository.
+        activity: What became of commits.
+        batches: What each of the writers did at a time; none if they do one thing at a time.
     """
 
     def __init__(
@@ -68,10 +74,14 @@ class Store:
     ) -> None:
         """Put the parts together; see :meth:`open`."""
         self.path = path
+        self.activity = Activity()
+        self.batches: Sequence[Batches] = [
+            each.batches for each in (writer, bulk) if isinstance(each, Batching)
+        ]
         self._reader, self._bulk = reader, bulk
         self._watches = Watches(reader)
         self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
-        self._commits = Commits(self._branches, clock)
+        self._commits = Commits(self._branches, clock, self.activity)
         self._remotes = Remotes(path)
 
     @classmethod
@@ -114,6 +124,11 @@ class Store:
                 await main.close()
                 await bulk.close()
                 reader.close()
+
+    @property
+    def subscribers(self) -> int:
+        """How many watch a branch, a path or all branches."""
+        return self._watches.subscribers
 
     def head(self, branch: str) -> CommitId | None:
         """A branch's head, from disk, so that it is never stale; raises ``InvalidName``."""

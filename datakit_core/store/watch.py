@@ -75,6 +75,12 @@ class Watches:
         self._by_head: dict[str, _Subscribers[CommitId | None]] = {}
         self._by_path: dict[str, _Node] = {}
         self._by_branch = _Subscribers[frozenset[str]]()
+        self._count = 0
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions there are."""
+        return self._count
 
     @property
     def heads(self) -> Mapping[str, CommitId]:
@@ -109,11 +115,11 @@ class Watches:
             if not subscribers and self._by_head.get(branch) is subscribers:
                 del self._by_head[branch]
 
-        return subscribers.add(callback, forget)
+        return subscribers.add(callback, self._counted(forget))
 
     def subscribe_branches(self, callback: BranchesCallback) -> Subscription:
         """Call back with the names of the branches whose heads have changed."""
-        return self._by_branch.add(callback, lambda: None)
+        return self._by_branch.add(callback, self._counted(lambda: None))
 
     def subscribe_path(self, branch: str, path: str, callback: PathCallback) -> Subscription:
         """Call back with what is at ``path`` whenever that is something else."""
@@ -131,7 +137,17 @@ class Watches:
             if root.idle and self._by_path.get(branch) is root:
                 del self._by_path[branch]
 
-        return node.subscribers.add(callback, forget)
+        return node.subscribers.add(callback, self._counted(forget))
+
+    def _counted(self, forget: Callable[[], None]) -> Callable[[], None]:
+        """Count a new subscription, until what is returned is called in place of ``forget``."""
+        self._count += 1
+
+        def forget_and_count() -> None:
+            self._count -= 1
+            forget()
+
+        return forget_and_count
 
     def _root_entry(self, branch: str) -> Entry | None:
         head = self._heads.get(branch)

@@ -9,11 +9,19 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datakit_core.errors import DatakitError
-from datakit_core.store.requests import Frames, Request, decode_request, encode_answer
+from datakit_core.store.requests import (
+    Batch,
+    Frames,
+    Request,
+    decode_request,
+    encode_answer,
+    encode_batch,
+)
 from datakit_core.store.writer import Applier
 
 __all__ = ["main"]
@@ -39,11 +47,12 @@ def _serve(channel: socket.socket, path: Path) -> None:
     except DatakitError as error:
         refusal = error
     for batch in _batches(channel):
+        start = time.perf_counter_ns()
         answers = applier.apply(batch) if applier is not None else [refusal] * len(batch)
+        done = Batch(len(batch), time.perf_counter_ns() - start)
+        pieces = (piece for answer in answers for piece in encode_answer(answer))
         try:
-            channel.sendall(
-                b"".join(piece for answer in answers for piece in encode_answer(answer))
-            )
+            channel.sendall(b"".join((*encode_batch(done), *pieces)))
         except (BrokenPipeError, ConnectionResetError):
             return
 

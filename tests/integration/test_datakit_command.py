@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -97,6 +98,8 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
             (["--url", f"tcp://127.0.0.1:{taken}"], "the address is in use"),
             (["--url", "http://127.0.0.1"], "expected tcp://HOST:PORT"),
             (["--url", "tcp://127.0.0.1:0", "--log-destination", tmp_path], "Is a directory"),
+            (["--listen-prometheus", "here"], "expected PORT or HOST:PORT"),
+            (["--url=tcp://127.0.0.1:0", f"--listen-prometheus={taken}"], "it is in use"),
         ):
             code, output, errors = await run("serve", *arguments)
             assert code == 2
@@ -105,6 +108,17 @@ async def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
             assert last.startswith("datakit: ")
             assert text in last
             assert "Traceback" not in errors
+
+
+async def test_metrics_are_served_where_it_is_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with datakit(
+        "--url=tcp://127.0.0.1:0", "--listen-prometheus", "0", "--log-destination", log
+    ):
+        found = re.search(r"serving metrics on (http://127\.0\.0\.1:\d+/metrics)", log.read_text())
+        assert found is not None
+        with await asyncio.to_thread(urlopen, found[1]) as reply:
+            assert b"\ndatakit_9p_connections 0.0\n" in reply.read()
 
 
 @pytest.mark.parametrize("place", ["server", "repository"])

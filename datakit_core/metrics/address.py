@@ -1,0 +1,36 @@
+"""Where the metrics are served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datakit_core.errors import ConfigError
+
+__all__ = ["Address"]
+
+_DEFAULT_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the page is."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """``PORT`` or ``HOST:PORT``; without a host, loopback.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        host, _, port = text.rpartition(":")
+        if not port.isascii() or not port.isdecimal() or int(port) > 0xFFFF:
+            raise ConfigError(f"expected PORT or HOST:PORT, not {text!r}", "--listen-prometheus")
+        return cls(host.removeprefix("[").removesuffix("]") or _DEFAULT_HOST, int(port))
+
+    def __str__(self) -> str:
+        """The URL of the page."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/metrics"

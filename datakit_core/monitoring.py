@@ -1,0 +1,204 @@
+"""What Prometheus is told about a server: names, meanings, and where each figure comes from.
+
+Everything is counted in plain integers by the part that does the work; this reads them when it is
+asked. Each server has a registry of its own, so that two servers in a process do not mix; only
+what is said about the process is said by both. ``docs/metrics.md`` has the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from math import isinf
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from datakit_core.dbfs import DatabaseFiles
+from datakit_core.metrics import Address, Histogram
+from datakit_core.metrics.loop import measure_lag
+from datakit_core.metrics.page import serve_page
+from datakit_core.ninep import Server
+from datakit_core.ninep.messages import CLASSIC
+from datakit_core.store import Store
+
+__all__ = ["Sources", "registry_of", "serve_metrics"]
+
+_TYPES = {number: kind.__name__ for number, kind in CLASSIC.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Whose figures are shown together.
+
+    Attributes:
+        server: The 9P server.
+        files: What it serves.
+        store: The database.
+        auto_push_lag: Tells for how many seconds the oldest commit has waited that a mirror does
+            not have; 0 if none waits. None where nothing is mirrored.
+        loop_lag: How late the event loop is.
+    """
+
+    server: Server
+    files: DatabaseFiles
+    store: Store
+    auto_push_lag: Callable[[], float] | None = None
+    loop_lag: Histogram = field(default_factory=Histogram)
+
+
+@asynccontextmanager
+async def serve_metrics(sources: Sources, address: Address) -> AsyncIterator[Address]:
+    """Measure the event loop, and serve the metrics until the context is left.
+
+    Yields:
+        Where, with the port that the system has chosen if it was 0.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    with measure_lag(sources.loop_lag):
+        async with serve_page(registry_of(sources), address) as bound:
+            yield bound
+
+
+def registry_of(sources: Sources) -> CollectorRegistry:
+    """A registry with all metrics of a server, and those of its process."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Figures(sources))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class _Figures(Collector):
+    """Reads the sources when it is asked."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric with its present value."""
+        yield from _connections(self._sources.server)
+        yield from _requests(self._sources.server)
+        yield from _database(self._sources)
+        yield from _writes(self._sources.store)
+        yield _histogram(
+            "datakit_event_loop_lag_seconds",
+            "How late a timer of the event loop fired, looked at ten times a second.",
+            self._sources.loop_lag,
+        )
+        if self._sources.auto_push_lag is not None:
+            yield _gauge(
+                "datakit_auto_push_lag_seconds",
+                "For how long the oldest commit has waited that the mirror does not have.",
+                self._sources.auto_push_lag(),
+            )
+
+
+def _connections(server: Server) -> Iterator[Metric]:
+    traffic = server.traffic
+    yield _gauge("datakit_9p_connections", "Clients that are connected.", server.connections)
+    yield _counter(
+        "datakit_9p_connections_opened_total", "Clients that have connected.", server.opened
+    )
+    yield _counter(
+        "datakit_9p_connections_broken_total",
+        "Connections that were dropped because the client broke the protocol.",
+        traffic.broken,
+    )
+    yield _counter("datakit_9p_received_bytes_total", "Bytes from clients.", traffic.bytes_in)
+    yield _counter("datakit_9p_sent_bytes_total", "Bytes to clients.", traffic.bytes_out)
+    yield _gauge("datakit_9p_fids", "Fids that clients have bound.", server.fids)
+
+
+def _requests(server: Server) -> Iterator[Metric]:
+    traffic = server.traffic
+    requests = CounterMetricFamily(
+        "datakit_9p_requests",
+        "Requests by type, and by what became of them: ok, error, or flushed by the client.",
+        labels=["type", "outcome"],
+    )
+    for number, answered in enumerate(traffic.answered):
+        failed, flushed = traffic.failed[number], traffic.flushed[number]
+        outcomes = {"ok": answered - failed, "error": failed, "flushed": flushed}
+        for outcome, count in outcomes.items():
+            if count:
+                requests.add_metric([_TYPES.get(number, "unknown"), outcome], count)
+    yield requests
+    yield _gauge(
+        "datakit_9p_requests_waiting",
+        "Requests without a reply so far, most of them readers of streams.",
+        server.waiting,
+    )
+    seconds = HistogramMetricFamily(
+        "datakit_9p_request_seconds",
+        "Time until a request had its reply, if it was answered at once, or by a task such as "
+        "a commit. Readers of streams do not count.",
+        labels=["answered"],
+    )
+    for way, shown in (("at_once", traffic.at_once), ("by_task", traffic.by_task)):
+        seconds.add_metric([way], _buckets(shown), shown.total / 1e9)
+    yield seconds
+
+
+def _database(sources: Sources) -> Iterator[Metric]:
+    store, activity = sources.store, sources.store.activity
+    outcomes = {
+        "moved": activity.moved,
+        "merged": activity.merged,
+        "conflict": activity.conflicts,
+        "overtaken": activity.overtaken,
+    }
+    yield _gauge("datakit_branches", "Branches that have a head.", len(store.heads()))
+    yield _gauge("datakit_transactions", "Transactions that are open.", sources.files.transactions)
+    yield _gauge("datakit_watchers", "Subscriptions to branches and paths.", store.subscribers)
+    commits = CounterMetricFamily(
+        "datakit_commits",
+        "Commits by outcome: moved the branch, merged with what others had committed, refused "
+        "for a conflict, or, if conditional, overtaken by another commit.",
+        labels=["outcome"],
+    )
+    for outcome, count in outcomes.items():
+        commits.add_metric([outcome], count)
+    yield commits
+
+
+def _writes(store: Store) -> Iterator[Metric]:
+    yield _counter(
+        "datakit_write_requests_total",
+        "Requests that the writers have carried out; divided by the count of batches, their size.",
+        sum(batches.requests for batches in store.batches),
+    )
+    yield _histogram(
+        "datakit_write_batch_seconds",
+        "Time in which all that had come together was written and on disk.",
+        Histogram.sum(batches.synced for batches in store.batches),
+    )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name.removesuffix("_total"), text, value=value)
+
+
+def _histogram(name: str, text: str, shown: Histogram) -> Metric:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], _buckets(shown), shown.total / 1e9)
+    return family
+
+
+def _buckets(shown: Histogram) -> list[tuple[str, float]]:
+    rows = shown.cumulative()
+    return [("+Inf" if isinf(bound) else repr(bound), float(count)) for bound, count in rows]
