@@ -114,6 +114,16 @@ def serve(
             show_default=False,
         ),
     ] = "",
+    auto_push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="DATAKIT_AUTO_PUSH",
+            help="Mirror every branch of the database to this repository, which must exist. "
+            "A URL with a password belongs in the variable: others can read command lines.",
+            show_default=False,
+        ),
+    ] = None,
     web_ui: Annotated[
         str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
     ] = "http://127.0.0.1:8080",
@@ -149,6 +159,7 @@ def serve(
         listen_9p=tuple(url for url in listen_9p.split(",") if url),
         allow_fetch=allow_fetch,
         listen_prometheus=listen_prometheus,
+        auto_push=auto_push,
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),

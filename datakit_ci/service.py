@@ -97,7 +97,13 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         wanted = settings.listen_prometheus
         metrics = Address.parse(wanted) if wanted else None
         server = await stack.enter_async_context(
-            serve_store(store, settings.listen_9p, allow_fetch=allowed, listen_prometheus=metrics)
+            serve_store(
+                store,
+                settings.listen_9p,
+                allow_fetch=allowed,
+                listen_prometheus=metrics,
+                auto_push=settings.auto_push,
+            )
         )
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
         database = LocalDatabase(store)

@@ -19,6 +19,7 @@ from datakit_core.metrics import Address
 from datakit_core.ninep.connection import ConnectionInfo
 from datakit_core.ninep.server import Server, serve
 from datakit_core.store import ANYTHING, FOR_OTHERS, FetchPolicy, Store
+from datakit_core.store.mirror import mirroring
 
 __all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
 
@@ -37,6 +38,7 @@ async def serve_store(
     *,
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
+    auto_push: str | None = None,
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -47,9 +49,11 @@ async def serve_store(
         allow_fetch: What clients may have fetched that come from the network, or are limited to
             some branches. Those on a Unix socket have our user's rights anyway.
         listen_prometheus: Where to serve the metrics; nowhere by default.
+        auto_push: Where to mirror every branch, if anywhere, as
+            :func:`datakit_core.store.mirror.mirroring` says.
 
     Raises:
-        ConfigError: An address is none, or is in use.
+        ConfigError: An address is none, or is in use; or a URL is not allowed.
     """
     files = DatabaseFiles(store)
 
@@ -60,10 +64,13 @@ async def serve_store(
 
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serve(root, *addresses))
+        lag: Callable[[], float] | None = None
+        if auto_push is not None:
+            lag = (await stack.enter_async_context(mirroring(store, auto_push))).status.lag
         if listen_prometheus is not None:
             from datakit_core.monitoring import Sources, serve_metrics  # only for who wants it
 
-            sources = Sources(server, files, store)
+            sources = Sources(server, files, store, auto_push_lag=lag)
             await stack.enter_async_context(serve_metrics(sources, listen_prometheus))
         yield server
 
@@ -75,6 +82,7 @@ async def open_server(
     *,
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
+    auto_push: str | None = None,
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
@@ -84,10 +92,11 @@ async def open_server(
         addresses: As for :func:`serve_store`.
         allow_fetch: As for :func:`serve_store`.
         listen_prometheus: As for :func:`serve_store`.
+        auto_push: As for :func:`serve_store`.
 
     Raises:
         RepositoryError: The repository cannot be served.
-        ConfigError: An address is none, or is in use.
+        ConfigError: An address is none, or is in use; or a URL is not allowed.
     """
     async with AsyncExitStack() as stack:
         if path is None:
@@ -95,7 +104,11 @@ async def open_server(
         store = await stack.enter_async_context(Store.open(path, create=True))
         yield await stack.enter_async_context(
             serve_store(
-                store, addresses, allow_fetch=allow_fetch, listen_prometheus=listen_prometheus
+                store,
+                addresses,
+                allow_fetch=allow_fetch,
+                listen_prometheus=listen_prometheus,
+                auto_push=auto_push,
             )
         )
 
@@ -107,6 +120,7 @@ async def run(
     *,
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
+    auto_push: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -116,6 +130,7 @@ async def run(
         announce: Called once, when clients can connect.
         allow_fetch: As for :func:`serve_store`.
         listen_prometheus: As for :func:`serve_store`.
+        auto_push: As for :func:`serve_store`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -123,7 +138,11 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     try:
         async with open_server(
-            path, addresses, allow_fetch=allow_fetch, listen_prometheus=listen_prometheus
+            path,
+            addresses,
+            allow_fetch=allow_fetch,
+            listen_prometheus=listen_prometheus,
+            auto_push=auto_push,
         ) as server:
             announce(server)
             await stop.wait()

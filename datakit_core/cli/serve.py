@@ -50,6 +50,15 @@ ListenPrometheus: TypeAlias = Annotated[
         help="Where to serve metrics for Prometheus, at /metrics; without a host, on loopback.",
     ),
 ]
+AutoPush: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="DATAKIT_AUTO_PUSH",
+        help="Mirror every branch to this repository, which must exist. A URL with a password "
+        "belongs in the variable: others can read command lines.",
+    ),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -69,6 +78,7 @@ def _datakit(
     listen_9p: Listen = None,
     allow_fetch: AllowFetch = "https",
     listen_prometheus: ListenPrometheus = None,
+    auto_push: AutoPush = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -84,7 +94,7 @@ def _datakit(
     elif git is None and listen_9p is None and listen_prometheus is None:
         typer.echo(context.get_help())
     else:
-        serve(git, listen_9p, allow_fetch, listen_prometheus, verbose, log_destination)
+        serve(git, listen_9p, allow_fetch, listen_prometheus, auto_push, verbose, log_destination)
 
 
 @app.command()
@@ -93,6 +103,7 @@ def serve(
     listen_9p: Listen = None,
     allow_fetch: AllowFetch = "https",
     listen_prometheus: ListenPrometheus = None,
+    auto_push: AutoPush = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
@@ -117,6 +128,7 @@ def serve(
             announce,
             allow_fetch=FetchPolicy.parse(allow_fetch),
             listen_prometheus=Address.parse(listen_prometheus) if listen_prometheus else None,
+            auto_push=auto_push,
         )
     )
 

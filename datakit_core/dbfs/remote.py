@@ -18,7 +18,7 @@ from datakit_core.errors import (
     TooMany,
 )
 from datakit_core.store import Store
-from datakit_core.store.remote import without_credentials
+from datakit_core.store.git import without_credentials
 from datakit_core.vfs import (
     Answer,
     CommandFile,

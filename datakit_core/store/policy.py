@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import unquote
 
 from datakit_core.errors import ConfigError, NotPermitted
-from datakit_core.store.remote import SCHEMES, check_url, without_credentials
+from datakit_core.store.git import SCHEMES, check_url, without_credentials
 
 __all__ = ["ANYTHING", "FOR_OTHERS", "FetchPolicy"]
 

@@ -15,7 +15,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support.git import git
 from tests.support.raw import connect
+from tests.support.waiting import until
 
 COMMAND = [sys.executable, "-m", "datakit_core.cli"]
 
@@ -177,3 +179,23 @@ async def test_without_anything_to_do_it_explains_itself() -> None:
     assert code == 0
     assert "Without a command, the options are those of" in output
     assert (await run("--version"))[1].startswith("datakit 0")
+
+
+async def test_every_branch_is_mirrored_by_the_server(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.git"
+    copy.mkdir()
+    git(copy, "init", "-q", "--bare")
+    url = "--url", "tcp://127.0.0.1:0"
+    async with datakit(*url, "--auto-push", f"file://{copy}") as (_, line):
+        where = f"tcp://127.0.0.1:{port_in(line)}"
+        _, head, _ = await run("write", "main", "file", "--connect", where)
+        await until(lambda: git(copy, "for-each-ref", "--format=%(objectname)") == head.strip())
+    code, _, errors = await run("serve", *url, DATAKIT_AUTO_PUSH="ext::evil")
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("datakit: --auto-push: cannot use 'ext::evil': ")
+
+
+async def test_a_wrong_list_of_what_may_be_fetched_is_one_line() -> None:
+    code, _, errors = await run("serve", "--url", "tcp://127.0.0.1:0", "--allow-fetch", "ftp")
+    assert code == 2
+    assert errors.startswith("datakit: --allow-fetch: 'ftp' is none of https, ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datakit_core.errors import InvalidArgument
-from datakit_core.store.remote import check_url, without_credentials
+from datakit_core.store.git import check_url, split_credentials, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,20 @@ def test_a_refused_url_is_named_without_its_credentials() -> None:
     with pytest.raises(InvalidArgument) as caught:
         check_url("ftp://user:secret@example.org/a")
     assert "secret" not in str(caught.value)
+
+
+def test_user_and_password_travel_in_the_environment() -> None:
+    shown, variables = split_credentials("https://bot:p%40ss@example.org:8443/x.git")
+    assert shown == "https://example.org:8443/x.git"
+    assert variables == {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "http.https://example.org:8443/x.git.extraHeader",
+        "GIT_CONFIG_VALUE_0": "Authorization: Basic Ym90OnBAc3M=",
+        "GIT_CONFIG_KEY_1": "http.followRedirects",
+        "GIT_CONFIG_VALUE_1": "false",
+    }
+
+
+@pytest.mark.parametrize("url", ["https://example.org/x", "ssh://git@example.org/x", "/srv/a@b"])
+def test_a_url_without_a_password_is_left_as_it_is(url: str) -> None:
+    assert split_credentials(url) == (url, {})
