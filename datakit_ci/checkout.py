@@ -14,6 +14,8 @@ __all__ = ["Checkout", "Source"]
 
 _TIMEOUT = 30.0
 
+_STATE = ".datakit"
+
 _REFS = {TargetKind.BRANCH: "refs/heads/", TargetKind.TAG: "refs/tags/"}
 
 
@@ -51,6 +53,22 @@ class Checkout:
         if root is None:
             raise ConfigError(f"{directory} is not in a Git repository; go to one, or: git init")
         return cls(Path(root))
+
+    def make_state(self) -> Path:
+        """The directory in it that is DataKit's own, made if it is missing; Git ignores it.
+
+        Raises:
+            ConfigError: It cannot be made.
+        """
+        directory = self.root / _STATE
+        ignore = directory / ".gitignore"
+        try:
+            directory.mkdir(exist_ok=True)
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise ConfigError(f"cannot keep state in {directory}: {error.strerror}") from error
+        return directory
 
     def source(self, short: str) -> Source:
         """What to fetch for ``short``; empty: what is checked out.

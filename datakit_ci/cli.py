@@ -151,7 +151,7 @@ def serve(
 
     logs.configure(verbose=verbose)
     if git is None:
-        git = Checkout.around(Path.cwd()).root / ".datakit" / "database.git"
+        git = Checkout.around(Path.cwd()).make_state() / "database.git"
     database = git.absolute()
     settings = ServiceSettings.checked(
         pipeline=pipeline.absolute(),

@@ -34,7 +34,6 @@ from datakit_core.errors import ConfigError, RepositoryError
 
 __all__ = ["run_once"]
 
-_STATE = ".datakit"
 _DATABASE = "database.git"
 _LOG_LINES = 200
 """Of a failed build's log, the last lines that are shown."""
@@ -148,11 +147,10 @@ async def _run(run: _Run) -> int:
 async def _home(run: _Run) -> AsyncIterator[_Home]:
     """The repository's own database if it is free, else a temporary one."""
     async with AsyncExitStack() as stack:
-        directory = run.checkout.root / _STATE
         try:
-            _prepare(directory)
+            directory = run.checkout.make_state()
             database = await stack.enter_async_context(_open(directory))
-        except (RepositoryError, OSError) as error:
+        except (ConfigError, RepositoryError) as error:
             note = f"note: {error}; using a temporary database"
             run.console.print(note, style="dim", soft_wrap=True)
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="datakit-")))
@@ -162,14 +160,6 @@ async def _home(run: _Run) -> AsyncIterator[_Home]:
 
 def _open(directory: Path) -> AbstractAsyncContextManager[Database]:
     return open_local(directory / _DATABASE, create=True)
-
-
-def _prepare(directory: Path) -> None:
-    """Make the directory, and let Git ignore what is in it."""
-    directory.mkdir(exist_ok=True)
-    ignore = directory / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
 
 
 async def _session(run: _Run, engine: Engine, tee: _Tee, targets: Sequence[Target]) -> int:

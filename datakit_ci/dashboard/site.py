@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -48,13 +49,18 @@ def bind(host: str, port: int) -> Iterator[Site]:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; "
-            "stop what uses it, or choose another address",
+            f"cannot listen on http://{host}:{port}: {_reason(error)}; "
+            "stop what uses the address, or choose another",
             "--web-ui",
         ) from error
     with listener:
         name = f"[{host}]" if ":" in host else host
         yield Site(listener, f"http://{name}:{listener.getsockname()[1]}/")
+
+
+def _reason(error: OSError) -> str:
+    """What is wrong, without the address that Python adds."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 @asynccontextmanager

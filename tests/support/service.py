@@ -88,7 +88,8 @@ async def running_service(
     try:
         said = await _said(process)
         yield RunningService(process, said["dashboard"], said["database"], git, project)
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     finally:
         if process.returncode is None:
