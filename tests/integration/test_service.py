@@ -102,7 +102,7 @@ def test_a_wrong_option_is_named(
 
 def test_a_broken_pipeline_is_refused_with_its_line(pipeline: Path, tmp_path: Path) -> None:
     commit_file(tmp_path / "app", "a", b"1")
-    pipeline.write_text("from datakit_ci import Config\n\nconfig = Confg()\n")
+    pipeline.write_text("from datakit_ci import Config\n\nconfig = undefined()\n")
     command = service_command(pipeline, tmp_path / "app", tmp_path / "database.git", "me/app")
     assert f"{pipeline}:3: NameError" in refused(command)
 
