@@ -6,7 +6,8 @@
     ├── ProtocolError           the peer broke framing: drop the connection
     ├── FileError               an operation on one node failed: an error reply
     │   ├── NoEntry  NotDirectory  IsDirectory  AlreadyExists  ReadOnly  NotPermitted
-    │   └── InvalidArgument  NotSupported  TooLarge  TooMany  Busy  IoFailed
+    │   ├── InvalidArgument  NotSupported  TooLarge  TooMany  Busy  IoFailed
+    │   └── NotEmpty  CrossDevice
     ├── StoreError              Git said no
     │   ├── UnknownObject  InvalidHash  InvalidName
     │   ├── MergeConflict  NotFastForward  HeadMoved
@@ -30,6 +31,7 @@ __all__ = [
     "Busy",
     "ClientError",
     "ConfigError",
+    "CrossDevice",
     "DatakitError",
     "Disconnected",
     "FileError",
@@ -42,6 +44,7 @@ __all__ = [
     "MergeConflict",
     "NoEntry",
     "NotDirectory",
+    "NotEmpty",
     "NotFastForward",
     "NotPermitted",
     "NotSupported",
@@ -169,6 +172,20 @@ class Busy(FileError):
     text = "Device or resource busy"
 
 
+class NotEmpty(FileError):
+    """A directory that should be removed alone still holds something."""
+
+    errno = errno.ENOTEMPTY
+    text = "Directory not empty"
+
+
+class CrossDevice(FileError):
+    """A file cannot move between these directories; programs then copy it and remove it."""
+
+    errno = errno.EXDEV
+    text = "Invalid cross-device link"
+
+
 class IoFailed(FileError):
     """The operation was fine; doing it failed (disk full, damaged object)."""
 
@@ -291,7 +308,7 @@ _BY_ERRNO: dict[int, type[FileError]] = {
     kind.errno: kind
     for kind in (
         NoEntry, NotDirectory, IsDirectory, AlreadyExists, ReadOnly, NotPermitted,
-        InvalidArgument, NotSupported, TooLarge, TooMany, Busy,
+        InvalidArgument, NotSupported, TooLarge, TooMany, Busy, NotEmpty, CrossDevice,
     )
 }  # fmt: skip
 

@@ -26,12 +26,13 @@ from datakit_core.metrics import Address, Histogram
 from datakit_core.metrics.loop import measure_lag
 from datakit_core.metrics.page import serve_page
 from datakit_core.ninep import Server
+from datakit_core.ninep.linux_messages import LINUX_MESSAGES
 from datakit_core.ninep.messages import CLASSIC
 from datakit_core.store import Store
 
 __all__ = ["Sources", "registry_of", "serve_metrics"]
 
-_TYPES = {number: kind.__name__ for number, kind in CLASSIC.items()}
+_TYPES = {number: kind.__name__ for number, kind in (CLASSIC | LINUX_MESSAGES).items()}
 
 
 @dataclass(frozen=True, slots=True)

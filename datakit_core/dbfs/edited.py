@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from datakit_core.dbfs.edit import Edit
 from datakit_core.dbfs.listing import Listing
 from datakit_core.dbfs.tree import kind_of
-from datakit_core.errors import IsDirectory, NoEntry, NotDirectory, NotPermitted
+from datakit_core.errors import (
+    CrossDevice,
+    IsDirectory,
+    NoEntry,
+    NotDirectory,
+    NotEmpty,
+    NotPermitted,
+)
 from datakit_core.store import BlobId, FileMode, Overlay
 from datakit_core.store.names import check_file_name
 from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
@@ -48,13 +55,17 @@ class _EditedNode(Node):
 
     def rename(self, name: str) -> Answer[None]:
         """Move to another name in the same directory; the node follows."""
-        self._check_not_root()
-        self._edit.check_open()
-        self._tree.rename(self._path, name)
-        self._edit.touched(self._path)
+        check_file_name(name)
         directory, slash, _ = self._path.rpartition("/")
-        self._path = f"{directory}{slash}{name}"
-        self._edit.touched(self._path)
+        self._move(f"{directory}{slash}{name}")
+        return None
+
+    def move(self, directory: Directory, name: str) -> Answer[None]:
+        """Move within the transaction; the node follows."""
+        check_file_name(name)
+        if not isinstance(directory, EditedDirectory):
+            raise CrossDevice
+        self._move(directory.path_of(name, self._edit))
         return None
 
     def remove(self) -> Answer[None]:
@@ -64,6 +75,14 @@ class _EditedNode(Node):
         self._tree.remove(self._path)
         self._edit.touched(self._path)
         return None
+
+    def _move(self, path: str) -> None:
+        self._check_not_root()
+        self._edit.check_open()
+        self._tree.move(self._path, path)
+        self._edit.touched(self._path)
+        self._path = path
+        self._edit.touched(path)
 
     def _check_not_root(self) -> None:
         if not self._path:
@@ -104,9 +123,21 @@ class EditedDirectory(_EditedNode, Directory):
         self._edit.touched(path)
         return self._child(path, FileMode.DIRECTORY if kind is Kind.DIRECTORY else _MODES[kind])
 
+    def remove_empty(self) -> Answer[None]:
+        """Remove it unless something is in it: rmdir must not take a whole tree along."""
+        if self._path and self._tree.list(self._path):
+            raise NotEmpty
+        return self.remove()
+
     def chmod(self, kind: Kind, target: str = "") -> Answer[None]:
         """Git knows no rights of directories."""
         raise NotPermitted
+
+    def path_of(self, name: str, edit: Edit) -> str:
+        """The path of a child in ``edit``; ``CrossDevice`` if this is another transaction."""
+        if edit is not self._edit:
+            raise CrossDevice
+        return self._below(name)
 
     def _describe_child(self, name: str) -> Stat:
         """A child may have gone since the listing was made; it is then shown as an empty file."""

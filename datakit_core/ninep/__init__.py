@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datakit_core.ninep.client import Client, OpenFile, connect
 from datakit_core.ninep.connection import ConnectionInfo, ConnectionLimits, Root, RootFactory
-from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect
+from datakit_core.ninep.dialect import LINUX, PLAIN, UNIX, Dialect
 from datakit_core.ninep.endpoint import (
     Endpoint,
     FdEndpoint,
@@ -19,6 +19,7 @@ from datakit_core.ninep.session import Limits, Session, Work
 
 __all__ = [
     "KEEP",
+    "LINUX",
     "PLAIN",
     "UNIX",
     "Client",

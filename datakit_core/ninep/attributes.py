@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "qid_of",
     "unescape",
+    "wire_qid",
     "wire_stat",
 ]
 
@@ -48,13 +49,18 @@ def qid_of(node: Node) -> Qid:
     return Qid(kind, node.version, node.inode)
 
 
+def wire_qid(stat: Stat) -> Qid:
+    """The qid of a node whose stat is there."""
+    kind = _DIRECTORY_QID if stat.kind is Kind.DIRECTORY else _FILE_QID
+    return Qid(kind, stat.version, stat.inode)
+
+
 def wire_stat(stat: Stat, *, escaped: bool = False) -> WireStat:
     """A node's stat as it is sent; ``escaped`` when the client cannot do with ``/`` in a name."""
-    directory = stat.kind is Kind.DIRECTORY
     return WireStat(
         type=0,
         dev=0,
-        qid=Qid(_DIRECTORY_QID if directory else _FILE_QID, stat.version, stat.inode),
+        qid=wire_qid(stat),
         mode=_MODES[stat.kind].value,
         atime=0,
         mtime=0,

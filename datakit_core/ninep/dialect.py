@@ -1,18 +1,21 @@
-"""What distinguishes 9P2000 and 9P2000.u: data, so that a further dialect is another value.
+"""What distinguishes 9P2000, 9P2000.u and 9P2000.L: data, so that each dialect is a value.
 
-9P2000.L will be a :class:`Dialect` with messages of its own and an error reply without text.
+9P2000.L, the default of Linux mounts, replaces open, create, stat and wstat by requests like the
+kernel's own, and its error reply is a number without text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from errno import EIO
 from types import MappingProxyType
 
 from datakit_core.errors import FileError
+from datakit_core.ninep.linux_messages import LINUX_MESSAGES, Rlerror
 from datakit_core.ninep.messages import CLASSIC, Record, Rerror
 
-__all__ = ["PLAIN", "UNIX", "UNKNOWN_VERSION", "Dialect", "negotiate"]
+__all__ = ["LINUX", "PLAIN", "UNIX", "UNKNOWN_VERSION", "Dialect", "negotiate"]
 
 UNKNOWN_VERSION = "unknown"
 """The version in the reply to one that we do not speak (version(5))."""
@@ -20,6 +23,10 @@ UNKNOWN_VERSION = "unknown"
 
 def _text_and_number(error: FileError) -> Record:
     return Rerror(error.text, error.errno)
+
+
+def _number(error: FileError) -> Record:
+    return Rlerror(error.errno or EIO)  # Linux takes 0 for a bad address
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,12 @@ PLAIN = Dialect("9P2000", unix_fields=False, messages=_CLASSIC)
 UNIX = Dialect("9P2000.u", unix_fields=True, messages=_CLASSIC)
 """With error numbers and symbolic links."""
 
-_SPOKEN = {dialect.version: dialect for dialect in (PLAIN, UNIX)}
+LINUX = Dialect(
+    "9P2000.L", unix_fields=True, messages=MappingProxyType(LINUX_MESSAGES), error=_number
+)
+"""With the requests of a Linux kernel."""
+
+_SPOKEN = {dialect.version: dialect for dialect in (PLAIN, UNIX, LINUX)}
 
 
 def negotiate(version: str) -> Dialect | None:

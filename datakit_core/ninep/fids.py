@@ -67,6 +67,10 @@ class FidTable:
         except KeyError:
             raise unknown_fid(number) from None
 
+    def on(self, inode: int) -> Sequence[BoundFid]:
+        """All that stand for one file."""
+        return [fid for fid in self._bound.values() if fid.place.node.inode == inode]
+
     def bind(self, number: Fid, place: Place) -> None:
         """Let a free (or reserved) number stand for ``place``."""
         self._reserved.discard(number)

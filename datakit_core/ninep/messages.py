@@ -1,7 +1,8 @@
-"""The message table: every 9P message, its number and its fields in wire order.
+"""The message table: every message of 9P2000, its number and its fields in wire order.
 
 Sources: the manual pages intro(5) to wstat(5) of Plan 9 for 9P2000, and the "9P2000.u" extension
-(Van Hensbergen) for the fields marked :data:`UNIX`. A message knows neither its tag nor its
+(Van Hensbergen) for the fields marked :data:`UNIX`. What only 9P2000.L has is in
+:mod:`datakit_core.ninep.linux_messages`. A message knows neither its tag nor its
 dialect; :mod:`datakit_core.ninep.codec` turns it into bytes, after what is declared here.
 
 A T-message is a request, the R-message with the next number its reply.
@@ -55,6 +56,7 @@ __all__ = [
     "Twstat",
     "UnixField",
     "WireStat",
+    "declare",
 ]
 
 
@@ -142,13 +144,13 @@ def _record(kind: type[R]) -> type[R]:
 
 
 @dataclass_transform(frozen_default=True)
-def _message(number: int) -> Callable[[type[R]], type[R]]:
-    """Make the class a frozen dataclass and enter it in the table."""
+def declare(number: int, table: dict[int, type[Record]] = CLASSIC) -> Callable[[type[R]], type[R]]:
+    """Make a class the message ``number``: a frozen dataclass that is entered in ``table``."""
 
     def register(kind: type[R]) -> type[R]:
         made = _record(kind)
         made.number = number
-        CLASSIC[number] = made
+        table[number] = made
         return made
 
     return register
@@ -204,7 +206,7 @@ KEEP: Final = WireStat(
 """The Twstat that changes nothing; ``dataclasses.replace`` makes the others from it."""
 
 
-@_message(100)
+@declare(100)
 class Tversion(Record):
     """Begin a session, or begin it anew: all fids and requests are forgotten (version(5)).
 
@@ -217,7 +219,7 @@ class Tversion(Record):
     version: String
 
 
-@_message(101)
+@declare(101)
 class Rversion(Record):
     """What the session will use; version ``unknown`` means that it cannot begin."""
 
@@ -225,7 +227,7 @@ class Rversion(Record):
     version: String
 
 
-@_message(102)
+@declare(102)
 class Tauth(Record):
     """Ask for a file to authenticate on; refused, as access is decided by the listener."""
 
@@ -235,14 +237,14 @@ class Tauth(Record):
     n_uname: Annotated[U32, UNIX] = NO_UID
 
 
-@_message(103)
+@declare(103)
 class Rauth(Record):
     """The file to authenticate on."""
 
     aqid: QidField
 
 
-@_message(104)
+@declare(104)
 class Tattach(Record):
     """Bind ``fid`` to the root (attach(5)).
 
@@ -261,14 +263,14 @@ class Tattach(Record):
     n_uname: Annotated[U32, UNIX] = NO_UID
 
 
-@_message(105)
+@declare(105)
 class Rattach(Record):
     """The root."""
 
     qid: QidField
 
 
-@_message(107)
+@declare(107)
 class Rerror(Record):
     """The request failed; there is no Terror (error(5)).
 
@@ -281,19 +283,19 @@ class Rerror(Record):
     errno: Annotated[U32, UNIX] = 0
 
 
-@_message(108)
+@declare(108)
 class Tflush(Record):
     """Give up the request ``oldtag``: after Rflush its reply will not come (flush(5))."""
 
     oldtag: TagField
 
 
-@_message(109)
+@declare(109)
 class Rflush(Record):
     """The tag is free again."""
 
 
-@_message(110)
+@declare(110)
 class Twalk(Record):
     """Ask to move from ``fid`` along ``names`` and bind the end to ``newfid`` (walk(5)).
 
@@ -308,14 +310,14 @@ class Twalk(Record):
     names: Strings
 
 
-@_message(111)
+@declare(111)
 class Rwalk(Record):
     """One qid for each name; servers other than ours send fewer when a later name is absent."""
 
     qids: Qids
 
 
-@_message(112)
+@declare(112)
 class Topen(Record):
     """Prepare ``fid`` for reading and writing (open(5)); ``mode`` is an :class:`OpenMode`."""
 
@@ -323,7 +325,7 @@ class Topen(Record):
     mode: U8
 
 
-@_message(113)
+@declare(113)
 class Ropen(Record):
     """The fid is open; an ``iounit`` of 0 sets no limit but msize."""
 
@@ -331,7 +333,7 @@ class Ropen(Record):
     iounit: U32
 
 
-@_message(114)
+@declare(114)
 class Tcreate(Record):
     """Make ``name`` in the directory ``fid``, which then means the new file, open (open(5)).
 
@@ -350,7 +352,7 @@ class Tcreate(Record):
     extension: Annotated[String, UNIX] = ""
 
 
-@_message(115)
+@declare(115)
 class Rcreate(Record):
     """The file exists and is open."""
 
@@ -358,7 +360,7 @@ class Rcreate(Record):
     iounit: U32
 
 
-@_message(116)
+@declare(116)
 class Tread(Record):
     """Ask for up to ``count`` bytes at ``offset`` (read(5)); of a directory, for whole stats."""
 
@@ -367,14 +369,14 @@ class Tread(Record):
     count: U32
 
 
-@_message(117)
+@declare(117)
 class Rread(Record):
     """What was read; nothing at the end of the file."""
 
     data: Data
 
 
-@_message(118)
+@declare(118)
 class Twrite(Record):
     """Write ``data`` at ``offset`` (read(5))."""
 
@@ -383,52 +385,52 @@ class Twrite(Record):
     data: Data
 
 
-@_message(119)
+@declare(119)
 class Rwrite(Record):
     """How many bytes were written."""
 
     count: U32
 
 
-@_message(120)
+@declare(120)
 class Tclunk(Record):
     """Forget ``fid`` (clunk(5))."""
 
     fid: FidField
 
 
-@_message(121)
+@declare(121)
 class Rclunk(Record):
     """The fid is free again."""
 
 
-@_message(122)
+@declare(122)
 class Tremove(Record):
     """Remove the file and forget ``fid``, the latter even if the former fails (remove(5))."""
 
     fid: FidField
 
 
-@_message(123)
+@declare(123)
 class Rremove(Record):
     """The file is gone."""
 
 
-@_message(124)
+@declare(124)
 class Tstat(Record):
     """Ask for the attributes (stat(5))."""
 
     fid: FidField
 
 
-@_message(125)
+@declare(125)
 class Rstat(Record):
     """The attributes."""
 
     stat: StatField
 
 
-@_message(126)
+@declare(126)
 class Twstat(Record):
     """Change those attributes that :data:`KEEP` does not leave alone (stat(5))."""
 
@@ -436,6 +438,6 @@ class Twstat(Record):
     stat: StatField
 
 
-@_message(127)
+@declare(127)
 class Rwstat(Record):
     """The attributes are changed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar, final
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, final
 
 from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted, ReadOnly
 from datakit_core.ninep.attributes import (
@@ -52,18 +52,18 @@ from datakit_core.ninep.messages import (
     Twstat,
 )
 from datakit_core.ninep.walking import Place, follow
-from datakit_core.ninep.wire import NO_FID
+from datakit_core.ninep.wire import NO_FID, Qid
 from datakit_core.vfs.answer import Answer, Deferred, then
 from datakit_core.vfs.node import Directory, File, Handle, Kind, Node, Stat
 
-__all__ = ["Later", "Operations", "Outcome"]
+__all__ = ["MOST_OFFSET", "Handlers", "Later", "Operations", "Outcome", "when"]
 
 T = TypeVar("T")
 
 _LATER = (Deferred, Coroutine)
 _TRUNCATE = OpenMode.TRUNCATE.value  # an int: flags are slow to combine
 _REMOVE_ON_CLOSE = OpenMode.REMOVE_ON_CLOSE.value
-_MOST_OFFSET = (1 << 63) - 1
+MOST_OFFSET = (1 << 63) - 1
 """Offsets are signed for every client; a greater one is a negative number."""
 
 
@@ -87,18 +87,21 @@ class Later(Generic[T]):
 
 
 Outcome: TypeAlias = Record | Later[Any]
+Handlers: TypeAlias = dict[type[Record], Callable[[Any], Outcome]]
+"""What answers each request."""
 
 
 def _nothing(value: object) -> None:
     """Most requests leave nothing behind when they are given up."""
 
 
-def _when(
+def when(
     answer: Answer[T],
     settle: Callable[[T], Record],
     drop: Callable[[T | None], None] = _nothing,
     fid: BoundFid | None = None,
 ) -> Outcome:
+    """The reply that ``settle`` makes of the answer's value, now or later."""
     if isinstance(answer, _LATER):
         return Later(answer, settle, drop, fid)
     return settle(answer)
@@ -109,7 +112,10 @@ class Operations:
 
     Attributes:
         fids: The session's fids.
+        escapes: Whether all clients of the dialect are shown ``%2F`` for ``/`` in names.
     """
+
+    escapes: ClassVar[bool] = False
 
     def __init__(
         self, root: Directory, codec: Codec, msize: int, max_fids: int, *, read_only: bool = False
@@ -121,12 +127,34 @@ class Operations:
         self._codec = codec
         self._most_read = msize - READ_HEADER_SIZE
 
+    @property
+    def shared_handlers(self) -> Handlers:
+        """The requests that every dialect has, but for attach."""
+        return {
+            Twalk: self.walk,
+            Tread: self.read,
+            Twrite: self.write,
+            Tclunk: self.clunk,
+            Tremove: self.remove,
+        }
+
+    @property
+    def handlers(self) -> Handlers:
+        """What can be asked for once there is a root, and what answers it."""
+        return self.shared_handlers | {
+            Topen: self.open,
+            Tcreate: self.create,
+            Tstat: self.stat,
+            Twstat: self.wstat,
+        }
+
     def attach(self, request: Tattach) -> Outcome:
         """Bind a fid to the root; the name of the user proves nothing and is ignored."""
         if request.afid != NO_FID:
             raise unknown_fid(request.afid)
         self.fids.reserve(request.fid)
-        self.fids.bind(request.fid, Place(self._root, None, "/", request.aname == "posix"))
+        escaped = self.escapes or request.aname == "posix"
+        self.fids.bind(request.fid, Place(self._root, None, "/", escaped))
         return Rattach(qid_of(self._root))
 
     def walk(self, request: Twalk) -> Outcome:
@@ -147,7 +175,7 @@ class Operations:
             self.fids.unreserve(request.newfid)
 
         try:
-            return _when(follow(start.place, names), settle, drop)
+            return when(follow(start.place, names), settle, drop)
         except Exception:
             drop(None)
             raise
@@ -163,35 +191,21 @@ class Operations:
                 fid.place = passed[-1]
             return Rwalk(tuple([qid_of(place.node) for place in passed]))
 
-        return _when(follow(fid.place, names), settle)
+        return when(follow(fid.place, names), settle)
 
     def open(self, request: Topen) -> Outcome:
         """Open a file, or take the listing of a directory; who may do what is not checked."""
-        fid = self.fids.get(request.fid)
-        if fid.handle is not None or fid.opening:
-            raise InvalidArgument("Already open")
-
-        if request.mode & (_TRUNCATE | _REMOVE_ON_CLOSE):
-            self._check_writable()
-
-        def settle(handle: Handle) -> Record:
-            self._opened(fid, handle, request.mode)
-            return Ropen(qid_of(fid.place.node), 0)
-
-        def drop(handle: Handle | None) -> None:
-            fid.opening = False
-            if handle is not None:
-                handle.close()
-
-        truncate = bool(request.mode & _TRUNCATE)
-        answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
-        return self._opening(fid, _when(answer, settle, drop))
+        return self._open(
+            self.fids.get(request.fid),
+            Ropen,
+            truncate=bool(request.mode & _TRUNCATE),
+            remove_on_close=bool(request.mode & _REMOVE_ON_CLOSE),
+        )
 
     def create(self, request: Tcreate) -> Outcome:
         """Make a file, link or directory; the fid then stands for it, open."""
         fid = self.fids.get(request.fid)
-        if fid.handle is not None or fid.opening:
-            raise InvalidArgument("Can't create in an opened fid")
+        self._check_unopened(fid)
         parent = fid.place
         if not isinstance(parent.node, Directory):
             raise NotDirectory(f'"{parent.name}" is not a directory')
@@ -201,23 +215,13 @@ class Operations:
             name = unescape(name)
         kind = kind_of(request.perm, request.extension)
         target = request.extension if kind is Kind.LINK else ""
-
-        def settle(made: tuple[Node, Handle]) -> Record:
-            node, handle = made
-            self._opened(fid, handle, request.mode)
-            fid.place = parent.child(name, node)
-            return Rcreate(qid_of(node), 0)
-
-        def drop(made: tuple[Node, Handle] | None) -> None:
-            fid.opening = False
-            if made is not None:
-                made[1].close()
-
-        def made(node: Node) -> Answer[tuple[Node, Handle]]:
-            return then(self._handle(node, parent.escaped), lambda handle: (node, handle))
-
-        answer = then(parent.node.create(name, kind, target), made)
-        return self._opening(fid, _when(answer, settle, drop))
+        return self._create(
+            fid,
+            name,
+            parent.node.create(name, kind, target),
+            Rcreate,
+            remove_on_close=bool(request.mode & _REMOVE_ON_CLOSE),
+        )
 
     def read(self, request: Tread) -> Outcome:
         """Read a file, or entries of a directory, as much as fits a message."""
@@ -225,12 +229,12 @@ class Operations:
         if fid.handle is None:
             raise InvalidArgument("Can't read from unopened fid")
         offset, count = request.offset, request.count
-        if offset > _MOST_OFFSET:
+        if offset > MOST_OFFSET:
             raise InvalidArgument(f"Negative offset {offset - (1 << 64)}")
         answer = fid.handle.read(offset, min(count, self._most_read))
         if type(answer) is bytes:  # the fast path
             return Rread(answer)
-        return _when(answer, Rread, fid=fid)
+        return when(answer, Rread, fid=fid)
 
     def write(self, request: Twrite) -> Outcome:
         """Write to an open file."""
@@ -238,27 +242,27 @@ class Operations:
         if fid.handle is None:
             raise InvalidArgument("Can't write to unopened fid")
         self._check_writable()
-        if request.offset > _MOST_OFFSET:
+        if request.offset > MOST_OFFSET:
             raise InvalidArgument(f"Bad write offset {request.offset - (1 << 64)}")
-        return _when(fid.handle.write(request.offset, request.data), Rwrite, fid=fid)
+        return when(fid.handle.write(request.offset, request.data), Rwrite, fid=fid)
 
     def clunk(self, request: Tclunk) -> Outcome:
         """Forget a fid, and remove its file if it was opened so."""
         fid = self.fids.pop(request.fid)
         if fid.remove_on_close:
-            return _when(fid.place.node.remove(), lambda _: Rclunk())
+            return when(fid.place.node.remove(), lambda _: Rclunk())
         return Rclunk()
 
     def remove(self, request: Tremove) -> Outcome:
         """Forget a fid, whatever happens, and remove its file."""
         fid = self.fids.pop(request.fid)
         self._check_writable()
-        return _when(fid.place.node.remove(), lambda _: Rremove())
+        return when(fid.place.node.remove(), lambda _: Rremove())
 
     def stat(self, request: Tstat) -> Outcome:
         """Describe a file."""
         place = self.fids.get(request.fid).place
-        return _when(place.node.stat(), lambda stat: Rstat(wire_stat(stat, escaped=place.escaped)))
+        return when(place.node.stat(), lambda stat: Rstat(wire_stat(stat, escaped=place.escaped)))
 
     def wstat(self, request: Twstat) -> Outcome:
         """Rename, truncate or chmod; anything else is accepted and has no effect."""
@@ -271,11 +275,11 @@ class Operations:
             case Rename(name):
                 return self._rename(fid, unescape(name) if fid.place.escaped else name)
             case Truncate(length):
-                if length > _MOST_OFFSET:
+                if length > MOST_OFFSET:
                     raise InvalidArgument(f"Negative offset {length - (1 << 64)}")
-                return _when(node.truncate(length), lambda _: Rwstat())
+                return when(node.truncate(length), lambda _: Rwstat())
             case Chmod(mode, target):
-                return _when(_chmod(node, mode, target), lambda _: Rwstat())
+                return when(_chmod(node, mode, target), lambda _: Rwstat())
             case None:
                 return Rwstat()
 
@@ -289,7 +293,66 @@ class Operations:
             fid.place = renamed
             return Rwstat()
 
-        return _when(fid.place.node.rename(name), settle)
+        return when(fid.place.node.rename(name), settle)
+
+    def _open(
+        self,
+        fid: BoundFid,
+        reply: Callable[[Qid, int], Record],
+        *,
+        truncate: bool,
+        remove_on_close: bool,
+    ) -> Outcome:
+        """Open what a fid stands for."""
+        if fid.handle is not None or fid.opening:
+            raise InvalidArgument("Already open")
+        if truncate or remove_on_close:
+            self._check_writable()
+
+        def settle(handle: Handle) -> Record:
+            self._opened(fid, handle, remove_on_close)
+            return reply(qid_of(fid.place.node), 0)
+
+        def drop(handle: Handle | None) -> None:
+            fid.opening = False
+            if handle is not None:
+                handle.close()
+
+        answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
+        return self._opening(fid, when(answer, settle, drop))
+
+    def _create(
+        self,
+        fid: BoundFid,
+        name: str,
+        node: Answer[Node],
+        reply: Callable[[Qid, int], Record],
+        *,
+        remove_on_close: bool,
+    ) -> Outcome:
+        """Open a node that is being made in the directory of ``fid``, which then stands for it."""
+        parent = fid.place
+
+        def settle(made: tuple[Node, Handle]) -> Record:
+            node, handle = made
+            self._opened(fid, handle, remove_on_close)
+            fid.place = parent.child(name, node)
+            return reply(qid_of(node), 0)
+
+        def drop(made: tuple[Node, Handle] | None) -> None:
+            fid.opening = False
+            if made is not None:
+                made[1].close()
+
+        def made(node: Node) -> Answer[tuple[Node, Handle]]:
+            return then(self._handle(node, parent.escaped), lambda handle: (node, handle))
+
+        return self._opening(fid, when(then(node, made), settle, drop))
+
+    @staticmethod
+    def _check_unopened(fid: BoundFid) -> None:
+        if fid.handle is not None or fid.opening:
+            raise InvalidArgument("Can't create in an opened fid")
 
     def _handle(self, node: Node, escaped: bool, *, truncate: bool = False) -> Answer[Handle]:
         """Open a node, whatever it is."""
@@ -316,14 +379,14 @@ class Operations:
         return outcome
 
     @staticmethod
-    def _opened(fid: BoundFid, handle: Handle, mode: int) -> None:
+    def _opened(fid: BoundFid, handle: Handle, remove_on_close: bool) -> None:
         """Attach the handle, unless the fid has gone while it was opened."""
         fid.opening = False
         if not fid.bound:
             handle.close()
             raise unknown_fid(fid.number)
         fid.handle = handle
-        fid.remove_on_close = bool(mode & _REMOVE_ON_CLOSE)
+        fid.remove_on_close = remove_on_close
 
 
 def _check_bound(fid: BoundFid) -> None:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from datakit_core.errors import (
     DatakitError,
@@ -40,26 +40,18 @@ from datakit_core.errors import (
     to_file_error,
 )
 from datakit_core.ninep.codec import Framer, codec_for, tag_of
-from datakit_core.ninep.dialect import PLAIN, UNKNOWN_VERSION, negotiate
+from datakit_core.ninep.dialect import LINUX, PLAIN, UNKNOWN_VERSION, negotiate
+from datakit_core.ninep.linux_operations import LinuxOperations
 from datakit_core.ninep.messages import (
     Record,
     Rflush,
     Rversion,
     Tattach,
     Tauth,
-    Tclunk,
-    Tcreate,
     Tflush,
-    Topen,
-    Tread,
-    Tremove,
-    Tstat,
     Tversion,
-    Twalk,
-    Twrite,
-    Twstat,
 )
-from datakit_core.ninep.operations import Later, Operations, Outcome
+from datakit_core.ninep.operations import Handlers, Later, Operations, Outcome
 from datakit_core.ninep.wire import Tag
 from datakit_core.vfs.answer import Deferred
 from datakit_core.vfs.node import Directory
@@ -141,9 +133,6 @@ class Work(_Pending):
         self.coroutine = coroutine
 
 
-_Handler: TypeAlias = Callable[[Any], Outcome]
-
-
 class Session:
     """The state of one connection.
 
@@ -171,7 +160,7 @@ class Session:
         self._msize = self._limits.first_frame
         self._codec = codec_for(PLAIN)
         self._dialect = PLAIN
-        self._handlers: dict[type[Record], _Handler] = {Tversion: self._version}
+        self._handlers: Handlers = {Tversion: self._version}
         self.framer = Framer(self._limits.first_frame)
         self.attached = False
 
@@ -275,7 +264,8 @@ class Session:
             self._handlers = {Tversion: self._version}
             return Rversion(self._msize, UNKNOWN_VERSION)
         self._dialect, self._codec = dialect, codec_for(dialect)
-        self._operations = Operations(
+        kind = LinuxOperations if dialect is LINUX else Operations
+        self._operations = kind(
             self._root, self._codec, self._msize, self._limits.max_fids, read_only=self._read_only
         )
         self._handlers = {Tversion: self._version, Tauth: _refuse, Tattach: self._attach}
@@ -288,7 +278,7 @@ class Session:
         reply = operations.attach(request)
         if not self.attached:
             self.attached = True
-            self._handlers |= _attached(operations)
+            self._handlers |= operations.handlers
         return reply
 
     def _flush(self, tag: Tag, oldtag: Tag) -> bytes | None:
@@ -383,18 +373,3 @@ class Session:
 
 def _refuse(request: Record) -> Outcome:
     raise NotSupported
-
-
-def _attached(operations: Operations) -> dict[type[Record], _Handler]:
-    """What can be asked for once there is a root."""
-    return {
-        Twalk: operations.walk,
-        Topen: operations.open,
-        Tcreate: operations.create,
-        Tread: operations.read,
-        Twrite: operations.write,
-        Tclunk: operations.clunk,
-        Tremove: operations.remove,
-        Tstat: operations.stat,
-        Twstat: operations.wstat,
-    }

@@ -86,6 +86,15 @@ def weight_of(node: Content) -> int:
             return 0
 
 
+def height_of(node: Content) -> int:
+    """How many levels of edited directories a node has, itself included; 0 for others."""
+    levels, level = 0, [node]
+    while directories := [item for item in level if isinstance(item, EditedDirectory)]:
+        levels += 1
+        level = [child for directory in directories for child in directory.names.values()]
+    return levels
+
+
 def freeze(node: Content, objects: dict[str, NewObject]) -> Entry | None:
     """The entry for ``node``; none for a directory without files."""
     match node:

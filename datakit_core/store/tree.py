@@ -25,6 +25,7 @@ from datakit_core.store.edited import (
     EditedDirectory,
     EditedFile,
     freeze,
+    height_of,
     mode_of,
     touch,
     weight_of,
@@ -197,15 +198,34 @@ class Overlay:
         if not parts:
             raise NotPermitted("Can't rename /")
         check_file_name(name)
-        self._existing(path)
-        target = self._peek((*parts[:-1], name))
-        if name == parts[-1]:
+        self.move(path, "/".join((*parts[:-1], name)))
+
+    def move(self, path: str, to: str) -> None:
+        """Let a node be at the path ``to``, whose directory must exist.
+
+        A file, or an empty directory, that is there is replaced.
+
+        Raises:
+            IsDirectory: A directory that is not empty is there.
+            InvalidArgument: A directory cannot move into itself.
+        """
+        parts, target_parts = split_path(path), check_path(to)
+        if not parts or not target_parts:
+            raise NotPermitted("Can't rename /")
+        node = self._existing(path)
+        if parts == target_parts:
             return
+        if target_parts[: len(parts)] == parts:
+            raise InvalidArgument("a directory cannot move into itself")
+        if len(target_parts) + height_of(node) > MAX_DEPTH:
+            raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
+        self._check_parents(target_parts, make=False)
+        target = self._peek(target_parts)
         if target is not None and self._has_children(target):
             raise IsDirectory
-        names = self._parent(parts).names
-        self._edits -= weight_of(names[name]) if name in names else 0
-        names[name] = names.pop(parts[-1])
+        names = self._parent(target_parts).names
+        self._edits -= weight_of(names[target_parts[-1]]) if target is not None else 0
+        names[target_parts[-1]] = self._parent(parts).names.pop(parts[-1])
 
     def set_mode(self, path: str, mode: FileMode) -> None:
         """Make a file normal, executable or a link; what it holds stays."""

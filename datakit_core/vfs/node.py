@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datakit_core.errors import IsDirectory, NoEntry, NotPermitted, ReadOnly
+from datakit_core.errors import CrossDevice, IsDirectory, NoEntry, NotPermitted, ReadOnly
 from datakit_core.vfs.answer import Answer, Deferred
 
 __all__ = [
@@ -116,6 +116,10 @@ class Node:
         """Give the node another name in the same directory."""
         raise NotPermitted
 
+    def move(self, directory: Directory, name: str) -> Answer[None]:
+        """Move the node to another directory; only nodes that hang together can do so."""
+        raise CrossDevice
+
     def chmod(self, kind: Kind, target: str = "") -> Answer[None]:
         """Turn a file into ``kind`` (normal, executable or link)."""
         raise NotPermitted("Can't chmod special file")
@@ -151,6 +155,13 @@ class Directory(Node):
     def create(self, name: str, kind: Kind, target: str = "") -> Answer[Node]:
         """Make a child and return it; an existing file is replaced by an empty one."""
         raise ReadOnly.directory()
+
+    def remove_empty(self) -> Answer[None]:
+        """Remove the directory as rmdir(2) does; ``NotEmpty`` where it is made of its content.
+
+        By default the same as :meth:`remove`.
+        """
+        return self.remove()
 
     def truncate(self, length: int) -> Answer[None]:
         """A directory has no length: 0 is accepted, anything else is not (wstat(5))."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.git import git
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import commit_files, head_of
 from tests.support.served import Served
 
@@ -67,6 +67,7 @@ async def test_10_an_empty_branch_is_fast_forwarded(raw: Raw) -> None:
     assert (await raw.stat("branch/copy/head")).length == 41
 
 
+@classic
 async def test_10_fast_forward_refuses_what_it_must(raw: Raw) -> None:
     first = await commit_files(raw, "master", {"file": b"1"})
     await commit_files(raw, "master", {"file": b"2"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.raw import Raw, RawError, connect
+from tests.support.raw import Raw, RawError, classic, connect
 from tests.support.scenarios import Stream, commit
 from tests.support.served import Served
 from tests.support.waiting import until
@@ -25,6 +25,7 @@ async def test_53_a_transaction_is_its_connections_own(raw: Raw, other: Raw) -> 
     assert await raw.list("branch/master/ro") == ["mine", "yours"]
 
 
+@classic
 async def test_53_two_changes_of_one_file_are_one_conflict(raw: Raw, other: Raw) -> None:
     place = ["branch", "master", "transactions", "1"]
     for client in (raw, other):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from datakit_core.ninep.messages import KEEP, Mode, OpenMode, Rwstat, Tread, Twstat
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import begin, commit, put
 
 
@@ -26,6 +26,7 @@ async def test_35_truncating_cuts_and_extends(raw: Raw, rw: list[str]) -> None:
         assert (await raw.stat(file)).length == length
 
 
+@classic
 async def test_35_an_open_may_truncate(raw: Raw, rw: list[str]) -> None:
     file = [*rw, "file"]
     await raw.create(file, data=b"12345")
@@ -35,6 +36,7 @@ async def test_35_an_open_may_truncate(raw: Raw, rw: list[str]) -> None:
     assert await raw.read(file) == b"12"
 
 
+@classic
 async def test_36_writing_overwrites_fills_gaps_and_appends(raw: Raw, rw: list[str]) -> None:
     file = [*rw, "file"]
     await raw.create(file, data=b"hello")
@@ -57,6 +59,7 @@ async def test_36_writing_overwrites_fills_gaps_and_appends(raw: Raw, rw: list[s
         await raw.write_at(fid, (1 << 64) - 1, b"x")
 
 
+@classic
 async def test_37_a_file_is_no_directory_and_a_directory_no_file(raw: Raw, rw: list[str]) -> None:
     await raw.mkdir([*rw, "foo"])
     await raw.mkdir([*rw, "foo", "bar"])
@@ -85,6 +88,7 @@ async def test_38_a_large_file_is_written_in_pieces_and_read_back(raw: Raw, rw: 
     assert await raw.read("branch/master/ro/pattern", 1 << 20) == pattern
 
 
+@classic
 async def test_39_files_are_renamed_in_their_directory(raw: Raw, rw: list[str]) -> None:
     await put(raw, rw[:-1], "dir/old", b"content")
     await put(raw, rw[:-1], "full/file", b"")
@@ -122,6 +126,7 @@ async def test_40_executables_and_links(unix: Raw) -> None:
     assert await unix.read("branch/master/ro/link") == b"run"
 
 
+@classic
 async def test_40_an_impossible_wstat_is_refused(raw: Raw, rw: list[str]) -> None:
     await raw.create([*rw, "file"])
     for changes, text in (

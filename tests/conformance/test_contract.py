@@ -29,7 +29,7 @@ from datakit_core.ninep.messages import (
 )
 from datakit_core.ninep.wire import NO_FID, NO_TAG, Fid, Qid, Tag
 from tests.support.git import git
-from tests.support.raw import Raw, RawError, connect
+from tests.support.raw import Raw, RawError, classic, connect
 from tests.support.scenarios import Stream, begin, commit_files, put
 from tests.support.served import Served
 
@@ -82,12 +82,14 @@ class TestA1Session:
 
 
 class TestA3Fids:
+    @classic
     async def test_a_walk_goes_all_the_way_or_nowhere(self, raw: Raw) -> None:
         with pytest.raises(RawError, match=ABSENT):
             await raw.call(Twalk(Fid(0), Fid(70), ("branch", "none", "head")), Rwalk)
         with pytest.raises(RawError, match=r"^Unknown fid 70$"):
             await raw.call(Tstat(Fid(70)), Rstat)
 
+    @classic
     async def test_newfid_may_be_fid_which_stays_when_the_walk_fails(self, raw: Raw) -> None:
         fid = await raw.walk("branch")
         with pytest.raises(RawError, match=ABSENT):
@@ -96,11 +98,13 @@ class TestA3Fids:
         await raw.call(Twalk(fid, fid, ("..", "..", "trees")), Rwalk)
         assert (await raw.call(Tstat(fid), Rstat)).stat.name == "trees"
 
+    @classic
     async def test_an_open_fid_can_be_walked_from(self, raw: Raw) -> None:
         fid = await raw.open("branch")
         await raw.call(Twalk(fid, Fid(70), ()), Rwalk)
         await raw.call(Topen(Fid(70), OpenMode.READ), Ropen)
 
+    @classic
     async def test_fids_work_by_path(self, raw: Raw, rw: list[str]) -> None:
         walked = await raw.walk([*rw, "file"])
         opened = await raw.open([*rw, "file"], OpenMode.READ_WRITE)
@@ -113,6 +117,7 @@ class TestA3Fids:
         assert await raw.read([*rw, "file"]) == b"again"
         assert (await raw.call(Tstat(walked), Rstat)).stat.length == 5
 
+    @classic
     async def test_remove_clunks_even_if_it_fails(self, raw: Raw) -> None:
         for _ in range(2):
             with pytest.raises(RawError, match=r"^Operation not permitted$"):
@@ -123,6 +128,7 @@ class TestA3Fids:
         with pytest.raises(RawError, match=rf"^Unknown fid {fid}$"):
             await raw.remove_fid(fid)
 
+    @classic
     async def test_what_was_created_is_open(self, raw: Raw, rw: list[str]) -> None:
         fid = await raw.walk(rw)
         made = await raw.call(Tcreate(fid, "file", 0o644, OpenMode.READ_WRITE), Rcreate)
@@ -130,6 +136,7 @@ class TestA3Fids:
         assert await raw.read_at(fid, 0) == b""  # the file that was there is replaced
         assert (await raw.call(Tstat(fid), Rstat)).stat.qid == made.qid
 
+    @classic
     async def test_a_file_can_be_removed_when_it_is_closed(self, raw: Raw, rw: list[str]) -> None:
         fid = await raw.open([*rw, "file"], OpenMode.READ | OpenMode.REMOVE_ON_CLOSE)
         await raw.clunk(fid)
@@ -137,6 +144,7 @@ class TestA3Fids:
 
 
 class TestA4Attributes:
+    @classic
     async def test_a_stat_has_nothing_that_a_client_could_trip_over(self, raw: Raw) -> None:
         stat = await raw.stat("branch")
         assert (stat.type, stat.dev, stat.atime, stat.mtime) == (0, 0, 0, 0)
@@ -144,6 +152,7 @@ class TestA4Attributes:
         assert (stat.mode, stat.length) == (Mode.DIRECTORY | 0o775, 0)
         assert (stat.qid.type, stat.qid.version) == (0x80, 0)
 
+    @classic
     async def test_names_are_the_last_component(self, raw: Raw) -> None:
         head = await commit_files(raw, "master", {"file": b"content"})
         stream = await Stream.open(raw, "branch/master/watch/tree.live")
@@ -158,6 +167,7 @@ class TestA4Attributes:
             stat = await raw.stat(path)
             assert (stat.qid.type, stat.qid.version) == (0, 0)
 
+    @classic
     async def test_owners_and_times_are_taken_and_forgotten(self, raw: Raw, rw: list[str]) -> None:
         file = [*rw, "file"]
         before = await raw.stat(file)
@@ -181,6 +191,7 @@ class TestA4Attributes:
         await raw.write_at(one, 0, b"CON")
         assert await raw.read_at(two, 0) == b"CONtent"
 
+    @classic
     async def test_a_directory_can_be_read_again(self, raw: Raw) -> None:
         fid = await raw.open("")
         first = await raw.read_at(fid, 0)

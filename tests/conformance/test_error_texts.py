@@ -32,7 +32,7 @@ from datakit_core.ninep.messages import (
     Twstat,
 )
 from datakit_core.ninep.wire import NO_FID, Fid
-from tests.support.raw import Raw, RawError, connect
+from tests.support.raw import Raw, RawError, classic, connect
 from tests.support.scenarios import Stream, begin, commit, commit_files, put
 from tests.support.served import Served
 
@@ -271,6 +271,7 @@ async def test_an_error_has_the_text_that_clients_compare(served: Served, text: 
         assert await raw.read([*place, "rw", "file"]) != b""  # and nothing else was disturbed
 
 
+@classic
 async def test_a_fetch_that_fails_names_the_url(raw: Raw) -> None:
     await raw.mkdir("remotes/origin")
     await raw.write("remotes/origin/url", b"ext::sh -c id")
@@ -289,6 +290,7 @@ async def test_what_comes_before_an_attach_is_told_so(served: Served) -> None:
             await raw.walk("branch")
 
 
+@classic
 async def test_a_stream_is_read_from_where_it_is(raw: Raw) -> None:
     await raw.mkdir("branch/master")
     stream = await Stream.open(raw, "branch/master/head.live")
@@ -297,6 +299,7 @@ async def test_a_stream_is_read_from_where_it_is(raw: Raw) -> None:
         await raw.read_at(stream.fid, 0)
 
 
+@classic
 async def test_an_impossible_change_does_not_change_a_part(raw: Raw) -> None:
     place = await begin(raw, "master")
     await put(raw, place, "file", b"content")

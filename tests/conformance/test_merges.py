@@ -6,7 +6,7 @@ import pytest
 
 from datakit_core.ninep.messages import Mode
 from datakit_core.store import CommitId, ObjectId
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import Contents, begin, commit, commit_files, head_of, put
 from tests.support.served import Served
 
@@ -130,6 +130,7 @@ async def test_24_every_sort_of_conflict_is_named(raw: Raw) -> None:
     assert await raw.read([*place, "conflicts"]) == b"a\ndir\ndir2\nf\nh\n"
 
 
+@classic
 async def test_25_a_commit_waits_until_every_conflict_is_resolved(raw: Raw) -> None:
     place = await merge(raw, await fork(raw, BASE, OURS, THEIRS))
     tree = [*place, "rw"]
@@ -148,6 +149,7 @@ async def test_25_a_commit_waits_until_every_conflict_is_resolved(raw: Raw) -> N
     assert await raw.read("branch/master/ro/f") == b"theirs"
 
 
+@classic
 async def test_a_commit_that_conflicts_fails_and_can_be_merged(raw: Raw) -> None:
     await commit_files(raw, "master", {"file": b"base"})
     place = await begin(raw, "master")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.git import commit_file, git
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import Stream
 
 
@@ -42,6 +42,7 @@ async def test_41_the_url_may_name_the_branch(raw: Raw, repository: Path) -> Non
     assert await raw.read("remotes/origin/head") == f"{head}\n".encode()
 
 
+@classic
 async def test_41_a_fetch_that_cannot_be_says_why(raw: Raw, tmp_path: Path) -> None:
     await raw.mkdir("remotes/origin")
     with pytest.raises(RawError, match=r"^error: remote url is not defined$"):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from datakit_core.ninep.wire import Fid
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import begin, put
 
 ROOT = ["branch", "trees", "commits", "snapshots", "remotes", "debug"]
@@ -25,6 +25,7 @@ async def test_2_a_walk_tells_directories_from_files(raw: Raw) -> None:
     assert [qid.type for qid in await raw.qids("branch/master/head")] == [0x80, 0x80, 0]
 
 
+@classic
 async def test_3_reading_beyond_the_end_is_an_error(raw: Raw) -> None:
     place = await begin(raw, "master")
     origin = await raw.open([*place, "origin"])
@@ -50,6 +51,7 @@ async def test_5_a_log_level_is_a_file(raw: Raw) -> None:
         assert await raw.read_at(await raw.open(level), 0, 100) == word.strip() + b"\n"
 
 
+@classic
 async def test_6_absent_and_impossible_paths_have_the_texts_that_clients_know(raw: Raw) -> None:
     await raw.mkdir("branch/master")
     for path, text in (
@@ -65,6 +67,7 @@ async def test_6_absent_and_impossible_paths_have_the_texts_that_clients_know(ra
         assert caught.value.text == text
 
 
+@classic
 async def test_6_a_fid_is_clunked_once_and_the_root_fid_too(raw: Raw) -> None:
     fid = await raw.open("branch")
     await raw.clunk(fid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datakit_core.ninep.messages import Mode, Rclunk, Tclunk, Tread
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import Stream, begin, commit, commit_files
 
 MAKEFILE = "F-d81e367f87ee314bcd3e449b1c6641efda5bc269"
@@ -121,6 +121,7 @@ async def test_34_reflog_leaves_nothing_out(raw: Raw, other: Raw) -> None:
     assert [await stream.line() for _ in range(6)] == [*heads, ""]
 
 
+@classic
 async def test_a_stream_cannot_be_rewound(raw: Raw) -> None:
     await raw.mkdir("branch/master")
     stream = await Stream.open(raw, "branch/master/head.live")

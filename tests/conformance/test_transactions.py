@@ -6,7 +6,7 @@ import pytest
 
 from datakit_core.ninep.messages import Mode, OpenMode, Rcreate, Tcreate
 from datakit_core.store import CommitId, ObjectId
-from tests.support.raw import Raw, RawError
+from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import begin, commit, commit_files, head_of, put
 from tests.support.served import Served
 
@@ -39,6 +39,7 @@ async def test_12_parents_are_the_head_unless_they_are_set(raw: Raw, served: Ser
     assert parents_of(served, await head_of(raw, "dev")) == (second,)
 
 
+@classic
 async def test_13_bad_parents_are_noticed_by_the_commit(raw: Raw) -> None:
     place = await begin(raw, "master")
     for parents, text in (
@@ -127,6 +128,7 @@ async def test_19_a_commit_without_a_newline_through_a_fid_that_reads_and_writes
     assert await raw.read("branch/master/ro/a/b/c") == b"content"
 
 
+@classic
 async def test_20_directories_come_and_go(raw: Raw) -> None:
     place = await begin(raw, "master")
     tree = [*place, "rw"]
@@ -144,6 +146,7 @@ async def test_20_directories_come_and_go(raw: Raw) -> None:
     assert await raw.read_at(directory, 0) == b"hello world"
 
 
+@classic
 async def test_a_transaction_is_read_only_but_for_its_files(raw: Raw) -> None:
     place = await begin(raw, "master")
     with pytest.raises(RawError, match=r"^Directory is read-only$"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from datakit_core.ninep.codec import codec_for
-from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect
+from datakit_core.ninep.dialect import LINUX, PLAIN, UNIX, Dialect
+from datakit_core.ninep.linux_messages import Rlerror
 from datakit_core.ninep.messages import (
     Record,
     Rerror,
@@ -31,7 +32,7 @@ R = TypeVar("R", bound=Record)
 
 ROOT, ONE, TWO, THREE = Fid(0), Fid(1), Fid(2), Fid(3)
 
-DIALECTS = (PLAIN, UNIX)
+DIALECTS = (PLAIN, UNIX, LINUX)
 """What tests of the protocol run in."""
 
 
@@ -44,9 +45,14 @@ class Peer:
     """
 
     def __init__(
-        self, root: Directory, dialect: Dialect = PLAIN, limits: Limits | None = None
+        self,
+        root: Directory,
+        dialect: Dialect = PLAIN,
+        limits: Limits | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
-        self.session = Session(root, self._receive, limits)
+        self.session = Session(root, self._receive, limits, read_only=read_only)
         self.replies: list[tuple[Tag, Record]] = []
         self._codec = codec_for(dialect)
         self._dialect = dialect
@@ -77,6 +83,12 @@ class Peer:
         reply = self.call(message, tag)
         assert isinstance(reply, Rerror), reply
         return reply.ename
+
+    def errno(self, message: Record, tag: int = 1) -> int:
+        """The number of the error that a message is answered with at once in 9P2000.L."""
+        reply = self.call(message, tag)
+        assert isinstance(reply, Rlerror), reply
+        return reply.errno
 
     def work(self, message: Record, tag: int = 1) -> Work:
         """The work that a message makes for the shell."""

@@ -8,13 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import stat as unix
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from struct import Struct
 from typing import TypeAlias, TypeVar
 
+import pytest
+
+from datakit_core.errors import from_wire
 from datakit_core.ninep.codec import Codec, codec_for, tag_of
-from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect
+from datakit_core.ninep.dialect import LINUX, PLAIN, UNIX, Dialect
+from datakit_core.ninep.linux_messages import (
+    OpenFlag,
+    Rgetattr,
+    Rlcreate,
+    Rlerror,
+    Rlopen,
+    Rmkdir,
+    Rreaddir,
+    Rreadlink,
+    Rrename,
+    Rsetattr,
+    Rsymlink,
+    SetAttr,
+    Tgetattr,
+    Tlcreate,
+    Tlopen,
+    Tmkdir,
+    Treaddir,
+    Treadlink,
+    Trename,
+    Tsetattr,
+    Tsymlink,
+)
 from datakit_core.ninep.messages import (
     KEEP,
     Mode,
@@ -48,7 +76,7 @@ from datakit_core.ninep.messages import (
 )
 from datakit_core.ninep.wire import NO_FID, NO_TAG, Fid, Qid, Tag
 
-__all__ = ["Path", "Raw", "RawError", "connect"]
+__all__ = ["DIALECTS", "Path", "Raw", "RawError", "RawLinux", "classic", "connect"]
 
 R = TypeVar("R", bound=Record)
 
@@ -123,6 +151,8 @@ class Raw:
         reply = await waiter
         if isinstance(reply, Rerror):
             raise RawError(reply.ename, reply.errno)
+        if isinstance(reply, Rlerror):
+            raise RawError(_usual_text(reply.errno), reply.errno)
         assert isinstance(reply, expected), f"{request} was answered with {reply}"
         return reply
 
@@ -245,13 +275,106 @@ class Raw:
         return result
 
 
+class RawLinux(Raw):
+    """The same with the requests of 9P2000.L; what it tells of files is put in the same terms."""
+
+    async def open(self, path: Path, mode: int = OpenMode.READ) -> Fid:
+        """A new fid for ``path``, open."""
+        fid = await self.walk(path)
+        flags = mode & 3 | (OpenFlag.TRUNCATE if mode & OpenMode.TRUNCATE else 0)
+        await self.call(Tlopen(fid, flags), Rlopen)
+        return fid
+
+    async def create(
+        self, path: Path, perm: int = 0o644, data: bytes = b"", extension: str = ""
+    ) -> None:
+        """Make a file or a link."""
+        *above, name = _names(path)
+        fid = await self.walk(above)
+        if perm & Mode.LINK:
+            await self.call(Tsymlink(fid, name, extension, 0), Rsymlink)
+        else:
+            flags = OpenFlag.READ_WRITE | OpenFlag.CREATE | OpenFlag.TRUNCATE
+            await self.call(Tlcreate(fid, name, flags, perm, 0), Rlcreate)
+        if data:
+            assert await self.write_at(fid, 0, data) == len(data)
+        await self.clunk(fid)
+
+    async def mkdir(self, path: Path) -> None:
+        """Make a directory."""
+        *above, name = _names(path)
+        fid = await self.walk(above)
+        await self.call(Tmkdir(fid, name, 0o755, 0), Rmkdir)
+        await self.clunk(fid)
+
+    async def stat(self, path: Path) -> WireStat:
+        """Describe a file."""
+        fid = await self.walk(path)
+        attributes = await self.call(Tgetattr(fid, 0x7FF), Rgetattr)
+        target = ""
+        if unix.S_ISLNK(attributes.mode):
+            target = (await self.call(Treadlink(fid), Rreadlink)).target
+        await self.clunk(fid)
+        return replace(
+            KEEP,
+            qid=attributes.qid,
+            mode=_KINDS[unix.S_IFMT(attributes.mode)] | attributes.mode & 0o777,
+            length=attributes.size,
+            name=[*_names(path), "/"][-2 if path else -1],
+            extension=target,
+        )
+
+    async def wstat(self, path: Path, **changes: int | str) -> None:
+        """Change attributes."""
+        fid = await self.walk(path)
+        match changes:
+            case {"length": int(length), **rest} if not rest:
+                await self.call(Tsetattr(fid, SetAttr.SIZE, size=length), Rsetattr)
+            case {"mode": int(mode), **rest} if not rest:
+                await self.call(Tsetattr(fid, SetAttr.MODE, mode=mode & 0o777), Rsetattr)
+            case {"name": str(name), **rest} if not rest:
+                parent = await self.walk(_names(path)[:-1])
+                await self.call(Trename(fid, parent, name), Rrename)
+            case _:
+                raise AssertionError(f"9P2000.L cannot change {changes} at once")
+        await self.clunk(fid)
+
+    async def stats(self, path: Path = "") -> list[WireStat]:
+        """A directory's content, of which the entries tell no more than names."""
+        return [
+            await self.stat([*_names(path), name.replace("%2F", "/").replace("%25", "%")])
+            for name in await self.entries(path)
+        ]
+
+    async def entries(self, path: Path = "", count: int = 8192) -> list[str]:
+        """The names as they are sent, read ``count`` bytes at a time."""
+        fid, names, cookie = await self.open(path), [], 0
+        while data := (await self.call(Treaddir(fid, cookie, count), Rreaddir)).data:
+            at = 0
+            while at < len(data):
+                *_, cookie, _, length = _ENTRY.unpack_from(data, at)
+                at += _ENTRY.size + length
+                names.append(data[at - length : at].decode())
+        await self.clunk(fid)
+        return names
+
+
+_ENTRY = Struct("<BIQQBH")
+_KINDS = {unix.S_IFDIR: Mode.DIRECTORY, unix.S_IFLNK: Mode.LINK, unix.S_IFREG: Mode(0)}
+
+
+def _usual_text(errno: int) -> str:
+    """What the other dialects mostly say for a number; 9P2000.L sends no text."""
+    return getattr(type(from_wire("", errno)), "text", "")
+
+
 @asynccontextmanager
 async def connect(
     port: int, dialect: Dialect = PLAIN, *, aname: str = "", begin: bool = True
 ) -> AsyncIterator[Raw]:
     """A connection to a server on loopback; with a session unless ``begin`` is false."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    raw = Raw(reader, writer, dialect)
+    raw = (RawLinux if dialect is LINUX else Raw)(reader, writer, dialect)
     async with asyncio.TaskGroup() as tasks:
         receiving = tasks.create_task(raw.receive())
         try:
@@ -264,8 +387,11 @@ async def connect(
             await writer.wait_closed()
 
 
-DIALECTS = {"9P2000": PLAIN, "9P2000.u": UNIX}
+DIALECTS = {"9P2000": PLAIN, "9P2000.u": UNIX, "9P2000.L": LINUX}
 """By version string."""
+
+classic = pytest.mark.parametrize("dialect", ["9P2000", "9P2000.u"], indirect=True)
+"""For scenarios about the texts of errors, or requests, that 9P2000.L does not have."""
 
 
 def _names(path: Path) -> Sequence[str]:

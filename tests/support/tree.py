@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from datakit_core.errors import AlreadyExists, InvalidArgument, IsDirectory, NoEntry
+from datakit_core.errors import AlreadyExists, InvalidArgument, IsDirectory, NoEntry, NotPermitted
 from datakit_core.vfs import (
     Answer,
     Directory,
@@ -45,6 +45,18 @@ class _Item(Node):
             raise IsDirectory
         children[name] = children.pop(self.name)
         self.name = name
+        return None
+
+    def move(self, directory: Directory, name: str) -> Answer[None]:
+        assert isinstance(directory, TreeDirectory)
+        children = self._siblings()
+        if isinstance(directory.children.get(name), TreeDirectory):
+            raise IsDirectory
+        if not isinstance(self, TreeFile):
+            raise NotPermitted
+        directory.children[name] = self
+        del children[self.name]
+        self.name, self.parent = name, directory
         return None
 
     def remove(self) -> Answer[None]:

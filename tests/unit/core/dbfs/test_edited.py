@@ -6,10 +6,12 @@ import pytest
 
 from datakit_core.errors import (
     AlreadyExists,
+    CrossDevice,
     InvalidArgument,
     IsDirectory,
     NoEntry,
     NotDirectory,
+    NotEmpty,
     NotPermitted,
 )
 from datakit_core.vfs import Directory, File, Kind
@@ -162,6 +164,37 @@ async def test_renaming_over_something(rw: Files) -> None:
     await value_of(gone.remove())
     with pytest.raises(NoEntry):
         await value_of(gone.rename("again"))
+
+
+async def test_moving_to_another_directory_follows_the_node(rw: Files) -> None:
+    await rw.make("other")
+    node = await rw.node("dir/file")
+    await value_of(node.move(await rw.directory("other"), "moved"))
+    assert (await rw.list("dir"), await rw.list("other")) == ([], ["moved"])
+    assert (await value_of(node.stat())).name == "moved"
+    with pytest.raises(InvalidArgument):
+        await value_of(node.move(rw.root, "a/b"))
+
+
+async def test_moving_out_of_the_transaction_is_for_copying_programs(
+    rw: Files, files: Files
+) -> None:
+    await files.make("branch/master/transactions/u")
+    node = await rw.node("dir/file")
+    for place in ("branch/master/transactions/u/rw", "branch/master/ro", "branch"):
+        with pytest.raises(CrossDevice):
+            await value_of(node.move(await files.directory(place), "file"))
+    assert await rw.list("dir") == ["file"]
+
+
+async def test_rmdir_spares_a_directory_that_is_not_empty(rw: Files) -> None:
+    with pytest.raises(NotEmpty):
+        await value_of((await rw.directory("dir")).remove_empty())
+    await rw.remove("dir/file")
+    await value_of((await rw.directory("dir")).remove_empty())
+    assert await rw.list() == []
+    with pytest.raises(NotPermitted):
+        await value_of(rw.root.remove_empty())
 
 
 async def test_a_file_changes_its_kind(rw: Files) -> None:

@@ -6,7 +6,24 @@ import dataclasses
 
 import pytest
 
-from datakit_core.ninep.messages import CLASSIC, KEEP, Rread, Tread, Twalk
+from datakit_core.ninep.linux_messages import LINUX_MESSAGES
+from datakit_core.ninep.messages import (
+    CLASSIC,
+    KEEP,
+    Rcreate,
+    Record,
+    Rerror,
+    Ropen,
+    Rread,
+    Rstat,
+    Rwstat,
+    Tcreate,
+    Topen,
+    Tread,
+    Tstat,
+    Twalk,
+    Twstat,
+)
 from datakit_core.ninep.wire import Fid
 
 
@@ -16,11 +33,18 @@ def test_every_number_of_9p2000_has_its_message() -> None:
     assert all(kind.number == number for number, kind in CLASSIC.items())
 
 
-def test_requests_and_replies_are_named_alike() -> None:
-    for number, kind in CLASSIC.items():
+def test_9p2000_l_replaces_what_the_kernel_has_other_requests_for() -> None:
+    replaced = {Rerror, Topen, Ropen, Tcreate, Rcreate, Tstat, Rstat, Twstat, Rwstat}
+    assert set(CLASSIC.values()) - set(LINUX_MESSAGES.values()) == replaced
+    assert all(kind.number == number for number, kind in LINUX_MESSAGES.items())
+
+
+@pytest.mark.parametrize("table", [CLASSIC, LINUX_MESSAGES], ids=["classic", "linux"])
+def test_requests_and_replies_are_named_alike(table: dict[int, type[Record]]) -> None:
+    for number, kind in table.items():
         assert kind.__name__[0] == ("R" if number % 2 else "T")
         if number % 2 == 0:
-            assert CLASSIC[number + 1].__name__[1:] == kind.__name__[1:]
+            assert table[number + 1].__name__[1:] == kind.__name__[1:]
 
 
 def test_messages_cannot_be_changed() -> None:

@@ -165,6 +165,29 @@ def test_renaming_replaces_files_and_empty_directories_only(overlay: Overlay) ->
         overlay.rename("a", "b")
 
 
+def test_moving_takes_a_node_to_another_directory(objects: MemoryObjects, overlay: Overlay) -> None:
+    overlay.move("a", "dir/sub/a")
+    overlay.move("dir/sub", "sub")
+    assert frozen(objects, overlay) == {"dir/b": "b", "sub/a": "12345", "sub/c": "c"}
+
+
+def test_moving_replaces_files_and_empty_directories_only(overlay: Overlay) -> None:
+    overlay.move("a", "dir/b")
+    assert overlay.read("dir/b") == b"12345"
+    overlay.mkdir("empty")
+    overlay.move("dir/b", "empty")
+    assert overlay.read("empty") == b"12345"
+
+
+def test_moving_cannot_build_a_tree_that_is_too_deep(overlay: Overlay) -> None:
+    for name in ("x", "y"):
+        for depth in range(1, 200):
+            overlay.mkdir("/".join([name] * depth))
+    with pytest.raises(InvalidArgument, match="at most"):
+        overlay.move("x", "/".join(["y"] * 199) + "/x")
+    assert overlay.mode("x") is FileMode.DIRECTORY
+
+
 def test_modes_change_without_the_content(objects: MemoryObjects, overlay: Overlay) -> None:
     for mode in (FileMode.EXECUTABLE, FileMode.LINK, FileMode.NORMAL):
         overlay.set_mode("a", mode)
@@ -233,6 +256,14 @@ def test_a_graft_of_what_is_not_there_is_refused(objects: MemoryObjects, overlay
         ("rename", ("", "x"), NotPermitted),
         ("rename", ("a", ".git"), InvalidArgument),
         ("rename", ("a", "x/y"), InvalidArgument),
+        ("move", ("", "x"), NotPermitted),
+        ("move", ("a", ""), NotPermitted),
+        ("move", ("none", "x"), NoEntry),
+        ("move", ("a", "none/x"), NoEntry),
+        ("move", ("dir", "a/x"), NotDirectory),
+        ("move", ("dir", "dir/sub/x"), InvalidArgument),
+        ("move", ("a", "dir/.git"), InvalidArgument),
+        ("move", ("a", "dir/sub"), IsDirectory),
         ("set_mode", ("dir", FileMode.NORMAL), NotPermitted),
         ("set_mode", ("a", FileMode.DIRECTORY), InvalidArgument),
         ("set_mode", ("none", FileMode.NORMAL), NoEntry),
