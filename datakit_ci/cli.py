@@ -124,6 +124,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    listen_http: Annotated[
+        str,
+        typer.Option(
+            metavar="URL[,URL]",
+            help="Where to serve the database's repository to Git itself: "
+            "http://HOST:PORT[/PATH][?token=FILE&any-id].",
+            show_default=False,
+        ),
+    ] = "",
     web_ui: Annotated[
         str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
     ] = "http://127.0.0.1:8080",
@@ -160,6 +169,7 @@ def serve(
         allow_fetch=allow_fetch,
         listen_prometheus=listen_prometheus,
         auto_push=auto_push,
+        listen_http=tuple(url for url in listen_http.split(",") if url),
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),

@@ -103,6 +103,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 allow_fetch=allowed,
                 listen_prometheus=metrics,
                 auto_push=settings.auto_push,
+                listen_http=settings.listen_http,
             )
         )
         site = stack.enter_context(bind(settings.web_host, settings.web_port))

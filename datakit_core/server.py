@@ -39,6 +39,7 @@ async def serve_store(
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
+    listen_http: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -51,6 +52,8 @@ async def serve_store(
         listen_prometheus: Where to serve the metrics; nowhere by default.
         auto_push: Where to mirror every branch, if anywhere, as
             :func:`datakit_core.store.mirror.mirroring` says.
+        listen_http: Where to serve the repository by Git's smart HTTP, as
+            :class:`datakit_core.smart_http.HttpAddress` reads it; nowhere by default.
 
     Raises:
         ConfigError: An address is none, or is in use; or a URL is not allowed.
@@ -64,6 +67,10 @@ async def serve_store(
 
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serve(root, *addresses))
+        for url in listen_http:
+            from datakit_core.smart_http import HttpAddress, serve_http  # only for who wants it
+
+            await stack.enter_async_context(serve_http(store.path, HttpAddress.parse(url)))
         lag: Callable[[], float] | None = None
         if auto_push is not None:
             lag = (await stack.enter_async_context(mirroring(store, auto_push))).status.lag
@@ -83,6 +90,7 @@ async def open_server(
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
+    listen_http: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
@@ -93,6 +101,7 @@ async def open_server(
         allow_fetch: As for :func:`serve_store`.
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
+        listen_http: As for :func:`serve_store`.
 
     Raises:
         RepositoryError: The repository cannot be served.
@@ -109,6 +118,7 @@ async def open_server(
                 allow_fetch=allow_fetch,
                 listen_prometheus=listen_prometheus,
                 auto_push=auto_push,
+                listen_http=listen_http,
             )
         )
 
@@ -121,6 +131,7 @@ async def run(
     allow_fetch: FetchPolicy = FOR_OTHERS,
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
+    listen_http: Sequence[str] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -131,6 +142,7 @@ async def run(
         allow_fetch: As for :func:`serve_store`.
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
+        listen_http: As for :func:`serve_store`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -143,6 +155,7 @@ async def run(
             allow_fetch=allow_fetch,
             listen_prometheus=listen_prometheus,
             auto_push=auto_push,
+            listen_http=listen_http,
         ) as server:
             announce(server)
             await stop.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from datakit_core.errors import ConfigError
 
-__all__ = ["client_context", "server_context"]
+__all__ = ["anonymous_context", "client_context", "server_context"]
 
 
 def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext:
@@ -35,6 +35,22 @@ def server_context(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.
     context.verify_mode = ssl.CERT_REQUIRED
     _identify(context, cert, key)
     _trust(context, ca)
+    return context
+
+
+def anonymous_context(cert: Path, key: Path | None) -> ssl.SSLContext:
+    """What a listener needs that does not ask clients for certificates.
+
+    Args:
+        cert: The server's certificate, and what leads from it to its authority (PEM).
+        key: The private key of ``cert``, if it is not in the same file.
+
+    Raises:
+        ConfigError: A file cannot be read, or does not fit the other.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _identify(context, cert, key or cert)
     return context
 
 

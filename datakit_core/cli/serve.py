@@ -59,6 +59,15 @@ AutoPush: TypeAlias = Annotated[
         "belongs in the variable: others can read command lines.",
     ),
 ]
+ListenHttp: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL[,URL...]",
+        help="Where to serve the repository to Git itself: http://HOST:PORT[/PATH], or https:// "
+        "with cert=FILE&key=FILE. Options: token=FILE lets those push who know the token, any-id "
+        "lets objects be fetched by id, as in http://127.0.0.1:8090/data.git?token=/etc/token.",
+    ),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -79,6 +88,7 @@ def _datakit(
     allow_fetch: AllowFetch = "https",
     listen_prometheus: ListenPrometheus = None,
     auto_push: AutoPush = None,
+    listen_http: ListenHttp = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -91,10 +101,19 @@ def _datakit(
         return
     if version:
         typer.echo(f"datakit {__version__}")
-    elif git is None and listen_9p is None and listen_prometheus is None:
+    elif git is None and all(each is None for each in (listen_9p, listen_prometheus, listen_http)):
         typer.echo(context.get_help())
     else:
-        serve(git, listen_9p, allow_fetch, listen_prometheus, auto_push, verbose, log_destination)
+        serve(
+            git=git,
+            listen_9p=listen_9p,
+            allow_fetch=allow_fetch,
+            listen_prometheus=listen_prometheus,
+            auto_push=auto_push,
+            listen_http=listen_http,
+            verbose=verbose,
+            log_destination=log_destination,
+        )
 
 
 @app.command()
@@ -104,6 +123,7 @@ def serve(
     allow_fetch: AllowFetch = "https",
     listen_prometheus: ListenPrometheus = None,
     auto_push: AutoPush = None,
+    listen_http: ListenHttp = None,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
@@ -129,6 +149,7 @@ def serve(
             allow_fetch=FetchPolicy.parse(allow_fetch),
             listen_prometheus=Address.parse(listen_prometheus) if listen_prometheus else None,
             auto_push=auto_push,
+            listen_http=[url for url in (listen_http or "").split(",") if url],
         )
     )
 

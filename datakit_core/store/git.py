@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from datakit_core.errors import InvalidArgument
 
 __all__ = [
+    "OPTIONS",
     "SCHEMES",
     "GitFailed",
     "check_url",
@@ -36,12 +37,13 @@ SCHEMES = ("https", "http", "ssh", "git", "file")
 _GRACE = 2.0
 """Seconds that Git gets to clean up."""
 
-_OPTIONS = (
+OPTIONS = (
     "-c", "gc.auto=0",
     "-c", "maintenance.auto=false",
     "-c", "core.fsync=all",  # the answer says that it is stored
     "-c", "core.hooksPath=/dev/null",
 )  # fmt: skip
+"""What every Git gets that works on our repository."""
 
 _URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<host>[^/]*)(?P<path>/.*)?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -78,7 +80,7 @@ async def run_git(
         GitFailed: It ended with an error.
     """
     process = await asyncio.create_subprocess_exec(
-        "git", *_OPTIONS, f"--git-dir={repository}", *arguments,
+        "git", *OPTIONS, f"--git-dir={repository}", *arguments,
         stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -151,8 +153,12 @@ def split_credentials(url: str) -> tuple[str, Mapping[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without Git's variables, and with nobody to ask."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    """Ours, without Git's variables but for the trusted authorities, and with nobody to ask."""
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("GIT_") or key in ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH")
+    }
     return inherited | {
         "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
         "GIT_ASKPASS": "true",

@@ -199,3 +199,18 @@ async def test_a_wrong_list_of_what_may_be_fetched_is_one_line() -> None:
     code, _, errors = await run("serve", "--url", "tcp://127.0.0.1:0", "--allow-fetch", "ftp")
     assert code == 2
     assert errors.startswith("datakit: --allow-fetch: 'ftp' is none of https, ")
+
+
+async def test_git_itself_is_served_by_the_server(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    http = "http://127.0.0.1:0/data.git"
+    async with datakit("--listen-http", http, "--url=tcp://127.0.0.1:0",
+                       "--log-destination", log) as (_, line):  # fmt: skip
+        _, head, _ = await run("write", "main", "file", "--connect", line.split()[-1])
+        found = re.search(r"serving Git on (http://\S+/data\.git/), read-only", log.read_text())
+        assert found is not None
+        listed = await asyncio.to_thread(git, tmp_path, "ls-remote", found[1])
+        assert listed.split() == [head.strip(), "HEAD", head.strip(), "refs/heads/main"]
+    code, _, errors = await run("serve", "--listen-http", "http://127.0.0.1")
+    assert code == 2
+    assert errors.splitlines()[-1].startswith("datakit: --listen-http: 'http://127.0.0.1' is no ")

@@ -1,0 +1,10 @@
+"""The repository over Git's smart HTTP: the way in which packs travel between machines.
+
+``git clone``, ``git fetch`` and, with a token, ``git push`` work against it. The work is done by
+``git http-backend``, a process for each request; this package decides who may ask for what.
+"""
+
+from datakit_core.smart_http.address import HttpAddress
+from datakit_core.smart_http.server import Limits, serve_http
+
+__all__ = ["HttpAddress", "Limits", "serve_http"]
