@@ -16,16 +16,16 @@ from datakit_core import logs
 from datakit_core.client import Database, connect, open_local
 from datakit_core.errors import DatakitError
 
-__all__ = ["main"]
+__all__ = ["app", "main"]
 
-_app = typer.Typer(
+app = typer.Typer(
     name="datakit-bridge-local-git",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@_app.command()
+@app.command()
 def run(
     repositories: Annotated[
         list[str], typer.Argument(metavar="USER/REPO:PATH...", help="What to watch, and its name.")
@@ -78,7 +78,7 @@ def _open(address: str) -> AbstractAsyncContextManager[Database]:
 def main() -> None:
     """Run the command; what is somebody's fault but not a bug is one line, and exit status 2."""
     try:
-        _app()
+        app()
     except DatakitError as error:
         typer.echo(f"datakit-bridge-local-git: {error}", err=True)
         sys.exit(2)

@@ -159,6 +159,22 @@ class Database(Protocol):
         """Move ``branch`` to a descendant of its head; raises ``NotFastForward``."""
         ...
 
+    async def merge(self, branch: str, commit: CommitId, message: str = "") -> CommitId:
+        """Bring ``commit`` into ``branch``: by moving it, or by a merge of both by path.
+
+        Args:
+            branch: Made if it is absent.
+            commit: A commit of the database.
+            message: The merge's message, if a merge is needed.
+
+        Returns:
+            The branch's new head; the old one if it had the commit already.
+
+        Raises:
+            MergeConflict: Both sides changed a path; the branch stays as it is.
+        """
+        ...
+
     async def remove_branch(self, branch: str) -> None:
         """Delete a branch's ref; absent is no error."""
         ...

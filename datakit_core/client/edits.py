@@ -10,6 +10,7 @@ from datakit_core.errors import (
     ClientError,
     InvalidArgument,
     IsDirectory,
+    MergeConflict,
     NoEntry,
     NotDirectory,
 )
@@ -88,6 +89,14 @@ class RemoteTransaction:
         if path != path.strip():
             raise InvalidArgument(f"a graft's path cannot begin or end with a space: {path!r}")
         await self._control(f"graft {entry} {path}")
+
+    async def merge(self, commit: CommitId) -> None:
+        """Merge a commit into the edits; raises ``MergeConflict`` if a path is in conflict."""
+        self._check_open()
+        await self._client.command([*self._place, "merge"], commit)
+        conflicts = await self._client.read([*self._place, "conflicts"])
+        if conflicts:
+            raise MergeConflict(conflicts.decode(errors="surrogateescape").splitlines())
 
     async def store_tree(self) -> TreeId:
         """Store the edited tree without a commit."""

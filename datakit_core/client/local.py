@@ -132,6 +132,10 @@ class LocalDatabase:
         """Move ``branch`` to a descendant of its head."""
         await self._store.fast_forward(branch, commit)
 
+    async def merge(self, branch: str, commit: CommitId, message: str = "") -> CommitId:
+        """Bring ``commit`` into ``branch``."""
+        return await self._store.merge(branch, commit, message or f"Merge {commit}")
+
     async def remove_branch(self, branch: str) -> None:
         """Delete a branch's ref; absent is no error."""
         await self._store.remove_branch(branch)

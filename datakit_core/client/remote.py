@@ -23,6 +23,7 @@ from datakit_core.errors import (
     Disconnected,
     IsDirectory,
     NoEntry,
+    NotFastForward,
     NotPermitted,
     ReadOnly,
     UnknownObject,
@@ -179,6 +180,39 @@ class RemoteDatabase:
         """Move ``branch`` to a descendant of its head."""
         await self._client.mkdir(["branch", branch])
         await self._client.command(["branch", branch, "fast-forward"], commit)
+
+    async def merge(self, branch: str, commit: CommitId, message: str = "") -> CommitId:
+        """Bring ``commit`` into ``branch``."""
+        found = await self.commit(commit)
+        try:
+            await self.fast_forward(branch, commit)
+        except NotFastForward:
+            pass
+        else:
+            return commit
+        head = await self.head(branch)
+        if head is not None and await self._has(head, found):
+            return head
+        async with self._edit(branch) as transaction:
+            await transaction.merge(commit)
+            return await transaction.commit(message or f"Merge {commit}")
+
+    async def _has(self, head: CommitId, wanted: Commit) -> bool:
+        """Whether ``wanted`` is in the history of ``head``.
+
+        Only commits that are not older than it are looked at. DataKit's commit times never
+        decrease; where another program's do, the answer may be no in spite of the truth, and a
+        merge that was not needed changes nothing.
+        """
+        left, seen = [head], {head}
+        while left:
+            commit = await self.commit(left.pop())
+            if commit.id == wanted.id:
+                return True
+            if commit.committer.time >= wanted.committer.time:
+                left += [parent for parent in commit.parents if parent not in seen]
+                seen.update(commit.parents)
+        return False
 
     async def remove_branch(self, branch: str) -> None:
         """Delete a branch's ref; absent is no error."""

@@ -76,6 +76,11 @@ class Commits:
         commit = new_object(ObjectKind.COMMIT, data)
         return NewCommit(CommitId(commit.id), tree, tuple(parents), message, (*objects, commit))
 
+    def stored(self, commit: CommitId, message: str) -> NewCommit:
+        """A commit that is stored already; ``message`` is for the merge that it may need."""
+        found = self._branches.staged.commit(commit)
+        return NewCommit(commit, found.tree, found.parents, message, ())
+
     async def land(self, branch: str, commit: NewCommit) -> CommitId:
         """Bring ``commit`` into ``branch``; returns the new head.
 

@@ -226,6 +226,23 @@ class Store:
         """
         await self._branches.fast_forward(branch, commit)
 
+    async def merge(self, branch: str, commit: CommitId, message: str) -> CommitId:
+        """Bring a stored commit into a branch; a merge, if one is needed, has ``message``.
+
+        Returns:
+            The branch's head: the commit if that simply moves the branch, the old head if the
+            branch has the commit already, else a merge of both.
+
+        Raises:
+            MergeConflict: Both sides changed a path.
+            UnknownObject: It is not a commit here.
+        """
+        own = self._commits.stored(commit, message)
+        head = self.head(branch)
+        if head is not None and await self.is_ancestor(commit, head):
+            return head
+        return await self._commits.land(branch, own)
+
     async def remove_branch(self, branch: str) -> None:
         """Delete a branch; absent is no error."""
         await self._branches.remove(branch)

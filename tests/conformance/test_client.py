@@ -377,3 +377,33 @@ async def test_a_commit_is_fetched_from_another_repository(
     assert commit == there
     assert await database.read(await tree_of(database, commit), "file") == b"fetched"
     assert dict(await database.branches()) == {}
+
+
+async def test_merge_brings_a_commit_into_a_branch(database: Database) -> None:
+    base = await commit_files(database, "main", shared=b"1")
+    assert await database.merge("side", base) == base, "an absent branch is made"
+    side = await commit_files(database, "side", theirs=b"2")
+    assert await database.merge("main", side) == side, "the branch simply moves"
+    ours = await commit_files(database, "main", ours=b"3")
+    later = await commit_files(database, "side", theirs=b"4")
+    merged = await database.merge("main", later, "Both")
+    commit = await database.commit(merged)
+    assert (commit.parents, commit.message) == ((ours, later), "Both")
+    assert sorted(await database.tree(commit.tree)) == ["ours", "shared", "theirs"]
+    assert await database.read(commit.tree, "theirs") == b"4"
+    assert await database.head("main") == merged
+    for known in (base, side, later, merged):
+        assert await database.merge("main", known) == merged, "it has it already"
+
+
+async def test_a_merge_with_a_conflict_changes_nothing(database: Database) -> None:
+    base = await commit_files(database, "main", file=b"1", other=b"1")
+    await database.fast_forward("side", base)
+    side = await commit_files(database, "side", file=b"2", other=b"2")
+    main = await commit_files(database, "main", file=b"3", other=b"3")
+    with pytest.raises(MergeConflict) as caught:
+        await database.merge("main", side)
+    assert caught.value.conflicts == ("file", "other")
+    assert await database.head("main") == main
+    with pytest.raises(UnknownObject):
+        await database.merge("main", CommitId(ABSENT))

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
+from tests.support.command import datakit, port_in, run
 from tests.support.git import git
 from tests.support.raw import connect
 from tests.support.waiting import until
-
-COMMAND = [sys.executable, "-m", "datakit_core.cli"]
-
-
-@asynccontextmanager
-async def datakit(*arguments: str | Path) -> AsyncIterator[tuple[Process, str]]:
-    """A running server, and the line in which it says where it serves."""
-    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
-    assert process.stdout is not None
-    try:
-        line = (await process.stdout.readline()).decode().strip()
-        yield process, line
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def run(
-    *arguments: str | Path, given: bytes = b"", **variables: str
-) -> tuple[int | None, str, str]:
-    """Exit code, output and errors of a command that ends."""
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | variables
-    )
-    output, errors = await process.communicate(given)
-    return process.returncode, output.decode(), errors.decode()
-
-
-def port_in(line: str) -> int:
-    found = re.search(r"tcp://127\.0\.0\.1:(\d+)", line)
-    assert found is not None, line
-    return int(found[1])
 
 
 @pytest.mark.parametrize("word", ["serve", ""])
@@ -121,57 +84,6 @@ async def test_metrics_are_served_where_it_is_asked_for(tmp_path: Path) -> None:
         assert found is not None
         with await asyncio.to_thread(urlopen, found[1]) as reply:
             assert b"\ndatakit_9p_connections 0.0\n" in reply.read()
-
-
-@pytest.mark.parametrize("place", ["server", "repository"])
-async def test_a_database_is_used_from_the_shell(place: str, tmp_path: Path) -> None:
-    path = tmp_path / "db.git"
-    async with datakit("--git", path, "--url", "tcp://127.0.0.1:0") as (process, line):
-        where = ["--connect", f"tcp://127.0.0.1:{port_in(line)}"]
-        if place == "repository":
-            process.terminate()
-            await process.wait()
-            where = ["--git", str(path)]
-        code, head, _ = await run("write", "main", "doc/hello", "-m", "Say hello", *where,
-                                  given=b"Hello\n")  # fmt: skip
-        assert code == 0
-        head = head.strip()
-        blob = "e965047ad7c57865823c7d992b1d046ea66edf78"
-        assert await run("branches", *where) == (0, f"{head} main\n", "")
-        assert await run("ls", "main", "doc", *where) == (0, f"F-{blob} hello\n", "")
-        assert await run("cat", head, "doc/hello", *where) == (0, "Hello\n", "")
-        code, log, _ = await run("log", "main", *where)
-        assert re.fullmatch(rf"{head} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d Say hello\n", log)
-        for arguments, text in (
-            (["cat", "main", "none"], "main has no file none"),
-            (["ls", "main", "doc/hello"], "main has no directory doc/hello"),
-            (["log", "none"], "no branch none"),
-            (["cat", "1" * 40, "file"], f"no commit {'1' * 40}"),
-        ):
-            assert await run(*arguments, *where) == (2, "", f"datakit: {text}\n")
-
-
-async def test_a_branch_is_watched_from_the_shell(tmp_path: Path) -> None:
-    async with datakit("--git", tmp_path / "db.git", "--url", "tcp://127.0.0.1:0") as (_, line):
-        url = f"tcp://127.0.0.1:{port_in(line)}"
-        async with datakit("watch", "main", "--connect", url) as (watching, first):
-            assert first == ""
-            _, head, _ = await run("write", "main", "file", DATAKIT_URL=url)
-            assert watching.stdout is not None
-            assert (await watching.stdout.readline()).decode() == head
-            watching.send_signal(signal.SIGINT)
-            assert await watching.wait() == 130
-
-
-async def test_a_command_needs_a_database(tmp_path: Path) -> None:
-    code, _, errors = await run("branches", DATAKIT_URL="")
-    assert (code, errors) == (
-        2,
-        "datakit: give --connect URL (or set DATAKIT_URL), or --git PATH\n",
-    )
-    code, _, errors = await run("branches", "--connect", f"unix://{tmp_path}/none")
-    assert code == 2
-    assert errors.startswith(f"datakit: cannot connect to unix://{tmp_path}/none: ")
 
 
 async def test_without_anything_to_do_it_explains_itself() -> None:

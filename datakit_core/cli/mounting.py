@@ -1,0 +1,97 @@
+"""``datakit mount``: the command with which the Linux kernel mounts a server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datakit_core.errors import ConfigError
+from datakit_core.ninep.endpoint import (
+    Endpoint,
+    FdEndpoint,
+    TcpEndpoint,
+    TlsEndpoint,
+    UnixEndpoint,
+    parse_endpoint,
+)
+
+__all__ = ["command_for", "commands"]
+
+commands = typer.Typer()
+
+_DEFAULT_ADDRESS = "tcp://127.0.0.1:5640"
+
+_OPTIONS = ("version=9p2000.u", "aname=posix", "cache=none", "msize=131072")
+"""Nothing may be cached, since others commit; ``posix`` escapes the slashes of branch names, which
+the kernel does not take in a listing."""
+
+
+@commands.command()
+def mount(
+    directory: Annotated[Path, typer.Argument(help="Where to mount.")] = Path("/mnt"),
+    connect: Annotated[
+        str, typer.Option(metavar="URL", envvar="DATAKIT_URL", help="The server.")
+    ] = _DEFAULT_ADDRESS,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run the command instead of printing it.")
+    ] = False,
+) -> None:
+    """Print, or run, the mount command for a server.
+
+    It is the Linux kernel that mounts. Only root may do that, so the command uses sudo unless
+    you are root. umount ends it.
+    """
+    command = command_for(
+        parse_endpoint(connect or _DEFAULT_ADDRESS), directory.absolute(), root=os.geteuid() == 0
+    )
+    if not run:
+        typer.echo(shlex.join(command))
+        return
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} is not a directory; make it first")
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the user's own words, and no shell
+    except OSError as error:
+        raise ConfigError(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def command_for(endpoint: Endpoint, directory: Path, *, root: bool) -> list[str]:
+    """The words of the command.
+
+    Raises:
+        ConfigError: The kernel cannot mount such a server.
+    """
+    transport, device = _transport(endpoint)
+    options = ",".join([*transport, *_OPTIONS])
+    words = ["mount", "-t", "9p", "-o", options, device, str(directory)]
+    return words if root else ["sudo", *words]
+
+
+def _transport(endpoint: Endpoint) -> tuple[list[str], str]:
+    """Options and device for the kernel."""
+    match endpoint:
+        case TcpEndpoint(host, port):
+            return ["trans=tcp", f"port={port}"], _address(host)
+        case UnixEndpoint(path):
+            return ["trans=unix"], str(path)
+        case TlsEndpoint():
+            raise ConfigError(
+                f"the kernel cannot mount {endpoint}, which speaks TLS; mount a TCP or Unix "
+                "socket on the server's machine, or tunnel one with ssh -L"
+            )
+        case FdEndpoint():
+            raise ConfigError(f"{endpoint} means nothing to another program; give tcp or unix")
+
+
+def _address(host: str) -> str:
+    """The host as a number: the kernel looks no names up, and knows IPv4 everywhere."""
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"{host} has no IPv4 address, which the kernel needs: {error}") from error
+    return str(found[0][4][0])

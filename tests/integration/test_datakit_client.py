@@ -1,0 +1,272 @@
+"""The commands of ``datakit`` on a database, as processes, at a server and on a repository."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command import COMMAND, datakit, port_in, run
+from tests.support.git import git
+
+PLACES = ["server", "repository"]
+HELLO = "e965047ad7c57865823c7d992b1d046ea66edf78"
+
+
+@asynccontextmanager
+async def database(place: str, path: Path) -> AsyncIterator[list[str]]:
+    """The options that name a new database."""
+    if place == "repository":
+        git(path.parent, "init", "--quiet", "--bare", path)
+        yield ["--git", str(path)]
+        return
+    async with datakit("--git", path, "--url", "tcp://127.0.0.1:0", "--allow-fetch=file:/*") as (
+        _,
+        line,
+    ):
+        yield ["--connect", f"tcp://127.0.0.1:{port_in(line)}"]
+
+
+async def head_of(*arguments: str, given: bytes = b"") -> str:
+    """What a command prints that prints the new head."""
+    code, output, errors = await run(*arguments, given=given)
+    assert (code, errors) == (0, "")
+    assert re.fullmatch(r"[0-9a-f]{40}\n", output)
+    return output.strip()
+
+
+async def objects(*arguments: str) -> list[dict[str, Any]]:
+    """What a command prints with --json."""
+    code, output, errors = await run(*arguments, "--json")
+    assert (code, errors) == (0, "")
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_file_is_written_and_read(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        head = await head_of("write", "main", "doc/hello", "-m", "Say hello", *where,
+                             given=b"Hello\n")  # fmt: skip
+        assert await run("branches", *where) == (0, f"{head} main\n", "")
+        assert await run("ls", "main", "doc", *where) == (0, f"F-{HELLO} hello\n", "")
+        assert await run("cat", head, "doc/hello", *where) == (0, "Hello\n", "")
+        code, log, _ = await run("log", "main", *where)
+        assert code == 0
+        assert re.fullmatch(rf"{head} \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d Say hello\n", log)
+        removed = await head_of("rm", "main", "doc", *where)
+        assert await run("diff", head, removed, *where) == (0, "- doc/hello\n", "")
+        assert await run("ls", "main", *where) == (0, "", "")
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_programs_read_json(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        first = await head_of("write", "main", "hello", *where, given=b"Hello\n")
+        arguments = ["write", "main", "tool", "--executable", *where, "--json"]
+        _, output, _ = await run(*arguments, given=b"\xff")
+        second = json.loads(output)["head"]
+        file = {"kind": "normal", "id": HELLO}
+        assert await objects("branches", *where) == [{"name": "main", "head": second}]
+        assert (await objects("ls", "main", *where))[0] == {"name": "hello", **file}
+        assert await objects("cat", "main", "hello", *where) == [{**file, "text": "Hello\n"}]
+        (tool,) = await objects("cat", "main", "tool", *where)
+        assert (tool["kind"], tool["base64"]) == ("executable", "/w==")
+        (commit,) = await objects("log", "main", "-n1", *where)
+        assert (commit["id"], commit["parents"]) == (second, [first])
+        assert commit["message"] == "write tool"
+        assert await objects("diff", first, second, *where) == [{"path": "tool", "change": "added"}]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_directory_is_committed(place: str, tmp_path: Path) -> None:
+    directory = tmp_path / "directory"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "sub" / "file").write_text("Hello\n")
+    (directory / "link").symlink_to("sub/file")
+    async with database(place, tmp_path / "db.git") as where:
+        await head_of("write", "main", "old", *where)
+        await head_of("commit", "main", str(directory), "--at", "in/here", *where)
+        _, listing, _ = await run("ls", "main", "in/here", *where)
+        assert [line[:2] + line[42:] for line in listing.splitlines()] == ["L- link", "D- sub"]
+        await head_of("commit", "main", str(directory), *where)
+        _, listing, _ = await run("ls", "main", *where)
+        assert [line[43:] for line in listing.splitlines()] == ["link", "sub"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_branches_are_merged_and_moved(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        base = await head_of("write", "main", "file", *where, given=b"base")
+        assert await head_of("fast-forward", "side", "main", *where) == base
+        side = await head_of("write", "side", "theirs", *where)
+        assert await head_of("merge", "main", "side", *where) == side, "main simply moves"
+        ours = await head_of("write", "main", "ours", *where)
+        other = await head_of("write", "side", "more", *where)
+        merged = await head_of("merge", "main", "side", "-m", "Both", *where)
+        (commit,) = await objects("log", "main", "-n1", *where)
+        assert (commit["message"], commit["parents"]) == ("Both", [ours, other])
+        assert await head_of("merge", "main", other, *where) == merged, "nothing is left to merge"
+        assert await head_of("merge", "new", "main", *where) == merged, "a branch that is absent"
+        await head_of("write", "main", "file", *where, given=b"mine")
+        await head_of("write", "side", "file", *where, given=b"theirs")
+        refused = (1, "", "datakit: Merge conflict: file\n")
+        assert await run("merge", "main", "side", *where) == refused
+        refused = (1, "", "datakit: not-fast-forward\n")
+        assert await run("fast-forward", "main", "side", *where) == refused
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_branch_is_fetched(place: str, tmp_path: Path) -> None:
+    async with database("repository", tmp_path / "other.git") as other:
+        head = await head_of("write", "trunk", "file", *other)
+    async with database(place, tmp_path / "db.git") as where:
+        url = f"file://{tmp_path}/other.git"
+        fetched = await head_of("fetch", "main", url, "--ref", "refs/heads/trunk", *where)
+        assert fetched == head
+        assert await head_of("fetch", "trunk", url, *where) == head
+        code, _, errors = await run("fetch", "none", url, *where)
+        assert (code, errors.count("\n")) == (2, 1)
+        assert "refs/heads/none" in errors
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_what_is_not_there_is_a_no_and_what_is_wrong_an_error(
+    place: str, tmp_path: Path
+) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        await head_of("write", "main", "doc/hello", *where)
+        absent = "1" * 40
+        for code, arguments, text in (
+            (1, ["cat", "main", "none"], "main has no file none"),
+            (1, ["ls", "main", "doc/hello"], "main has no directory doc/hello"),
+            (1, ["log", "none"], "no branch none"),
+            (1, ["cat", absent, "file"], f"no commit {absent}"),
+            (1, ["merge", "main", absent], f"no commit {absent}"),
+            (1, ["fast-forward", "main", absent], f"no commit {absent}"),
+            (1, ["rm", "main", "none"], "main has no none"),
+            (2, ["rm", "main", "/"], "give the path of something in the tree"),
+            (2, ["ls"], "Missing argument 'SOURCE'."),
+            (2, ["frobnicate"], "No such command 'frobnicate'."),
+        ):
+            options = where if len(arguments) > 1 else []
+            assert await run(*arguments, *options) == (code, "", f"datakit: {text}\n")
+        status, _, errors = await run("write", "a..b", "file", *where)
+        assert (status, errors.count("\n")) == (2, 1)
+        assert "a..b" in errors
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_branch_is_watched_until_ctrl_c(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        before = await head_of("write", "main", "hello", *where, given=b"Hello\n")
+        async with datakit("watch", "main", *where) as (watching, first):
+            assert first == before
+            watching.send_signal(signal.SIGINT)
+            _, errors = await watching.communicate()
+            assert (watching.returncode, errors) == (130, b"")
+
+
+async def test_news_of_a_branch_and_of_a_path_come_as_they_happen(tmp_path: Path) -> None:
+    async with (
+        database("server", tmp_path / "db.git") as where,
+        datakit("watch", "main", *where) as (heads, first),
+        datakit("watch", "main", "doc/hello", "--json", *where) as (paths, nothing),
+    ):
+        assert (first, json.loads(nothing)) == ("", {"head": None, "entry": None})
+        assert heads.stdout is not None
+        assert paths.stdout is not None
+        elsewhere = await head_of("write", "main", "elsewhere", *where)
+        assert (await heads.stdout.readline()).decode().strip() == elsewhere
+        head = await head_of("write", "main", "doc/hello", *where, given=b"Hello\n")
+        assert (await heads.stdout.readline()).decode().strip() == head
+        file = {"kind": "normal", "id": HELLO}
+        assert json.loads(await paths.stdout.readline()) == {"head": head, "entry": file}
+
+
+async def test_a_watch_whose_server_goes_says_so(tmp_path: Path) -> None:
+    async with datakit("--url", "tcp://127.0.0.1:0") as (server, line):
+        url = f"tcp://127.0.0.1:{port_in(line)}"
+        async with datakit("watch", "main", "--connect", url) as (watching, _):
+            server.terminate()
+            _, errors = await watching.communicate()
+            assert watching.returncode == 2
+            assert errors == b"datakit: the connection to the server has ended\n"
+
+
+@pytest.mark.parametrize("command", [["cat", "main", "file"], ["ls", "main"], ["watch", "main"]])
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_reader_that_goes_away_is_no_error(
+    place: str, command: list[str], tmp_path: Path
+) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        await head_of("write", "main", "file", *where, given=b"content")
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, *command, *where, stdout=writer, stderr=PIPE
+        )
+        os.close(writer)
+        _, errors = await process.communicate()
+        assert errors == b""
+        assert process.returncode == 141
+
+
+async def test_a_command_needs_a_database(tmp_path: Path) -> None:
+    code, _, errors = await run("branches", DATAKIT_URL="")
+    assert (code, errors) == (
+        2,
+        "datakit: give --connect URL (or set DATAKIT_URL), or --git PATH\n",
+    )
+    code, _, errors = await run("branches", "--connect", f"unix://{tmp_path}/none")
+    assert code == 2
+    assert errors.startswith(f"datakit: cannot connect to unix://{tmp_path}/none: ")
+    assert errors.count("\n") == 1
+
+
+async def test_the_server_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    async with database("server", tmp_path / "db.git") as (_, url):
+        code, head, _ = await run("write", "main", "file", DATAKIT_URL=url)
+        assert (code, len(head)) == (0, 41)
+
+
+async def test_the_mount_command_is_printed(tmp_path: Path) -> None:
+    code, output, _ = await run("mount", tmp_path, "--connect", "tcp://localhost:1234")
+    assert code == 0
+    assert output.removeprefix("sudo ") == (
+        "mount -t 9p -o trans=tcp,port=1234,version=9p2000.u,aname=posix,cache=none,msize=131072 "
+        f"127.0.0.1 {tmp_path}\n"
+    )
+
+
+async def test_the_mount_command_is_run(tmp_path: Path) -> None:
+    for name in ("sudo", "mount"):  # whoever runs the test
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    url = f"unix://{tmp_path}/a socket"
+    printed = await run("mount", "--run", tmp_path, "--connect", url, PATH=str(tmp_path))
+    assert printed[0] == 0
+    assert printed[1].endswith(f"cache=none,msize=131072 {tmp_path}/a socket {tmp_path}\n")
+    for arguments, text in (
+        (["--run", f"{tmp_path}/none"], "is not a directory; make it first"),
+        (["--connect", "tls://127.0.0.1"], "the kernel cannot mount"),
+        (["--connect", "http://127.0.0.1"], "expected tcp://HOST:PORT"),
+    ):
+        code, output, errors = await run("mount", *arguments)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert text in errors
+
+
+async def test_the_shell_completes_commands() -> None:
+    code, output, _ = await run(
+        _DATAKIT_COMPLETE="complete_bash", COMP_WORDS="datakit fast", COMP_CWORD="1"
+    )
+    assert (code, output.strip()) == (0, "fast-forward")
