@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ADDRESS ?= 127.0.0.1:8080
+LISTEN_9P ?= tcp://127.0.0.1:5640
 PYTEST_FLAGS ?= --numprocesses auto
 
 .PHONY: run test check format bench clean setup
 
 run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
-	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS)
+	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS) --listen-9p $(LISTEN_9P)
 
 test: $(READY)  ## Run the tests
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
