@@ -58,7 +58,7 @@ from datakit_core.ninep.linux_messages import (
     Txattrcreate,
     Txattrwalk,
 )
-from datakit_core.ninep.messages import Record
+from datakit_core.ninep.messages import Record, Tauth
 from datakit_core.ninep.operations import MOST_OFFSET, Handlers, Operations, Outcome, when
 from datakit_core.vfs.answer import Answer, otherwise, then
 from datakit_core.vfs.node import Directory, Handle, Kind, Node, Stat
@@ -104,6 +104,10 @@ class LinuxOperations(Operations):
             Txattrwalk: self.refuse,
             Txattrcreate: self.refuse,
         }
+
+    def auth(self, request: Tauth) -> Outcome:
+        """There is nothing to authenticate with, and no need: diod's clients then attach."""
+        raise NoEntry
 
     def lopen(self, request: Tlopen) -> Outcome:
         """Open a file, or take the listing of a directory; who may do what is not checked."""
@@ -290,5 +294,5 @@ def _unlink(node: Node, directory: bool) -> Answer[None]:
 
 def _chmod(node: Node, mode: int) -> Answer[None]:
     if node.is_directory:
-        raise NotPermitted
+        return None  # forgotten as owners are, or programs that copy trees would complain
     return node.chmod(kind_of_mode(mode))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, final
 
-from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted, ReadOnly
+from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted, NotSupported, ReadOnly
 from datakit_core.ninep.attributes import (
     Chmod,
     Rename,
@@ -41,6 +41,7 @@ from datakit_core.ninep.messages import (
     Rwrite,
     Rwstat,
     Tattach,
+    Tauth,
     Tclunk,
     Tcreate,
     Topen,
@@ -147,6 +148,10 @@ class Operations:
             Tstat: self.stat,
             Twstat: self.wstat,
         }
+
+    def auth(self, request: Tauth) -> Outcome:
+        """Refused: who may connect is decided by the listener."""
+        raise NotSupported
 
     def attach(self, request: Tattach) -> Outcome:
         """Bind a fid to the root; the name of the user proves nothing and is ignored."""

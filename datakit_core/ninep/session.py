@@ -268,7 +268,11 @@ class Session:
         self._operations = kind(
             self._root, self._codec, self._msize, self._limits.max_fids, read_only=self._read_only
         )
-        self._handlers = {Tversion: self._version, Tauth: _refuse, Tattach: self._attach}
+        self._handlers = {
+            Tversion: self._version,
+            Tauth: self._operations.auth,
+            Tattach: self._attach,
+        }
         return Rversion(self._msize, dialect.version)
 
     def _attach(self, request: Tattach) -> Outcome:
@@ -369,7 +373,3 @@ class Session:
         raw = error.text.encode(errors="surrogateescape")
         room = min(self._msize - 64, 0xFFFF)
         return error if len(raw) <= room else type(error)(raw[:room].decode(errors="ignore"))
-
-
-def _refuse(request: Record) -> Outcome:
-    raise NotSupported

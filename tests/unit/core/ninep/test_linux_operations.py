@@ -48,7 +48,17 @@ from datakit_core.ninep.linux_messages import (
     Txattrcreate,
     Txattrwalk,
 )
-from datakit_core.ninep.messages import Record, Rwrite, Tclunk, Topen, Tread, Tremove, Tstat, Twrite
+from datakit_core.ninep.messages import (
+    Record,
+    Rwrite,
+    Tauth,
+    Tclunk,
+    Topen,
+    Tread,
+    Tremove,
+    Tstat,
+    Twrite,
+)
 from datakit_core.ninep.wire import Fid
 from datakit_core.vfs import Kind
 from tests.support.peer import ONE, ROOT, THREE, TWO, Peer
@@ -178,8 +188,9 @@ class TestSetattr:
         assert peer.call(Tsetattr(peer.walk("top"), 0x6, uid=7, gid=7)) == Rsetattr()
         assert attributes(peer, "top") == before
 
-    def test_refuses_the_mode_of_a_directory(self, peer: Peer) -> None:
-        assert peer.errno(Tsetattr(peer.walk("d"), SetAttr.MODE, mode=0o700)) == errno.EPERM
+    def test_forgets_the_mode_of_a_directory(self, peer: Peer) -> None:
+        assert peer.call(Tsetattr(peer.walk("d"), SetAttr.MODE, mode=0o700)) == Rsetattr()
+        assert attributes(peer, "d").mode == unix.S_IFDIR | 0o775
 
     def test_refuses_to_turn_a_file_into_a_directory(self, peer: Peer) -> None:
         request = Tsetattr(peer.walk("top"), SetAttr.MODE, mode=unix.S_IFDIR | 0o755)
@@ -301,6 +312,9 @@ class TestRename:
 
 
 class TestTheRest:
+    def test_no_authentication_is_needed(self, root: TreeDirectory) -> None:
+        assert Peer(root, LINUX).attach().errno(Tauth(ONE, "", "")) == errno.ENOENT
+
     def test_there_is_room(self, peer: Peer) -> None:
         reply = peer.call(Tstatfs(ROOT))
         assert isinstance(reply, Rstatfs)
