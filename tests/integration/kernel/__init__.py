@@ -1,0 +1,1 @@
+"""DataKit mounted by a Linux kernel."""

@@ -1,0 +1,124 @@
+"""A Linux kernel mounts DataKit and works on it as people do, in each dialect.
+
+One guest runs all the checks of a dialect, since most of the time goes into the boot; each check
+is a test of its own nevertheless. When tests run in several processes, the first one that needs
+a guest boots it for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kernel.checks import ALL, CHECKS, Check
+from tests.support import guest
+
+pytestmark = [pytest.mark.foreign, pytest.mark.timeout(180)]
+
+CHECKOUT = Path(__file__).parents[3]
+
+MOUNT = """\
+mkdir -p /mnt /hello
+mount -t 9p -o trans=tcp,port={port},version={dialect},aname=posix,cache=none {host} /mnt
+mount -t 9p -o trans=tcp,port={hello},version={dialect},cache=none {host} /hello
+grep -c ' 9p ' /proc/mounts
+"""
+BEFORE = """\
+tx=branch/main/transactions
+cd /mnt
+"""
+
+
+@contextlib.contextmanager
+def serving(*command: str | Path) -> Iterator[int]:
+    """A server in a process of its own, and its port."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        found = re.search(r"tcp://127\.0\.0\.1:(\d+)", server.stdout.readline())
+        assert found is not None, f"{command} does not serve"
+        yield int(found[1])
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def script_name(check: Check) -> str:
+    return f"{CHECKS.index(check) + 1:02}_{check.name}"
+
+
+def boot(dialect: str, place: Path) -> dict[str, guest.Outcome]:
+    """Do all checks of a dialect on a mount of a new database."""
+    listen = "--listen-9p=tcp://127.0.0.1:0"
+    with (
+        serving("datakit_core.cli", "serve", "--git", place / "db.git", listen) as port,
+        serving("examples.hello_9p", "tcp://127.0.0.1:0") as hello,
+    ):
+        mount = MOUNT.format(port=port, hello=hello, dialect=dialect, host=guest.HOST)
+        scripts = {
+            script_name(check): BEFORE + check.script
+            for check in CHECKS
+            if dialect in check.dialects
+        }
+        outcomes, console = guest.run(place, {"00_mount": mount} | scripts)
+    assert outcomes.get("00_mount") == guest.Outcome("2\n", 0), console
+    return outcomes
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of a test run meet."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def dialect(request: pytest.FixtureRequest) -> str:
+    assert isinstance(request.param, str)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def outcomes(dialect: str, places: Path) -> dict[str, guest.Outcome]:
+    """What became of the checks of a dialect."""
+    if packages := guest.missing():
+        pytest.skip(f"no guest can be booted; install {packages}")
+    place = places / f"kernel-{dialect}"
+    place.mkdir(exist_ok=True)
+    report = place / "report.json"
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not report.exists():
+            found = boot(dialect, place)
+            report.write_text(json.dumps({name: asdict(one) for name, one in found.items()}))
+    return {name: guest.Outcome(**one) for name, one in json.loads(report.read_text()).items()}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "check"),
+    [
+        pytest.param(dialect, check, id=f"{dialect}-{check.name}")
+        for dialect in ALL
+        for check in CHECKS
+        if dialect in check.dialects
+    ],
+    indirect=["dialect"],
+    scope="session",
+)
+def test_a_mount(check: Check, outcomes: dict[str, guest.Outcome]) -> None:
+    name = script_name(check)
+    assert name in outcomes, "the guest did not come so far"
+    seen = outcomes[name].output.replace("branch/main/transactions", "TX")
+    assert (seen, outcomes[name].status) == (check.output, 0)
