@@ -148,7 +148,9 @@ class Calls(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended, whoever ended it."""
-        self._fail(exc or Disconnected("the connection to the server has ended"))
+        ended = Disconnected("the connection to the server has ended")
+        ended.__cause__ = exc  # reset or closed is one to whoever waits
+        self._fail(ended)
         self._ended.set()
 
     # Tags.
