@@ -131,6 +131,14 @@ class OverlayMachine(RuleBasedStateMachine):
         if self.attempt(allowed, "rename", path, name) and target != path:
             self.model.move(path, target)
 
+    @rule(path=PATHS, to=PATHS)
+    def move(self, path: str, to: str) -> None:
+        full = to in self.model.directories and bool(self.model.children(to))
+        possible = not full and not to.startswith(f"{path}/") and self.model.parent_is_there(to)
+        allowed = self.model.exists(path) and (to == path or possible)
+        if self.attempt(allowed, "move", path, to) and to != path:
+            self.model.move(path, to)
+
     @rule(path=PATHS, mode=MODES)
     def set_mode(self, path: str, mode: FileMode) -> None:
         if self.attempt(path in self.model.files, "set_mode", path, mode):
