@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -77,11 +77,21 @@ async def connect(address: str) -> AsyncIterator[Database]:
 class RemoteDatabase:
     """A :class:`~datakit_core.client.api.Database` at the other end of a 9P connection."""
 
-    def __init__(self, client: Client) -> None:
-        """Use ``client``, which stays the caller's."""
+    def __init__(self, client: Client, *, of: RemoteDatabase | None = None) -> None:
+        """Use ``client``, which stays the caller's.
+
+        Args:
+            client: The connection.
+            of: A database whose trees and commits are at hand; an id means the same everywhere.
+        """
         self._client = client
-        self._trees = _Kept[TreeId, Tree](_KEPT_ENTRIES, lambda tree: len(tree) + 1)
-        self._commits = _Kept[CommitId, Commit](_KEPT_COMMITS, lambda _: 1)
+        self._trees: _Kept[TreeId, Tree]
+        self._commits: _Kept[CommitId, Commit]
+        if of is None:
+            self._trees = _Kept(_KEPT_ENTRIES, lambda tree: len(tree) + 1)
+            self._commits = _Kept(_KEPT_COMMITS, lambda _: 1)
+        else:
+            self._trees, self._commits = of._trees, of._commits  # noqa: SLF001 - of our class
         self._names = itertools.count(1)
         self._fetching = asyncio.Lock()
 
@@ -160,9 +170,7 @@ class RemoteDatabase:
         pairs = {(old, new)} if old != new else set()
         while pairs:  # level by level, all directories of one level at a time
             wanted = {tree for pair in pairs for tree in pair if tree not in trees}
-            async with asyncio.TaskGroup() as tasks:
-                reading = {tree: tasks.create_task(self.tree(tree)) for tree in wanted}
-            trees.update({tree: task.result() for tree, task in reading.items()})
+            trees.update(await self._read_trees(wanted))
             pairs = {
                 (_tree_of(before), _tree_of(after))
                 for one, other in pairs
@@ -252,6 +260,15 @@ class RemoteDatabase:
         """Make a branch to be watched; one that is there can also be watched without that right."""
         with suppress(ReadOnly, NotPermitted):
             await self._client.mkdir(["branch", branch])
+
+    async def _read_trees(self, wanted: Iterable[TreeId]) -> Mapping[TreeId, Tree]:
+        """Several directories, asked for together."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = {tree: tasks.create_task(self.tree(tree)) for tree in wanted}
+        except ExceptionGroup as group:  # one reason is enough, and callers know our errors
+            raise group.exceptions[0] from None
+        return {tree: task.result() for tree, task in reading.items()}
 
     async def _object(self, kind: str, wanted: ObjectId) -> bytes:
         try:

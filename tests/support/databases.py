@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
+from datakit_core.client.reconnecting import reconnecting
 from datakit_core.client.remote import connect
 from datakit_core.server import serve_store
 from datakit_core.store import ANYTHING, InlineWriter, Store
@@ -40,5 +41,19 @@ async def _remote(path: Path) -> AsyncIterator[Database]:
         yield database
 
 
-BACK_ENDS: dict[str, BackEnd] = {"local": _local, "remote": _remote}
+@asynccontextmanager
+async def _reconnecting(path: Path) -> AsyncIterator[Database]:
+    async with (
+        open_store(path) as store,
+        serve_store(store, ["tcp://127.0.0.1:0"], allow_fetch=ANYTHING) as server,
+        reconnecting(str(server.endpoints[0])) as database,
+    ):
+        yield database
+
+
+BACK_ENDS: dict[str, BackEnd] = {
+    "local": _local,
+    "reconnecting": _reconnecting,
+    "remote": _remote,
+}
 """Name to back end; the suites of ``tests/conformance`` run over all of them."""
