@@ -8,9 +8,18 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from tests.support.blocking import nothing_blocks
+
 # How long one example takes depends on what else the machine does; a test has a time limit.
 settings.register_profile("datakit", deadline=None)
 settings.load_profile("datakit")
+
+
+@pytest.fixture
+def nonblocking() -> Generator[None, None, None]:
+    """Whatever blocks the event loop raises where it is called."""
+    with nothing_blocks():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

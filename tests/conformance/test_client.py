@@ -33,6 +33,9 @@ from datakit_core.errors import (
 from tests.support.databases import BACK_ENDS
 from tests.support.git import commit_file
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
+
 T = TypeVar("T")
 
 ABSENT = ObjectId("0123456789" * 4)

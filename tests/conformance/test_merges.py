@@ -10,6 +10,8 @@ from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import Contents, begin, commit, commit_files, head_of, put
 from tests.support.served import Served
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
 
 def conflict(reason: str) -> bytes:
     return f"** Conflict **\n{reason}\n".encode()

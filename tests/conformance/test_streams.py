@@ -8,6 +8,9 @@ from datakit_core.ninep.messages import Mode, Rclunk, Tclunk, Tread
 from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import Stream, begin, commit, commit_files
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
+
 MAKEFILE = "F-d81e367f87ee314bcd3e449b1c6641efda5bc269"
 
 

@@ -10,6 +10,8 @@ from tests.support.raw import Raw, RawError, classic
 from tests.support.scenarios import begin, commit, commit_files, head_of, put
 from tests.support.served import Served
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
 
 def parents_of(served: Served, commit: str) -> tuple[str, ...]:
     return served.store.commit(CommitId(ObjectId(commit))).parents

@@ -28,6 +28,9 @@ from tests.support.branches import commit_files, files_of, messages_of
 from tests.support.databases import BACK_ENDS
 from tests.support.executors import Behaviour, ScriptedExecutor, holding
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
+
 MAIN = Target("me/app", "heads", "main")
 TOPIC = Target("me/app", "heads", "topic/one")
 

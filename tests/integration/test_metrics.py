@@ -23,6 +23,9 @@ from datakit_core.ninep import Server, serve
 from datakit_core.store import BlobId, CommitId, ObjectId, Store
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 

@@ -26,6 +26,8 @@ from tests.support.databases import open_store
 from tests.support.served import serve
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
 
 async def test_nothing_is_left_at_the_server(tmp_path: Path) -> None:
     async with serve(tmp_path / "db.git") as served, connect_9p(served.address) as client:

@@ -54,6 +54,8 @@ from tests.support.tree import TreeDirectory
 from tests.support.waiting import until
 from tests.support.wire import RawClient
 
+pytestmark = pytest.mark.usefixtures("nonblocking")
+
 
 @pytest.fixture
 async def raw(server: Server) -> AsyncIterator[RawClient]:
