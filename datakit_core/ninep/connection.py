@@ -120,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._scheduled = False
         self._serving = False
         self._client_is_slow = False
+        self._deadline: asyncio.TimerHandle | None = None
 
     @property
     def fids(self) -> int:
@@ -146,7 +147,10 @@ class Connection(asyncio.Protocol):
         """Send what is to be sent, and close; soon also if the client does not take it."""
         self._flush()
         self._transport.close()
-        asyncio.get_running_loop().call_later(self._limits.grace, self._transport.abort)
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(
+                self._limits.grace, self._transport.abort
+            )
 
     # Callbacks of the event loop.
 
@@ -189,6 +193,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended, whoever ended it."""
         self._unsent.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()  # it would keep everything of the connection until then
         self._ended.set()
 
     # Life.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from datakit_core.errors import InvalidArgument, IsDirectory, TooMany
 from datakit_core.ninep.walking import Place
-from datakit_core.ninep.wire import Fid, Tag
+from datakit_core.ninep.wire import NO_FID, Fid, Tag
 from datakit_core.vfs.answer import Answer
 from datakit_core.vfs.node import Handle, Stat
 
@@ -80,9 +80,11 @@ class FidTable:
         """Keep a number for a request that will bind it later, or :meth:`unreserve` it.
 
         Raises:
-            InvalidArgument: It is in use.
+            InvalidArgument: It is in use, or stands for no fid.
             TooMany: The table is full.
         """
+        if number == NO_FID:
+            raise InvalidArgument(f"{number} is no fid")
         if number in self._bound or number in self._reserved:
             raise InvalidArgument(f"Fid {number} already in use")
         if len(self) >= self._limit:

@@ -10,12 +10,15 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datakit_core.errors import NoEntry, NotDirectory
+from datakit_core.errors import NoEntry, NotDirectory, TooMany
 from datakit_core.ninep.attributes import check_name, unescape
 from datakit_core.vfs.answer import Answer, otherwise, then
 from datakit_core.vfs.node import Directory, Node
 
-__all__ = ["Place", "follow"]
+__all__ = ["MAX_DEPTH", "Place", "follow"]
+
+MAX_DEPTH = 1024
+"""Steps from the root that a client can go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,25 @@ class Place:
         parent: Where it was reached from; none for the root.
         name: Its last path component when it was reached.
         escaped: Whether names are shown with ``%2F`` for ``/``, as the attach asked for.
+        depth: Steps from the root.
     """
 
     node: Node
     parent: Place | None
     name: str
     escaped: bool
+    depth: int = 0
 
     def child(self, name: str, node: Node) -> Place:
-        """One step further."""
-        return Place(node, self, name, self.escaped)
+        """One step further.
+
+        Raises:
+            TooMany: It would be too deep. The places above are kept, and nodes know their paths,
+                so what a fid costs grows with the square of its depth.
+        """
+        if self.depth >= MAX_DEPTH:
+            raise TooMany(f"a path may have at most {MAX_DEPTH} directories")
+        return Place(node, self, name, self.escaped, self.depth + 1)
 
 
 def follow(place: Place, names: Sequence[str]) -> Answer[Sequence[Place]]:

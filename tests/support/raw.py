@@ -230,6 +230,20 @@ class Raw:
             assert await self.write_at(fid, 0, data) == len(data)
         await self.clunk(fid)
 
+    async def clone(self, fid: Fid, newfid: Fid) -> None:
+        """A second fid for the same file."""
+        await self.call(Twalk(fid, newfid, ()), Rwalk)
+
+    async def step(self, fid: Fid, name: str) -> Fid:
+        """A new fid, one step from another."""
+        found = Fid(next(self._fids))
+        await self.call(Twalk(fid, found, (name,)), Rwalk)
+        return found
+
+    async def create_in(self, directory: Fid, name: str, perm: int = 0o644) -> None:
+        """One Tcreate; the fid then stands for the file."""
+        await self.call(Tcreate(directory, name, perm, OpenMode.READ_WRITE), Rcreate)
+
     async def mkdir(self, path: Path) -> None:
         """Make a directory."""
         *above, name = _names(path)

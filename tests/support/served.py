@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datakit_core.ninep.endpoint import TcpEndpoint
+from datakit_core.ninep.server import Server
 from datakit_core.server import serve_store
 from datakit_core.store import ANYTHING, Store
 from tests.support.databases import open_store
@@ -21,6 +22,7 @@ class Served:
 
     store: Store
     port: int
+    server: Server
 
     @property
     def address(self) -> str:
@@ -37,4 +39,4 @@ async def serve(path: Path) -> AsyncIterator[Served]:
     ):
         (endpoint,) = server.endpoints
         assert isinstance(endpoint, TcpEndpoint)
-        yield Served(store, endpoint.port)
+        yield Served(store, endpoint.port, server)

@@ -64,7 +64,7 @@ class RawClient:
             return True
 
     async def close(self) -> None:
-        """Close the connection."""
-        self.writer.close()
+        """Close the connection, whether or not the server takes what was sent."""
+        self.writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()

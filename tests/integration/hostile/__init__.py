@@ -1,0 +1,1 @@
+"""Clients that are wrong, greedy, or malicious; after each of them the server serves others."""
