@@ -133,6 +133,14 @@ def serve(
             show_default=False,
         ),
     ] = "",
+    durability: Annotated[
+        str,
+        typer.Option(
+            metavar="full|relaxed",
+            help="What an acknowledged commit survives: full, a power cut too; relaxed, only the "
+            "death of the service.",
+        ),
+    ] = "full",
     web_ui: Annotated[
         str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
     ] = "http://127.0.0.1:8080",
@@ -170,6 +178,7 @@ def serve(
         listen_prometheus=listen_prometheus,
         auto_push=auto_push,
         listen_http=tuple(url for url in listen_http.split(",") if url),
+        durability=durability,
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),

@@ -28,7 +28,7 @@ from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
 from datakit_core.metrics import Address
 from datakit_core.server import serve_store
-from datakit_core.store import FetchPolicy, Store
+from datakit_core.store import Durability, FetchPolicy, Store
 
 __all__ = ["Service", "open_service", "serve"]
 
@@ -92,7 +92,13 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
     config = load_pipeline(settings.pipeline)
     repositories = await _repositories(settings, config)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(Store.open(settings.database, create=True))
+        store = await stack.enter_async_context(
+            Store.open(
+                settings.database,
+                create=True,
+                durability=Durability.parse(settings.durability),
+            )
+        )
         allowed = FetchPolicy.parse(settings.allow_fetch)
         wanted = settings.listen_prometheus
         metrics = Address.parse(wanted) if wanted else None

@@ -36,6 +36,8 @@ class ServiceSettings(BaseModel):
         listen_prometheus: Where to serve metrics, ``PORT`` or ``HOST:PORT``; nowhere if empty.
         auto_push: Where to mirror every branch of the database, if anywhere.
         listen_http: Where to serve the database's repository to Git itself.
+        durability: What an acknowledged commit survives, as
+            :meth:`datakit_core.store.Durability.parse` reads it.
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
@@ -50,6 +52,7 @@ class ServiceSettings(BaseModel):
     listen_prometheus: str = ""
     auto_push: str | None = None
     listen_http: tuple[str, ...] = ()
+    durability: str = "full"
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
     work: Path

@@ -18,7 +18,7 @@ from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
 from datakit_core.metrics import Address
 from datakit_core.ninep.connection import ConnectionInfo
 from datakit_core.ninep.server import Server, serve
-from datakit_core.store import ANYTHING, FOR_OTHERS, FetchPolicy, Store
+from datakit_core.store import ANYTHING, FOR_OTHERS, Durability, FetchPolicy, Store
 from datakit_core.store.mirror import mirroring
 
 __all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
@@ -91,6 +91,7 @@ async def open_server(
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
+    durability: Durability = Durability.FULL,
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
@@ -102,6 +103,7 @@ async def open_server(
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
         listen_http: As for :func:`serve_store`.
+        durability: What an acknowledged commit survives.
 
     Raises:
         RepositoryError: The repository cannot be served.
@@ -110,7 +112,9 @@ async def open_server(
     async with AsyncExitStack() as stack:
         if path is None:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datakit-")))
-        store = await stack.enter_async_context(Store.open(path, create=True))
+        store = await stack.enter_async_context(
+            Store.open(path, create=True, durability=durability)
+        )
         yield await stack.enter_async_context(
             serve_store(
                 store,
@@ -132,6 +136,7 @@ async def run(
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
+    durability: Durability = Durability.FULL,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -143,6 +148,7 @@ async def run(
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
         listen_http: As for :func:`serve_store`.
+        durability: What an acknowledged commit survives.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -156,6 +162,7 @@ async def run(
             listen_prometheus=listen_prometheus,
             auto_push=auto_push,
             listen_http=listen_http,
+            durability=durability,
         ) as server:
             announce(server)
             await stop.wait()

@@ -68,6 +68,15 @@ ListenHttp: TypeAlias = Annotated[
         "lets objects be fetched by id, as in http://127.0.0.1:8090/data.git?token=/etc/token.",
     ),
 ]
+HowDurable: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--durability",
+        metavar="full|relaxed",
+        help="What an acknowledged commit survives: full, a power cut too; relaxed, only the "
+        "death of the server, which is faster on slow disks.",
+    ),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -89,6 +98,7 @@ def _datakit(
     listen_prometheus: ListenPrometheus = None,
     auto_push: AutoPush = None,
     listen_http: ListenHttp = None,
+    durability: HowDurable = "full",
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -111,6 +121,7 @@ def _datakit(
             listen_prometheus=listen_prometheus,
             auto_push=auto_push,
             listen_http=listen_http,
+            durability=durability,
             verbose=verbose,
             log_destination=log_destination,
         )
@@ -124,6 +135,7 @@ def serve(
     listen_prometheus: ListenPrometheus = None,
     auto_push: AutoPush = None,
     listen_http: ListenHttp = None,
+    durability: HowDurable = "full",
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
@@ -132,7 +144,7 @@ def serve(
     from datakit_core.metrics import Address
     from datakit_core.ninep.server import Server
     from datakit_core.server import run
-    from datakit_core.store import FetchPolicy
+    from datakit_core.store import Durability, FetchPolicy
 
     _configure_logs(verbose, log_destination)
     addresses = [part for part in (listen_9p or _DEFAULT_ADDRESS).split(",") if part]
@@ -150,6 +162,7 @@ def serve(
             listen_prometheus=Address.parse(listen_prometheus) if listen_prometheus else None,
             auto_push=auto_push,
             listen_http=[url for url in (listen_http or "").split(",") if url],
+            durability=Durability.parse(durability),
         )
     )
 

@@ -4,6 +4,7 @@
 :func:`open_reader` is for processes that only read.
 """
 
+from datakit_core.store.applier import Durability
 from datakit_core.store.diff import Change, ChangeKind, TreeReader, diff
 from datakit_core.store.merge import Merge, Reason, conflict_file, merge
 from datakit_core.store.objects import (
@@ -39,6 +40,7 @@ __all__ = [
     "ChangeKind",
     "Commit",
     "CommitId",
+    "Durability",
     "Entry",
     "FetchPolicy",
     "FileMode",

@@ -30,14 +30,11 @@ from datakit_core.store.objects import (
 )
 from datakit_core.store.reader import Reader
 from datakit_core.store.refs import RefFiles, ref_of
-from datakit_core.store.requests import IsAncestor, MergeBase, RefUpdate, Write
+from datakit_core.store.requests import LARGE, IsAncestor, MergeBase, RefUpdate, Write
 from datakit_core.store.watch import Watches
 from datakit_core.store.writer import Writer
 
-__all__ = ["LARGE", "Branches", "Staged"]
-
-LARGE = 256 << 10
-"""Bytes of new objects above which they are written ahead, by the second writer."""
+__all__ = ["Branches", "Staged"]
 
 _ATTEMPTS = 1000
 """Lost races after which a move is given up: something moves the branch all the time."""

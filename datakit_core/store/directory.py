@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 import stat
@@ -13,7 +12,8 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import ObjectType
 
-from datakit_core.errors import IoFailed, RepositoryError
+from datakit_core.errors import IoFailed
+from datakit_core.store.disk import sync_file_system
 from datakit_core.store.names import check_path, join
 from datakit_core.store.objects import (
     EMPTY_TREE,
@@ -37,15 +37,11 @@ def import_directory(repository: pygit2.Repository, path: Path) -> TreeId:
         IoFailed: Something could not be read; named by its path below ``path``.
         InvalidArgument: A name is not allowed in a tree.
     """
+    entry = _directory(repository, path, "")
+    if entry is None:
+        repository.odb.write(ObjectType.TREE, b"")
     # Thousands of files, to which nothing refers yet: one sync for all of them.
-    pygit2.settings.enable_fsync_gitdir(False)
-    try:
-        entry = _directory(repository, path, "")
-        if entry is None:
-            repository.odb.write(ObjectType.TREE, b"")
-    finally:
-        pygit2.settings.enable_fsync_gitdir(True)
-    _sync_file_system(repository.path)
+    sync_file_system(repository.path)
     return EMPTY_TREE if entry is None else TreeId(entry.id)
 
 
@@ -90,13 +86,3 @@ def _naming(shown: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise IoFailed(f"cannot read {shown}: {error.strerror}") from error
-
-
-def _sync_file_system(path: str) -> None:
-    """Write everything of the file system that holds ``path`` to disk (syncfs(2))."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            raise RepositoryError(f"cannot sync {path}: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(descriptor)

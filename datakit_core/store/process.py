@@ -17,7 +17,7 @@ from pathlib import Path
 
 from datakit_core.errors import DatakitError, RepositoryError
 from datakit_core.store.activity import Batches
-from datakit_core.store.repository import remove_stale_locks
+from datakit_core.store.applier import Durability
 from datakit_core.store.requests import (
     Batch,
     Frames,
@@ -45,16 +45,15 @@ class ProcessWriter:
         batches: What was written together.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: Durability = Durability.FULL) -> None:
         """Write to the repository at ``path``; nothing is started yet."""
         self.batches = Batches()
-        self._path = path
+        self._path, self._durability = path, durability
         self._channel: _Channel | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._free = asyncio.Semaphore(_CAPACITY)
         self._closed = False
-        self._died = False
 
     @property
     def pid(self) -> int | None:
@@ -91,8 +90,6 @@ class ProcessWriter:
                 raise RepositoryError(f"{self._path} is being closed")
             if self._channel is None or not self._channel.alive:
                 await self._stop()
-                if self._died:
-                    await asyncio.to_thread(remove_stale_locks, self._path)
                 self._channel = await self._start()
             return self._channel
 
@@ -103,7 +100,7 @@ class ProcessWriter:
             try:
                 self._child = await asyncio.create_subprocess_exec(
                     sys.executable, "-P", "-m", "datakit_core.store.writer_process",
-                    str(theirs.fileno()), str(self._path),
+                    str(theirs.fileno()), str(self._path), self._durability.value,
                     stdin=asyncio.subprocess.DEVNULL, pass_fds=[theirs.fileno()],
                 )  # fmt: skip
             except OSError as error:
@@ -122,7 +119,7 @@ class ProcessWriter:
             return
         try:
             async with asyncio.timeout(_FAREWELL):
-                self._died = await child.wait() != 0
+                await child.wait()
         except TimeoutError:
             _log.warning("the writer process %d does not end; killing it", child.pid)
             with suppress(ProcessLookupError):

@@ -100,11 +100,14 @@ def prepare_repository(repository: pygit2.Repository) -> None:
 
 
 @contextmanager
-def lock_repository(path: Path) -> Iterator[None]:
+def lock_repository(path: Path) -> Iterator[float | None]:
     """Be the only DataKit that serves ``path``; other Git processes are welcome.
 
     The lock is the kernel's (flock(2)) and ends with the process, however it ends; the file stays
-    and names its last holder.
+    and names its last holder, unless that ended in good order.
+
+    Yields:
+        When the last holder began, in seconds since 1970, if it did not end in good order.
 
     Raises:
         RepositoryError: Another DataKit has it.
@@ -116,9 +119,12 @@ def lock_repository(path: Path) -> Iterator[None]:
         raise RepositoryError(f"{file} cannot be written: {error.strerror}") from error
     try:
         _take(descriptor, path)
+        status = os.fstat(descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        os.fsync(descriptor)
+        yield status.st_mtime if status.st_size else None
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

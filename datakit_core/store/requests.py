@@ -29,6 +29,7 @@ from datakit_core.errors import (
 from datakit_core.store.objects import CommitId, NewObject, ObjectId, ObjectKind
 
 __all__ = [
+    "LARGE",
     "Batch",
     "Frames",
     "ImportDirectory",
@@ -46,6 +47,9 @@ __all__ = [
 ]
 
 _LENGTHS = struct.Struct(">II")
+
+LARGE = 256 << 10
+"""Bytes of new objects above which they are written ahead of a move, and synced by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

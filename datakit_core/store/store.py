@@ -10,10 +10,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from datakit_core.errors import UnknownObject
 from datakit_core.store.activity import Activity, Batches, Batching
+from datakit_core.store.applier import Durability
 from datakit_core.store.branch import Branches
 from datakit_core.store.commits import Commits
 from datakit_core.store.diff import Change, diff
@@ -33,6 +35,7 @@ from datakit_core.store.objects import (
 )
 from datakit_core.store.process import ProcessWriter
 from datakit_core.store.reader import Reader
+from datakit_core.store.recovery import recover_repository
 from datakit_core.store.refs import RefFiles
 from datakit_core.store.remote import Remotes
 from datakit_core.store.repository import (
@@ -40,7 +43,6 @@ from datakit_core.store.repository import (
     lock_repository,
     open_repository,
     prepare_repository,
-    remove_stale_locks,
 )
 from datakit_core.store.requests import ImportDirectory
 from datakit_core.store.transaction import Transaction
@@ -91,7 +93,8 @@ class Store:
         path: Path,
         *,
         create: bool = False,
-        writer: WriterFactory = ProcessWriter,
+        durability: Durability = Durability.FULL,
+        writer: WriterFactory | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncIterator[Store]:
         """Serve the repository at ``path`` until the context is left.
@@ -99,7 +102,8 @@ class Store:
         Args:
             path: A bare repository.
             create: Make it if the directory is absent or empty.
-            writer: What writes.
+            durability: What an acknowledged write survives.
+            writer: What writes, in place of processes of that durability.
             clock: Seconds since 1970, for the times of commits.
 
         Raises:
@@ -107,17 +111,18 @@ class Store:
                 DataKit, or cannot be written; says which, and what to do.
         """
         path = _absolute(path)
+        writer = writer or partial(ProcessWriter, durability=durability)
         if create:
             create_repository(path)
         repository = open_repository(path)
-        with lock_repository(path):
+        with lock_repository(path) as unclean_since:
             prepare_repository(repository)
             reader, main, bulk = Reader(repository), writer(path), writer(path)
             store = cls(path, reader, main, bulk, clock)
             notices = RefNotices(path, store._branches.notice, store._branches.compare)
             try:
                 notices.start()
-                store._branches.compare(await asyncio.to_thread(_survey, path))
+                store._branches.compare(await asyncio.to_thread(_survey, path, unclean_since))
                 yield store
             finally:
                 await notices.close()
@@ -305,9 +310,9 @@ class Store:
         return self._watches.subscribe_branches(callback)
 
 
-def _survey(path: Path) -> Mapping[str, CommitId]:
-    """The heads to begin with, once nothing that a dead process left stands in the way."""
-    remove_stale_locks(path)
+def _survey(path: Path, unclean_since: float | None) -> Mapping[str, CommitId]:
+    """The heads to begin with, once what a dead process has left is put right."""
+    recover_repository(path, unclean_since)
     return RefFiles(path).heads()
 
 
