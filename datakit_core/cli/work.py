@@ -14,7 +14,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from datakit_core.client.api import CommitId, Database, TreeId
-from datakit_core.errors import ConfigError, DatakitError, InvalidHash, NoEntry
+from datakit_core.errors import ConfigError, InvalidHash, NoEntry
 from datakit_core.store.objects import parse_id
 
 __all__ = [
@@ -75,11 +75,6 @@ def work_on(url: str | None, git: Path | None, work: Callable[[Database], Awaita
         # Python flushes standard output once more at its end, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(_BROKEN_PIPE) from None
-    except ExceptionGroup as group:  # of requests that were made together, as a diff does
-        ours, others = group.split(DatakitError)
-        if ours is None or others is not None:
-            raise
-        raise _first(ours) from None
 
 
 def show(record: Mapping[str, object], text: str, *, as_json: bool) -> None:
@@ -122,8 +117,3 @@ async def _open(url: str | None, git: Path | None) -> AsyncIterator[Database]:
             yield database
     else:
         raise ConfigError("give --connect URL (or set DATAKIT_URL), or --git PATH")
-
-
-def _first(group: ExceptionGroup[DatakitError]) -> DatakitError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
