@@ -37,7 +37,12 @@ _BROKEN_PIPE = 141
 
 Connect: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="URL", envvar="DATAKIT_URL", help="The server: tcp://HOST:PORT."),
+    typer.Option(
+        metavar="URL",
+        envvar="DATAKIT_URL",
+        help="The server: tcp://HOST:PORT, unix:///PATH or "
+        "tls://HOST:PORT?cert=FILE&key=FILE&ca=FILE.",
+    ),
 ]
 Git: TypeAlias = Annotated[
     Path | None,

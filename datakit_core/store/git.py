@@ -170,10 +170,13 @@ def environment() -> dict[str, str]:
 
 
 def reason(errors: bytes) -> str:
-    """The lines of Git's complaint that matter, without credentials."""
+    """The lines of Git's complaint that matter, without credentials.
+
+    Part of it comes from the other side, so control characters go as well.
+    """
     lines = errors.decode(errors="replace").splitlines()
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))]
-    return without_credentials("; ".join((fatal or lines)[:3]))[:500]
+    return _CONTROL.sub("?", without_credentials("; ".join((fatal or lines)[:3])))[:500]
 
 
 async def end_process(process: asyncio.subprocess.Process) -> None:

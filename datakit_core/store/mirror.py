@@ -306,7 +306,7 @@ class Mirror:
             elif summary.startswith(_REJECTED) and _UNPACKER not in summary:
                 self._reject(move, summary)
             else:
-                failed = failed or f"branch {move.branch!r}: {summary}"
+                failed = failed or f"branch {move.branch!r}: {summary!r}"
         self.status.pushes += 1
         if failed:
             raise StoreError(failed)
@@ -315,7 +315,7 @@ class Mirror:
         """The other side does not want this branch; the others need not wait for it."""
         self._rejected[move.branch] = move.new
         self.status.refused |= {move.branch}
-        _log.warning("%s does not take branch %r: %s", self.place, move.branch, summary)
+        _log.warning("%s does not take branch %r: %r", self.place, move.branch, summary)
 
     def _moved(self, move: _Move) -> None:
         assert self._there is not None, "it was compared"

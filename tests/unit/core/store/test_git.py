@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datakit_core.errors import InvalidArgument
-from datakit_core.store.git import check_url, split_credentials, without_credentials
+from datakit_core.store.git import check_url, reason, split_credentials, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,8 @@ def test_user_and_password_travel_in_the_environment() -> None:
 @pytest.mark.parametrize("url", ["https://example.org/x", "ssh://git@example.org/x", "/srv/a@b"])
 def test_a_url_without_a_password_is_left_as_it_is(url: str) -> None:
     assert split_credentials(url) == (url, {})
+
+
+def test_a_complaint_is_told_without_passwords_and_control_characters() -> None:
+    said = b"noise\nremote: \x1b[2Jcleared\rfake\nfatal: no http://alice:s3cret@host/x\n"
+    assert reason(said) == "remote: ?[2Jcleared; fatal: no http://host/x"
