@@ -8,7 +8,7 @@ ADDRESS ?= 127.0.0.1:8080
 LISTEN_9P ?= tcp://127.0.0.1:5640
 PYTEST_FLAGS ?= --numprocesses auto
 
-.PHONY: run test check format bench clean setup
+.PHONY: run test check format bench fuzz clean setup
 
 run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
 	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS) --listen-9p $(LISTEN_9P)
@@ -29,6 +29,12 @@ format: $(READY)  ## Let ruff lay out the code
 
 bench: $(READY)  ## Measure, as ratios against peers
 	$(BIN)/python -m bench
+
+FUZZ_SECONDS ?= 60
+fuzz: $(READY)  ## Look for inputs that break codec, session or nodes; .fuzz keeps what is found
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	mkdir -p .fuzz
+	$(BIN)/python -m tests.fuzz.session .fuzz tests/fuzz/corpus -max_total_time=$(FUZZ_SECONDS)
 
 setup: $(READY)  ## Create the environment only
 
