@@ -8,7 +8,7 @@ ADDRESS ?= 127.0.0.1:8080
 LISTEN_9P ?= tcp://127.0.0.1:5640
 PYTEST_FLAGS ?= --numprocesses auto
 
-.PHONY: run test check format bench fuzz clean setup
+.PHONY: run test check format bench soak fuzz clean setup
 
 run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
 	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS) --listen-9p $(LISTEN_9P)
@@ -37,6 +37,9 @@ fuzz: $(READY)  ## Look for inputs that break codec, session or nodes; .fuzz kee
 	$(BIN)/python -m tests.fuzz.session .fuzz tests/fuzz/corpus -max_total_time=$(FUZZ_SECONDS)
 
 setup: $(READY)  ## Create the environment only
+
+soak: $(READY)  ## Kill the server for minutes under committing clients, and check what is left
+	DATAKIT_CRASHES=50 $(BIN)/python -m pytest -q tests/integration/test_crash.py
 
 clean:  ## Remove everything that make and the tools made, but not the database in .datakit
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
