@@ -123,6 +123,8 @@ async def test_git_itself_is_served_by_the_server(tmp_path: Path) -> None:
         assert found is not None
         listed = await asyncio.to_thread(git, tmp_path, "ls-remote", found[1])
         assert listed.split() == [head.strip(), "HEAD", head.strip(), "refs/heads/main"]
-    code, _, errors = await run("serve", "--listen-http", "http://127.0.0.1")
+    code, _, errors = await run(
+        "serve", "--url=tcp://127.0.0.1:0", "--listen-http", "http://127.0.0.1"
+    )
     assert code == 2
     assert errors.splitlines()[-1].startswith("datakit: --listen-http: 'http://127.0.0.1' is no ")
