@@ -231,7 +231,7 @@ class _Exchange:
             head = await backend.head()
             # Git says that all is well before it looks at the request; so wait for what follows.
             first = await anext(pieces, b"")
-        if not first and self._read > self._limits.body:
+        if self._read > self._limits.body:  # whatever Git says of being stopped
             return self.cut(_too_large(self._limits))
         if not first and not await backend.succeeded():
             return self.cut(web.HTTPBadGateway(text="Git gave no answer\n"))

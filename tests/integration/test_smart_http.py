@@ -272,13 +272,7 @@ async def test_a_push_that_is_too_large_is_refused(
         setting = f"http.postBuffer={buffer}"  # beyond it the length is not known in advance
         code, errors = await run_git(work, "-c", setting, "push", with_token(url), "main")
         assert code in (1, 128)
-        # Refused in the midst of sending, Git may see the connection end before the answer.
-        refusals = [
-            "413",
-            "exceeds maximum allowed size",
-            *(["RPC failed"] if buffer < 300_000 else []),
-        ]
-        assert any(refusal in errors for refusal in refusals)
+        assert "413" in errors or "exceeds maximum allowed size" in errors
     assert store.heads() == {}
 
 
