@@ -18,7 +18,6 @@ import enum
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import linecache
 import logging
@@ -216,9 +215,8 @@ class _Walk:
         if top in _OURS:
             self.distributions["datakit"] = __version__
             return False
-        owners = _distributions().get(top, [])
-        for owner in owners:
-            self.distributions[owner] = importlib.metadata.version(owner)
+        owners = _owners(top)
+        self.distributions |= owners
         return not owners
 
     def _name(self, thing: types.FunctionType | type) -> str:
@@ -240,8 +238,18 @@ def _is_typing(value: object) -> bool:
 
 
 @functools.cache
+def _owners(module: str) -> Mapping[str, str]:
+    """The distributions that a top-level module belongs to, with their versions."""
+    from importlib.metadata import version  # slow to import
+
+    return {owner: version(owner) for owner in _distributions().get(module, [])}
+
+
+@functools.cache
 def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+    from importlib.metadata import packages_distributions
+
+    return packages_distributions()
 
 
 def _module_tree(name: str) -> ast.Module | None:

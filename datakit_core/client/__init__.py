@@ -2,12 +2,28 @@
 
 :func:`connect` speaks 9P with a server; :func:`open_local` opens a repository of this machine
 without one; :func:`reconnecting` survives restarts of the server. All give a :class:`Database`.
+The back ends are imported when they are asked for.
 """
 
+from typing import TYPE_CHECKING
+
+from datakit_core import lazy
 from datakit_core.client.api import Change, ChangeKind, Database, Transaction
-from datakit_core.client.local import open_local
-from datakit_core.client.reconnecting import Backoff, reconnecting
-from datakit_core.client.remote import connect
+
+if TYPE_CHECKING:
+    from datakit_core.client.local import open_local
+    from datakit_core.client.reconnect import Backoff, reconnecting
+    from datakit_core.client.remote import connect
+else:
+    __getattr__ = lazy.attributes(
+        __name__,
+        {
+            "Backoff": "reconnect",
+            "connect": "remote",
+            "open_local": "local",
+            "reconnecting": "reconnect",
+        },
+    )
 
 __all__ = [
     "Backoff",

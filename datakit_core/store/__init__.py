@@ -1,10 +1,13 @@
 """Git, knowing nothing of 9P: the only package that imports pygit2.
 
 :class:`Store` is one repository with branches, transactions and watches;
-:func:`open_reader` is for processes that only read.
+:func:`open_reader` is for processes that only read. The values (ids, trees, changes) cost little
+to import; whatever needs libgit2 or asyncio is imported when it is asked for.
 """
 
-from datakit_core.store.applier import Durability
+from typing import TYPE_CHECKING
+
+from datakit_core import lazy
 from datakit_core.store.diff import Change, ChangeKind, TreeReader, diff
 from datakit_core.store.merge import Merge, Reason, conflict_file, merge
 from datakit_core.store.objects import (
@@ -23,13 +26,34 @@ from datakit_core.store.objects import (
     new_object,
     parse_id,
 )
-from datakit_core.store.policy import ANYTHING, FOR_OTHERS, FetchPolicy
-from datakit_core.store.reader import Reader, open_reader
-from datakit_core.store.store import Store
-from datakit_core.store.transaction import Transaction
-from datakit_core.store.tree import Overlay
-from datakit_core.store.watch import Subscription
-from datakit_core.store.writer import InlineWriter, Writer
+
+if TYPE_CHECKING:
+    from datakit_core.store.applier import Durability
+    from datakit_core.store.policy import ANYTHING, FOR_OTHERS, FetchPolicy
+    from datakit_core.store.reader import Reader, open_reader
+    from datakit_core.store.store import Store
+    from datakit_core.store.transaction import Transaction
+    from datakit_core.store.tree import Overlay
+    from datakit_core.store.watch import Subscription
+    from datakit_core.store.writer import InlineWriter, Writer
+else:
+    __getattr__ = lazy.attributes(
+        __name__,
+        {
+            "ANYTHING": "policy",
+            "Durability": "applier",
+            "FOR_OTHERS": "policy",
+            "FetchPolicy": "policy",
+            "InlineWriter": "writer",
+            "Overlay": "tree",
+            "Reader": "reader",
+            "Store": "store",
+            "Subscription": "watch",
+            "Transaction": "transaction",
+            "Writer": "writer",
+            "open_reader": "reader",
+        },
+    )
 
 __all__ = [
     "ANYTHING",

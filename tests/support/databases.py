@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
-from datakit_core.client.reconnecting import reconnecting
+from datakit_core.client.reconnect import reconnecting
 from datakit_core.client.remote import connect
 from datakit_core.server import serve_store
 from datakit_core.store import ANYTHING, InlineWriter, Store
