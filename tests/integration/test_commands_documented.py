@@ -19,12 +19,14 @@ APPS = {"datakit": database, "datakit-ci": ci, "datakit-bridge-local-git": bridg
 
 def parts(name: str) -> dict[str, list[str]]:
     """Every command of a program, "" for the program itself, and its options."""
-    root = typer.main.get_command(APPS[name])
-    commands = {"": root, **getattr(root, "commands", {})}
-    return {
-        word: [flag for parameter in command.params for flag in flags(parameter)]
-        for word, command in commands.items()
-    }
+    return dict(_commands("", typer.main.get_command(APPS[name])))
+
+
+def _commands(word: str, command: object) -> Iterator[tuple[str, list[str]]]:
+    """A command with its options, and those below it."""
+    yield word, [flag for each in getattr(command, "params", []) for flag in flags(each)]
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(f"{word} {name}".strip(), below)
 
 
 def flags(parameter: object) -> Iterator[str]:

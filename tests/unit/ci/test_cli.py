@@ -40,6 +40,8 @@ def jobs(target):
 config = Config(projects=[Project("me/app", jobs, dashboards=["main"])], pools={"big": 1})
 '''
 
+COMMANDS = ("check", "run", "serve")
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -100,3 +102,11 @@ def test_a_missing_argument_is_exit_status_2(run: Run) -> None:
     status, _, err = run("check")
     assert status == 2
     assert "PIPELINE" in err
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    code, out, err = run(*command.split(), "--help")
+    assert (code, err) == (0, "")
+    assert "Usage: " in out
+    assert "[/PATH]" in out or command != "serve"

@@ -1,0 +1,50 @@
+"""``datakit-ci check``: a pipeline without running it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from datakit_ci.cli.options import PipelineFile
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def check(
+    pipeline: PipelineFile,
+    *,
+    target: Annotated[
+        str,
+        typer.Option(help="Whose jobs to show: heads/NAME, tags/NAME or pr/N.", show_default=False),
+    ] = "",
+) -> None:
+    """Check a pipeline and draw its graph; nothing is run.
+
+    Without --target the jobs are also made for a tag and a pull request, so that mistakes in
+    those come to light too.
+    """
+    from rich.console import Console  # slow to import
+
+    from datakit_ci.outline import outline
+    from datakit_ci.project import load_pipeline
+    from datakit_ci.spec import DEFAULT_POOL
+    from datakit_ci.target import Target
+
+    console = Console(highlight=False)
+    config = load_pipeline(pipeline)
+    for project in config.projects:
+        branch = project.dashboards[0] if project.dashboards else "main"
+        first, *others = [target] if target else [f"heads/{branch}", "tags/v1.0", "pr/1"]
+        graph = config.graph(Target.parse(project.id, first))
+        console.print(outline(graph, f"{project.id}, jobs of {first}"))
+        for other in others:
+            jobs = config.graph(Target.parse(project.id, other)).jobs
+            same = "the same" if list(jobs) == list(graph.jobs) else ", ".join(jobs) or "none"
+            console.print(f"jobs of {other}: {same}", style="dim")
+    pools = {DEFAULT_POOL: "(one unit for each processor)", **config.pools}
+    shown = ", ".join(f"{name} {units}" for name, units in pools.items())
+    console.print(f"{pipeline} is fine; pools: {shown}", soft_wrap=True)

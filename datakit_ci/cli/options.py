@@ -1,0 +1,107 @@
+"""Options and arguments of the commands, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = [
+    "AllowFetch",
+    "AutoPush",
+    "DatabaseGit",
+    "Durability",
+    "Listen9p",
+    "ListenHttp",
+    "ListenPrometheus",
+    "PipelineFile",
+    "Repositories",
+    "ShowOutput",
+    "Verbose",
+    "WebUi",
+    "split",
+]
+
+PipelineFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="PIPELINE", help="The Python file with the pipeline.")
+]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
+ShowOutput: TypeAlias = Annotated[
+    bool, typer.Option("--verbose", help="Show what stages print while they run.")
+]
+
+DatabaseGit: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--git",
+        metavar="PATH",
+        help="The database's bare repository; made if missing. "
+        "Default: .datakit/database.git in the checkout of the current directory.",
+        show_default=False,
+    ),
+]
+Listen9p: TypeAlias = Annotated[
+    str, typer.Option("--listen-9p", metavar="URL[,URL]", help="Where to serve the database.")
+]
+AllowFetch: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="What database clients from the network may have fetched: schemes, "
+        "file:/PATTERN of local repositories, or none.",
+    ),
+]
+ListenPrometheus: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="PORT|HOST:PORT",
+        help="Where to serve metrics for Prometheus, at /metrics; without a host, on loopback.",
+        show_default=False,
+    ),
+]
+AutoPush: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="DATAKIT_AUTO_PUSH",
+        help="Mirror every branch of the database to this repository, which must exist. "
+        "A URL with a password belongs in the variable: others can read command lines.",
+        show_default=False,
+    ),
+]
+ListenHttp: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="URL[,URL]",
+        help="Where to serve the database's repository to Git itself: "
+        "http://HOST:PORT[/PATH][?token=FILE&any-id].",
+        show_default=False,
+    ),
+]
+Durability: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="full|relaxed",
+        help="What an acknowledged commit survives: full, a power cut too; relaxed, only the "
+        "death of the service.",
+    ),
+]
+WebUi: TypeAlias = Annotated[
+    str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
+]
+Repositories: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repository",
+        metavar="USER/REPO:PATH",
+        help="A local repository to watch; may be repeated. "
+        "Default: the checkout that the pipeline is in, as its only project.",
+        show_default=False,
+    ),
+]
+
+
+def split(urls: str) -> tuple[str, ...]:
+    """The URLs of an option that takes several, with commas between them."""
+    return tuple(url for url in urls.split(",") if url)

@@ -1,0 +1,77 @@
+"""``datakit-ci serve``: everything in one process, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from datakit_ci.cli import options
+from datakit_core import __version__
+
+if TYPE_CHECKING:  # slow to import
+    from datakit_ci.service import Service
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def serve(
+    pipeline: options.PipelineFile,
+    *,
+    git: options.DatabaseGit = None,
+    listen_9p: options.Listen9p = "tcp://127.0.0.1:5640",
+    allow_fetch: options.AllowFetch = "https",
+    listen_prometheus: options.ListenPrometheus = "",
+    auto_push: options.AutoPush = None,
+    listen_http: options.ListenHttp = "",
+    durability: options.Durability = "full",
+    web_ui: options.WebUi = "http://127.0.0.1:8080",
+    repository: options.Repositories = None,
+    verbose: options.Verbose = False,
+) -> None:
+    """Serve everything in one process: database, local bridge, engine and dashboard.
+
+    Runs until Ctrl-C or SIGTERM. All state is in the database: started again, it goes on.
+    """
+    import asyncio
+
+    from datakit_ci.checkout import Checkout
+    from datakit_ci.service import serve
+    from datakit_ci.settings import ServiceSettings
+    from datakit_core import logs
+
+    logs.configure(verbose=verbose)
+    if git is None:
+        git = Checkout.around(Path.cwd()).make_state() / "database.git"
+    database = git.absolute()
+    settings = ServiceSettings.checked(
+        pipeline=pipeline.absolute(),
+        database=database,
+        listen_9p=options.split(listen_9p),
+        allow_fetch=allow_fetch,
+        listen_prometheus=listen_prometheus,
+        auto_push=auto_push,
+        listen_http=options.split(listen_http),
+        durability=durability,
+        web_ui=web_ui,
+        repositories=tuple(repository or ()),
+        work=database.with_name(f"{database.name.removesuffix('.git')}.work"),
+    )
+    asyncio.run(serve(settings, _announce))
+
+
+def _announce(service: Service) -> None:
+    """Say what is served, and where: a word and an address a line."""
+    settings = service.settings
+    lines = [("dashboard", service.dashboard)]
+    lines += [("database", url) for url in service.listeners]
+    lines += [("repository", str(settings.database)), ("pipeline", str(settings.pipeline))]
+    lines += [("watching", f"{each.project} at {each.path}") for each in service.repositories]
+    typer.echo(f"DataKit {__version__}")
+    for word, where in lines:
+        typer.echo(f"  {word:<11} {where}")
+    typer.echo("Ctrl-C stops.")
