@@ -174,7 +174,7 @@ class Edit:
             )
             base = await self._store.merge_base(ours, theirs)
             base_tree = None if base is None else self._store.commit(base).tree
-            result = merge(self._store.tree, base_tree, our_tree, their_tree)
+            result = merge(self._store.whole_tree, base_tree, our_tree, their_tree)
             await self._store.write_objects(result.objects)
             self.transaction.tree.graft("", Entry(FileMode.DIRECTORY, result.tree))
         self.merged = Merged(our_tree, their_tree, base_tree or EMPTY_TREE)

@@ -26,7 +26,7 @@ from datakit_core.store.objects import (
     Tree,
     TreeId,
     decode_commit,
-    decode_tree,
+    decode_whole_tree,
 )
 from datakit_core.store.reader import Reader
 from datakit_core.store.refs import RefFiles, ref_of
@@ -67,10 +67,10 @@ class Staged:
                 if not self._uses[new.id]:
                     del self._uses[new.id], self._objects[new.id]
 
-    def tree(self, tree: TreeId) -> Tree:
-        """Read one directory."""
+    def whole_tree(self, tree: TreeId) -> Tree:
+        """Read one directory, submodules included."""
         new = self._objects.get(tree)
-        return self._reader.tree(tree) if new is None else decode_tree(new.data)
+        return self._reader.whole_tree(tree) if new is None else decode_whole_tree(new.data)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read a commit."""

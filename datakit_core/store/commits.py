@@ -180,7 +180,7 @@ class Commits:
         staged = self._branches.staged
         with staged.holding(own.objects):
             merged = merge(
-                staged.tree,
+                staged.whole_tree,
                 staged.commit(base).tree if base is not None else None,
                 staged.commit(tip).tree,
                 own.tree,

@@ -73,7 +73,7 @@ def merge(read: TreeReader, base: TreeId | None, ours: TreeId, theirs: TreeId) -
     """Merge the changes from ``base`` to ``ours`` and from ``base`` to ``theirs``.
 
     Args:
-        read: Reads a tree.
+        read: Reads a tree, with its submodules: they are merged as files are.
         base: The tree of the best common ancestor; none if there is none.
         ours: One side.
         theirs: The other; swapping the sides gives the same outcome.

@@ -32,10 +32,12 @@ __all__ = [
     "TreeId",
     "decode_commit",
     "decode_tree",
+    "decode_whole_tree",
     "encode_commit",
     "encode_tree",
     "new_object",
     "parse_id",
+    "served",
     "served_mode",
 ]
 
@@ -57,21 +59,26 @@ class ObjectKind(enum.Enum):
 
 
 class FileMode(enum.IntEnum):
-    """The modes of tree entries; Git has a few more, which are not served."""
+    """The modes of tree entries.
+
+    A submodule names a commit of another repository: it is not served, only kept where it is.
+    """
 
     NORMAL = 0o100644
     EXECUTABLE = 0o100755
     LINK = 0o120000
     DIRECTORY = 0o040000
+    SUBMODULE = 0o160000
 
     @property
     def letter(self) -> str:
-        """``D``, ``F``, ``X`` or ``L``, as in watch streams and below ``/trees``."""
-        return {0o040000: "D", 0o100644: "F", 0o100755: "X", 0o120000: "L"}[self]
+        """``D``, ``F``, ``X`` or ``L``, as in watch streams and below ``/trees``; or ``S``."""
+        letters = {0o040000: "D", 0o100644: "F", 0o100755: "X", 0o120000: "L", 0o160000: "S"}
+        return letters[self]
 
     @classmethod
     def from_letter(cls, letter: str) -> FileMode | None:
-        """The mode for a letter of :attr:`letter`, or none."""
+        """The served mode for a letter of :attr:`letter`, or none."""
         return {"D": cls.DIRECTORY, "F": cls.NORMAL, "X": cls.EXECUTABLE, "L": cls.LINK}.get(letter)
 
 
@@ -172,10 +179,23 @@ def encode_tree(entries: Mapping[str, Entry]) -> bytes:
 
 
 def decode_tree(data: bytes) -> Tree:
-    """Read a tree object.
+    """Read a tree object, as far as it is served: :func:`served` of the whole tree."""
+    return served(decode_whole_tree(data))
 
-    Entries of other modes (submodules; group-writable files of old repositories) become what
-    they are closest to, or are left out: they are never followed.
+
+def served(tree: Tree) -> Tree:
+    """``tree`` without its submodules; itself if it has none."""
+    if all(entry.mode is not FileMode.SUBMODULE for entry in tree.values()):
+        return tree
+    shown = {name: at for name, at in tree.items() if at.mode is not FileMode.SUBMODULE}
+    return MappingProxyType(shown)
+
+
+def decode_whole_tree(data: bytes) -> Tree:
+    """Read a tree object, submodules included: what becomes another tree must not lose them.
+
+    Entries of other modes (group-writable files of old repositories) become what they are
+    closest to, or are left out.
 
     Raises:
         StoreError: The object is damaged.
@@ -184,7 +204,7 @@ def decode_tree(data: bytes) -> Tree:
         raise StoreError("damaged tree object; run git fsck")
     entries: dict[str, Entry] = {}
     for octal, name, raw_id in _TREE_ENTRY.findall(data):
-        mode = _MODES.get(octal) or served_mode(int(octal, 8))
+        mode = _MODES.get(octal) or _nearest_mode(int(octal, 8))
         if mode is not None:
             entries[name.decode(errors="surrogateescape")] = Entry(mode, ObjectId(raw_id.hex()))
     return MappingProxyType(entries)
@@ -192,7 +212,14 @@ def decode_tree(data: bytes) -> Tree:
 
 def served_mode(mode: int) -> FileMode | None:
     """The nearest mode that is served; none for a submodule and anything unknown."""
+    nearest = _nearest_mode(mode)
+    return None if nearest is FileMode.SUBMODULE else nearest
+
+
+def _nearest_mode(mode: int) -> FileMode | None:
     match mode & 0o170000:
+        case 0o160000:
+            return FileMode.SUBMODULE
         case 0o040000:
             return FileMode.DIRECTORY
         case 0o120000:

@@ -31,7 +31,8 @@ from datakit_core.store.objects import (
     Tree,
     TreeId,
     decode_commit,
-    decode_tree,
+    decode_whole_tree,
+    served,
     served_mode,
 )
 from datakit_core.store.repository import open_repository
@@ -64,6 +65,10 @@ class ObjectReader(Protocol):
         """Read one directory; raises ``UnknownObject``."""
         ...
 
+    def whole_tree(self, tree: TreeId) -> Tree:
+        """As :meth:`tree`, with the submodules, which are not served."""
+        ...
+
     def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob; raises ``UnknownObject`` or ``TooLarge``."""
         ...
@@ -92,7 +97,8 @@ class Reader:
         """Read from ``repository``, which nobody else may use meanwhile."""
         pygit2.settings.cache_object_limit(ObjectType.TREE, _TREE_CACHE)
         self._repository = repository
-        self._trees = _Cache[TreeId, Tree](_DECODED_ENTRIES, _weigh)
+        # Each with its part that is served, which is nearly always all of it.
+        self._trees = _Cache[TreeId, tuple[Tree, Tree]](_DECODED_ENTRIES, _weigh)
         self._commits = _Cache[CommitId, Commit](_DECODED_COMMITS, lambda _: 1)
 
     def commit(self, commit: CommitId) -> Commit:
@@ -104,10 +110,19 @@ class Reader:
         return value
 
     def tree(self, tree: TreeId) -> Tree:
-        """Read one directory; the empty tree need not exist."""
+        """Read one directory, without its submodules; the empty tree need not exist."""
+        return self._decoded(tree)[1]
+
+    def whole_tree(self, tree: TreeId) -> Tree:
+        """As :meth:`tree`, with the submodules: for making another tree of it."""
+        return self._decoded(tree)[0]
+
+    def _decoded(self, tree: TreeId) -> tuple[Tree, Tree]:
         value = self._trees.get(tree)
         if value is None:
-            value = {} if tree == EMPTY_TREE else decode_tree(self._read(tree, ObjectKind.TREE))
+            data = b"" if tree == EMPTY_TREE else self._read(tree, ObjectKind.TREE)
+            whole = decode_whole_tree(data)
+            value = whole, served(whole)
             self._trees.put(tree, value)
         return value
 
@@ -163,7 +178,7 @@ class Reader:
         """One name of a directory, without decoding all the others."""
         known = self._trees.get(tree)
         if known is not None or tree == EMPTY_TREE:
-            return (known or {}).get(name)
+            return known[1].get(name) if known is not None else None
         with _translated(tree, "tree"):
             found = self._repository[tree]
         if not isinstance(found, pygit2.Tree):
@@ -236,5 +251,5 @@ class _Cache(Generic[K, V]):
             self._weight -= self._weigh(dropped)
 
 
-def _weigh(tree: Sized) -> int:
-    return len(tree) + 1
+def _weigh(tree: tuple[Sized, Sized]) -> int:
+    return len(tree[0]) + 1

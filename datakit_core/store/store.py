@@ -154,6 +154,10 @@ class Store:
         """Read one directory; raises ``UnknownObject``."""
         return self._reader.tree(tree)
 
+    def whole_tree(self, tree: TreeId) -> Tree:
+        """As :meth:`tree`, with the submodules, which are not served: for merging."""
+        return self._reader.whole_tree(tree)
+
     def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob; raises ``UnknownObject`` or ``TooLarge``."""
         return self._reader.blob(blob)

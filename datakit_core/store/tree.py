@@ -56,6 +56,7 @@ class Overlay:
 
     Paths are ``/``-separated, without a leading slash; ``""`` is the root. Every operation either
     succeeds or changes nothing. Directories may be empty here; they never reach Git.
+    Submodules stay where they are, unseen; nothing else can be made in their place.
     """
 
     def __init__(
@@ -99,8 +100,10 @@ class Overlay:
                 names = self._reader.tree(TreeId(entry.id))
             case _:
                 raise NotDirectory
-        order = sorted(names, key=lambda name: name.encode(errors="surrogateescape"))
-        return MappingProxyType({name: mode_of(names[name]) for name in order})
+        modes = {name: mode_of(node) for name, node in names.items()}
+        shown = (name for name, mode in modes.items() if mode is not FileMode.SUBMODULE)
+        order = sorted(shown, key=lambda name: name.encode(errors="surrogateescape"))
+        return MappingProxyType({name: modes[name] for name in order})
 
     def size(self, path: str) -> int:
         """A file's length in bytes; 0 for a directory."""
@@ -272,7 +275,7 @@ class Overlay:
         return (EMPTY_TREE if entry is None else TreeId(entry.id)), tuple(objects.values())
 
     def _load(self, tree: TreeId) -> EditedDirectory:
-        return EditedDirectory(tree, dict(self._reader.tree(tree)))
+        return EditedDirectory(tree, dict(self._reader.whole_tree(tree)))
 
     def _graft_root(self, entry: Entry) -> None:
         if not entry.is_directory:
@@ -282,7 +285,8 @@ class Overlay:
 
     def _find(self, path: str) -> Content | None:
         """What is at ``path``, without making nodes of what is only looked at."""
-        return self._peek(split_path(path))
+        found = self._peek(split_path(path))
+        return None if found is None or mode_of(found) is FileMode.SUBMODULE else found
 
     def _existing(self, path: str) -> Content:
         node = self._find(path)
@@ -303,7 +307,8 @@ class Overlay:
             case EditedDirectory():
                 return node.names.get(name)
             case Entry(mode=FileMode.DIRECTORY):
-                return self._reader.entry(TreeId(node.id), name)
+                tree = TreeId(node.id)
+                return self._reader.entry(tree, name) or self._reader.whole_tree(tree).get(name)
             case _:
                 return None
 
@@ -327,7 +332,10 @@ class Overlay:
         return directory
 
     def _check_parents(self, parts: tuple[str, ...], *, make: bool) -> None:
-        """Refuse a path below a file; and one in an absent directory, unless that is made."""
+        """Refuse a path below a file, or of a submodule.
+
+        And one in an absent directory, unless that is made.
+        """
         if not parts:
             raise IsDirectory
         node: Content = self._root
@@ -340,6 +348,9 @@ class Overlay:
             if mode_of(child) is not FileMode.DIRECTORY:
                 raise NotDirectory
             node = child
+        taken = self._child(node, parts[-1])
+        if taken is not None and mode_of(taken) is FileMode.SUBMODULE:
+            raise AlreadyExists
 
     def _edit_file(self, path: str, end: int) -> EditedFile:
         """The file at ``path`` as a node that will have at least ``end`` bytes; made if absent."""
@@ -374,6 +385,6 @@ class Overlay:
             case EditedDirectory() as directory:
                 return bool(directory.names)
             case Entry(mode=FileMode.DIRECTORY) as entry:
-                return bool(self._reader.tree(TreeId(entry.id)))
+                return bool(self._reader.whole_tree(TreeId(entry.id)))
             case _:
                 return False

@@ -16,9 +16,10 @@ from datakit_core.store.objects import (
     ObjectKind,
     Tree,
     TreeId,
-    decode_tree,
+    decode_whole_tree,
     encode_tree,
     new_object,
+    served,
 )
 
 __all__ = ["MemoryObjects"]
@@ -76,8 +77,11 @@ class MemoryObjects:
         return self.blob(BlobId(entry.id))
 
     def tree(self, tree: TreeId) -> Tree:
+        return served(self.whole_tree(tree))
+
+    def whole_tree(self, tree: TreeId) -> Tree:
         self.reads.append(tree)
-        return {} if tree == EMPTY_TREE else decode_tree(self._get(tree, ObjectKind.TREE))
+        return {} if tree == EMPTY_TREE else decode_whole_tree(self._get(tree, ObjectKind.TREE))
 
     def blob(self, blob: BlobId) -> bytes:
         self.reads.append(blob)
