@@ -12,6 +12,7 @@ This is what a pipeline module imports::
     config = Config(projects=[Project("me/my-project", jobs)])
 """
 
+from datakit_ci.matrix import Matrix, matrix
 from datakit_ci.project import Config, Project, TargetTerms
 from datakit_ci.result import Failed, Ok, Pending, Result
 from datakit_ci.stage import Stage, StageFailed, shell, stage
@@ -22,6 +23,9 @@ from datakit_ci.term import (
     branch,
     branch_head,
     catch,
+    ci_status,
+    ci_success_target_url,
+    ci_target_url,
     fail,
     gate,
     head,
@@ -43,6 +47,7 @@ from datakit_ci.tree import PlainTree, Tree
 __all__ = [
     "Config",
     "Failed",
+    "Matrix",
     "Ok",
     "Pending",
     "PlainTree",
@@ -58,12 +63,16 @@ __all__ = [
     "branch",
     "branch_head",
     "catch",
+    "ci_status",
+    "ci_success_target_url",
+    "ci_target_url",
     "fail",
     "gate",
     "head",
     "job_id",
     "join",
     "map_list",
+    "matrix",
     "pair",
     "pending",
     "return_",

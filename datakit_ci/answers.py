@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from datakit_ci.need import BranchHead, Joined, Need, TreeOf, Trouble
-from datakit_core.client.api import Database, Entry, FileMode, TreeId
+from datakit_ci.metadata import BRANCH, CommitStatus, status_path
+from datakit_ci.need import BranchHead, Joined, Need, StatusOf, TreeOf, Trouble
+from datakit_core.client.api import BlobId, Database, Entry, FileMode, TreeId
 from datakit_core.errors import DatakitError
 
 __all__ = ["Answers"]
@@ -24,7 +25,8 @@ A = TypeVar("A")
 class Answers:
     """Looks needs up, each once, and says what it found.
 
-    A head of a branch is watched until nobody needs it any more; the other answers never change.
+    A head of a branch is watched until nobody needs it any more. What is said of a commit is looked
+    up again when the engine says so; the other answers never change.
     """
 
     def __init__(
@@ -52,6 +54,11 @@ class Answers:
             self._tasks[need] = task
             self._unanswered.add(need)
             task.add_done_callback(lambda done: self._forget(need, done))
+
+    def again(self, need: Need[Any]) -> None:
+        """Look ``need`` up once more: its answer may be another one by now."""
+        self.drop(need)
+        self.ask(need)
 
     def drop(self, need: Need[Any]) -> None:
         """Stop looking: nobody needs it any more."""
@@ -82,14 +89,33 @@ class Answers:
             _log.exception("cannot look up %s", need)
             self._found(need, Trouble(f"{type(error).__name__}: {error}"))
 
-    async def _look(self, need: Need[Any]) -> TreeId:
+    async def _look(self, need: Need[Any]) -> object:
         match need:
+            case StatusOf():
+                return await self._status(need)
             case TreeOf(commit=commit):
                 return (await self._database.commit(commit)).tree
             case Joined(parts=parts):
                 return await self._join(parts)
             case _:
                 raise TypeError(f"nobody answers {need!r}")
+
+    async def _status(self, need: StatusOf) -> CommitStatus | None:
+        """What is said of a commit now; the engine asks again when that changes."""
+        head = await self._database.head(BRANCH)
+        if head is None:
+            return None
+        root = (await self._database.commit(head)).tree
+        path = status_path(need.project, need.commit, need.context)
+        directory = await self._database.entry(root, path)
+        if directory is None or not directory.is_directory:
+            return None
+        files = {
+            name: await self._database.blob(BlobId(entry.id))
+            for name, entry in (await self._database.tree(TreeId(directory.id))).items()
+            if not entry.is_directory
+        }
+        return CommitStatus.parse(files) if files else None
 
     async def _join(self, parts: tuple[tuple[str, TreeId], ...]) -> TreeId:
         """One tree from several; what comes later replaces what is at its path."""

@@ -13,8 +13,8 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +24,11 @@ from datakit_ci.answers import Answers
 from datakit_ci.builds import Builds
 from datakit_ci.cache import Cache
 from datakit_ci.changes import Changes
-from datakit_ci.evaluate import Evaluation, evaluate
+from datakit_ci.evaluate import Evaluator
 from datakit_ci.executors.base import Executor
-from datakit_ci.graph import Graph
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.meta import duration
-from datakit_ci.need import Build, Facts, Known, Need, TargetHead
+from datakit_ci.need import Build, BuildFact, Facts, Known, Need, StatusOf, TargetHead
 from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
@@ -53,16 +52,16 @@ class _Watched:
     """A target, and what its last evaluation said.
 
     Attributes:
-        graph: Its jobs; none before the first evaluation.
-        asked: What its evaluation depends on.
+        evaluator: Its jobs; none before they are first evaluated, and if that has failed.
+        is_current: Whether the evaluator is of the present pipeline.
     """
 
     target: Target
     head: CommitId
     commit: Commit | None
     state: TargetState
-    graph: Graph | None = None
-    asked: frozenset[Need[Any]] = field(default_factory=frozenset)
+    evaluator: Evaluator | None = None
+    is_current: bool = False
 
 
 class Engine:
@@ -113,7 +112,7 @@ class Engine:
         self._metadata: CommitId | None = None
         self._loaded = False
         self._dependents = defaultdict[Need[Any], set[Target]](set)
-        self._dirty: dict[Target, None] = {}
+        self._dirty: dict[Target, set[Need[Any]]] = {}
         self._wake = Pulse()
         self._settled = Pulse()
 
@@ -165,10 +164,11 @@ class Engine:
         self._config = config
         self._projects = {project.id for project in config.projects}
         self._builds.resize(config.capacities(os.cpu_count() or 1))
-        for target in [each for each in self._watched if each.project not in self._projects]:
-            self._drop(target)
+        for watched in list(self._watched.values()):
+            if watched.target.project not in self._projects:
+                self._drop(watched)
         for watched in self._watched.values():
-            watched.graph = None
+            watched.is_current = False
             self._mark(watched.target)
         for target, head in self._commits.items():
             if target.project in self._projects and target not in self._watched:
@@ -203,19 +203,38 @@ class Engine:
     async def _follow_heads(self) -> None:
         async for heads in self._heads.watch():
             self._metadata = heads.metadata
-            if self._loaded and heads.commits == self._commits:
-                continue  # only statuses: most often, our own
+            moved = heads.moved
+            if moved is None:
+                moved = frozenset(self._commits.keys() | heads.commits.keys())
             self._commits = heads.commits
-            for target in [target for target in self._watched if target not in heads.commits]:
-                self._drop(target)
-            for target, head in heads.commits.items():
-                watched = self._watched.get(target)
-                if target.project in self._projects and (watched is None or watched.head != head):
-                    await self._move(target, head)
-            for need in [need for need in self._dependents if isinstance(need, TargetHead)]:
-                self._on_fact(need, heads.commits.get(need.target))
+            for target in moved:
+                await self._follow(target, heads.commits.get(target))
+            self._listen(heads.said)
             self._loaded = True
             self._settled.beat()
+
+    async def _follow(self, target: Target, head: CommitId | None) -> None:
+        """``target`` may have moved to ``head``; none: it is gone."""
+        watched = self._watched.get(target)
+        if head is None and watched is not None:
+            self._drop(watched)
+        elif (
+            head is not None
+            and target.project in self._projects
+            and (watched is None or watched.head != head)
+        ):
+            await self._move(target, head)
+        self._on_fact(TargetHead(target), head)
+
+    def _listen(self, said: Collection[tuple[str, CommitId, str]] | None) -> None:
+        """Ask again for what other CIs say, where that may have changed."""
+        if said is None:
+            needs = [need for need in self._dependents if isinstance(need, StatusOf)]
+        else:
+            needs = [StatusOf(*status) for status in said]
+        for need in needs:
+            if need in self._dependents:
+                self._answers.again(need)
 
     async def _move(self, target: Target, head: CommitId) -> None:
         """``target`` is new, or is at another commit."""
@@ -230,9 +249,14 @@ class Engine:
             watched.head, watched.commit = head, commit
         self._mark(target)
 
-    def _drop(self, target: Target) -> None:
-        """``target`` is gone; what was built only for it is stopped."""
-        self._depend(self._watched.pop(target), frozenset())
+    def _drop(self, watched: _Watched) -> None:
+        """A target is gone; what was built only for it is stopped."""
+        target = watched.target
+        del self._watched[target]
+        if watched.evaluator is None:
+            self._let_go_of_all(target)
+        else:
+            self._depend(target, (), list(watched.evaluator.asked))
         if self._publisher is not None:
             self._publisher.drop(target)
         self._changes.tell(target)
@@ -241,11 +265,12 @@ class Engine:
         """Take an answer; evaluate again whatever asked for it."""
         if need in self._dependents and self._facts.record(need, answer):
             for target in self._dependents[need]:
-                self._mark(target)
+                self._mark(target, need)
         self._settled.beat()
 
-    def _mark(self, target: Target) -> None:
-        self._dirty[target] = None
+    def _mark(self, target: Target, *needs: Need[Any]) -> None:
+        """Evaluate ``target`` again, since there is news about ``needs``."""
+        self._dirty.setdefault(target, set()).update(needs)
         self._wake.beat()
 
     async def _evaluate_dirty(self) -> None:
@@ -253,46 +278,65 @@ class Engine:
             change = self._wake.next
             while self._dirty:
                 target = next(iter(self._dirty))
-                del self._dirty[target]
+                changed = self._dirty.pop(target)
                 if (watched := self._watched.get(target)) is not None:
-                    self._evaluate(watched)
+                    self._evaluate(watched, changed)
                 await asyncio.sleep(0)
             self._settled.beat()
             await change.wait()
 
-    def _evaluate(self, watched: _Watched) -> None:
+    def _evaluate(self, watched: _Watched, changed: Collection[Need[Any]]) -> None:
         """The boundary of a target: what its pipeline does wrong is its own problem."""
         try:
-            if watched.graph is None:
-                watched.graph = self._config.graph(watched.target)
-            evaluation = evaluate(watched.graph, self._facts, watched.target)
+            evaluator = self._updated(watched, changed)
+            outputs, graph = evaluator.outputs(), evaluator.drawn()
         except Exception as error:  # noqa: BLE001 - a target's boundary: the traceback is logged
             if not isinstance(error, ConfigError):
                 _log.exception("%s cannot be evaluated", watched.target.path)
-            self._depend(watched, frozenset())
+            watched.evaluator, watched.is_current = None, False
+            self._let_go_of_all(watched.target)
             self._show(watched, replace(_described(watched), problem=str(error)))
             return
-        self._depend(watched, evaluation.asked)
-        jobs = tuple(self._timed(job) for job in evaluation.jobs)
-        self._show(watched, replace(_described(watched), jobs=jobs, graph=evaluation.nodes))
-        if not evaluation.needs:  # else it is not known yet where the jobs stand
-            self._publish(watched, evaluation)
+        jobs = tuple(self._timed(output.job(name)) for name, output in outputs.items())
+        self._show(watched, replace(_described(watched), jobs=jobs, graph=graph))
+        if evaluator.is_complete:  # else it is not known yet where the jobs stand
+            self._publish(watched, evaluator)
 
-    def _depend(self, watched: _Watched, asked: frozenset[Need[Any]]) -> None:
-        """Find what ``watched`` asks for now, and let go of what it does not ask for any more.
+    def _updated(self, watched: _Watched, changed: Collection[Need[Any]]) -> Evaluator:
+        """Bring the evaluation up to date, and look for what it asks."""
+        evaluator, target = watched.evaluator, watched.target
+        if evaluator is not None and watched.is_current:
+            update = evaluator.update(changed)
+            self._depend(target, update.gained, update.lost)
+            return evaluator
+        asked = frozenset(() if evaluator is None else evaluator.asked)
+        evaluator = Evaluator(self._config.graph(target), self._facts, target)
+        evaluator.update()
+        self._depend(target, frozenset(evaluator.asked) - asked, asked.difference(evaluator.asked))
+        watched.evaluator, watched.is_current = evaluator, True
+        return evaluator
+
+    def _depend(
+        self, target: Target, gained: Collection[Need[Any]], lost: Collection[Need[Any]]
+    ) -> None:
+        """Find what ``target`` asks for now, and let go of what it does not ask for any more.
 
         In this order: a build that it wants as before is not stopped in between.
         """
-        for need in asked - watched.asked:
+        for need in gained:
             is_new = need not in self._dependents
-            self._dependents[need].add(watched.target)
+            self._dependents[need].add(target)
             if is_new:
                 self._find(need)
-        for need in watched.asked - asked:
-            self._dependents[need].discard(watched.target)
+        for need in lost:
+            self._dependents[need].discard(target)
             if not self._dependents[need]:
                 self._let_go(need)
-        watched.asked = asked
+
+    def _let_go_of_all(self, target: Target) -> None:
+        """When its evaluation broke off, so that only we know what ``target`` asked for."""
+        asked = [need for need, targets in self._dependents.items() if target in targets]
+        self._depend(target, (), asked)
 
     def _find(self, need: Need[Any]) -> None:
         match need:
@@ -325,13 +369,15 @@ class Engine:
             watched.state = replace(state, updated=datetime.now(UTC))
             self._changes.tell(watched.target)
 
-    def _publish(self, watched: _Watched, evaluation: Evaluation) -> None:
+    def _publish(self, watched: _Watched, evaluator: Evaluator) -> None:
         if self._publisher is None:
             return
         trees: dict[BuildId, TreeId] = {}
-        for need in evaluation.builds:
+        for need in evaluator.asked:
             match self._facts.get(need):
-                case Known(answer=fact) if fact.build is not None and fact.output is not None:
+                case Known(answer=BuildFact() as fact) if (
+                    fact.build is not None and fact.output is not None
+                ):
                     trees[fact.build] = fact.output
         self._publisher.mark(Published(watched.state, self._metadata, trees))
 

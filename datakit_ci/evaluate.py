@@ -1,17 +1,20 @@
 """Evaluation: from a target's terms and what is known, to results and what must be found out.
 
-Pure: the same graph and facts give the same evaluation. Each node is looked at once; nothing
-recurses, so a chain of thousands of stages, or a failure at its start, costs no stack.
+Pure: the same graph and facts give the same evaluation. An :class:`Evaluator` is kept from one
+change of the facts to the next, and looks only at the nodes that depend on what has changed; where
+a node comes to the same as before, it stops. Nothing recurses, so a chain of thousands of stages,
+or a failure at its start, costs no stack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from datakit_ci.cells import Cell, Cells
 from datakit_ci.combine import apply
-from datakit_ci.graph import Graph, GraphBuilder, Node
+from datakit_ci.graph import Graph
 from datakit_ci.need import Build, Facts, Need
 from datakit_ci.operation import Bind, WithoutLogs
 from datakit_ci.output import Output
@@ -21,7 +24,7 @@ from datakit_ci.state import BuildId, GraphNode, JobState, Status
 from datakit_ci.target import Target
 from datakit_ci.term import Term
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "Evaluation", "evaluate"]
+__all__ = ["MAX_DEPTH", "MAX_NODES", "Evaluation", "Evaluator", "Update", "evaluate"]
 
 MAX_NODES = 100_000
 """A graph that grows past this by ``bind`` is taken for one that would grow for ever."""
@@ -58,7 +61,7 @@ class Evaluation:
 
 
 def evaluate(jobs: Mapping[str, Term[object]] | Graph, facts: Facts, target: Target) -> Evaluation:
-    """Work out ``target``'s jobs as far as ``facts`` go.
+    """Work out ``target``'s jobs as far as ``facts`` go, from nothing.
 
     Args:
         jobs: Terms by job name; or their graph, which saves making it again.
@@ -66,104 +69,278 @@ def evaluate(jobs: Mapping[str, Term[object]] | Graph, facts: Facts, target: Tar
         target: Whose jobs they are; its project owns the builds.
     """
     graph = jobs if isinstance(jobs, Graph) else Graph.of(jobs)
-    evaluator = _Evaluator(graph, facts, target)
-    evaluator.run()
-    return Evaluation(
-        outputs={job: evaluator.output(root) for job, root in graph.jobs.items()},
-        nodes=tuple(evaluator.drawn()),
-        asked=frozenset(evaluator.performer.asked),
-        needs=frozenset(evaluator.performer.missing),
-    )
+    evaluator = Evaluator(graph, facts, target)
+    evaluator.update()
+    return evaluator.evaluation()
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A step: the part that a value has added is done, and its root is the bind's result."""
+    """A step: what a value has added is done, and its root is the bind's result."""
 
-    bind: Node
-    root: str
+    bind: str
 
 
-class _Evaluator:
-    """One evaluation under way.
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update has changed of what is looked up.
 
-    Nodes are evaluated on demand, inputs first, from a stack of steps. A bind whose part is under
+    Attributes:
+        gained: The needs that were not looked up before.
+        lost: Those that are not looked up any more.
+    """
+
+    gained: frozenset[Need[Any]]
+    lost: frozenset[Need[Any]]
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is remembered only during an update.
+
+    Attributes:
+        stale: The nodes that have yet to be looked at, or at least at their inputs.
+        due: Those that have to be looked at even if their inputs have not changed.
+        changed: The nodes whose result is another one than before.
+        open: The binds whose part is under way.
+        touched: Needs of which somebody has begun or ceased to ask; whether any node asked for
+            them before.
+    """
+
+    stale: set[str] = field(default_factory=set)
+    due: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
+    touched: dict[Need[Any], bool] = field(default_factory=dict)
+
+
+_NO_WORK = _Work()
+"""Stands there between updates, for thousands of evaluations are kept."""
+
+
+class Evaluator:
+    """A target's evaluation, kept while facts come and go.
+
+    Nodes are looked at on demand, inputs first, from a stack of steps. A bind whose part is under
     way is *open*: what in that part wants the bind itself goes round in a circle.
+
+    Not usable any more once :meth:`update` has raised an exception.
+
+    Attributes:
+        looked_at: How many nodes the last update has looked at.
     """
 
     def __init__(self, graph: Graph, facts: Facts, target: Target) -> None:
-        self.performer = Performer(facts, target, self._label)
-        self._graph = graph
-        self._nodes = {node.id: node for node in graph.nodes}
-        self._scopes: dict[str, tuple[GraphBuilder, int]] = {}
-        self._open: set[str] = set()
-        # In the order in which nodes are finished, which is a topological one.
-        self._results: dict[str, Result[object]] = {}
-        self._inputs: dict[str, tuple[str, ...]] = {}
+        """Evaluate ``graph`` for ``target``; ``facts`` is what others change and this only reads.
 
-    def run(self) -> None:
-        """Evaluate every node, and those that values add."""
-        steps: list[str | _Part] = [node.id for node in reversed(self._graph.nodes)]
+        Nothing is looked at before the first :meth:`update`.
+        """
+        self.looked_at = 0
+        self._graph = graph
+        self._facts = facts
+        self._cells = Cells(graph)
+        self._performer = Performer(facts, target, lambda id_: self._cells.label(id_))
+        self._missing: set[Need[Any]] = set()
+        self._outputs: dict[str, Output[object]] = {}
+        self._begun = self._circular = self._other_builds = False
+        self._work = _NO_WORK
+
+    @property
+    def asked(self) -> Iterable[Need[Any]]:
+        """Every need that is looked up, answered or not."""
+        return self._cells.asked
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every need that is looked up has an answer."""
+        return not self._missing
+
+    def update(self, changed: Iterable[Need[Any]] = ()) -> Update:
+        """Look again at what depends on facts about ``changed``; the first time, at everything."""
+        self.looked_at = 0
+        self._work = _Work()
+        if self._begun and not self._circular:
+            for need in changed:
+                self._missing.discard(need)
+                for id_ in self._cells.askers(need):
+                    self._mark(id_)
+            self._settle()
+        else:
+            self._start_over()
+        if self._cells.relabelled:
+            self._start_over()
+        return self._ended()
+
+    def evaluation(self) -> Evaluation:
+        """What everything has come to."""
+        return Evaluation(
+            self.outputs(), self.drawn(), frozenset(self._cells.asked), frozenset(self._missing)
+        )
+
+    def outputs(self) -> Mapping[str, Output[object]]:
+        """What the jobs have come to, in the pipeline's order."""
+        for job, root in self._graph.jobs.items():
+            cell = self._cells[root]
+            known = self._outputs.get(job)
+            assert cell.result is not None
+            if known is None or self._other_builds:
+                builds = tuple(self._builds_behind(root))
+                self._outputs[job] = Output(cell.result, builds, cell.note)
+            elif known.result is not cell.result or known.note != cell.note:
+                self._outputs[job] = Output(cell.result, known.builds, cell.note)
+        self._other_builds = False
+        return dict(self._outputs)
+
+    def drawn(self) -> tuple[GraphNode, ...]:
+        """Every node as people see it, inputs first."""
+        return tuple(self._draw(self._cells[id_]) for id_ in self._cells.order)
+
+    def _start_over(self) -> None:
+        """Forget all results; only the needs that they asked for are compared with the new."""
+        for need in self._cells.asked:
+            self._work.touched.setdefault(need, True)
+        self._cells = Cells(self._graph)
+        self._begun, self._circular, self._other_builds = True, False, True
+        self._missing.clear()
+        self._work.stale.update(self._cells.ids)
+        self._work.due.update(self._cells.ids)
+        self._settle()
+
+    def _ended(self) -> Update:
+        touched, is_asked = self._work.touched, self._cells.is_asked
+        gained = (need for need, before in touched.items() if is_asked(need) and not before)
+        lost = (need for need, before in touched.items() if before and not is_asked(need))
+        update = Update(frozenset(gained), frozenset(lost))
+        self._missing -= update.lost
+        self._work = _NO_WORK
+        return update
+
+    def _mark(self, id_: str) -> None:
+        """Look at a node again, and then at what depends on it."""
+        self._work.due.add(id_)
+        marks = [id_]
+        while marks:
+            mark = marks.pop()
+            if mark not in self._work.stale:
+                self._work.stale.add(mark)
+                marks.extend(self._cells[mark].users)
+
+    def _settle(self) -> None:
+        """Look at what is stale; what values have added is looked at when its bind asks."""
+        places = ((self._cells[id_].place, id_) for id_ in self._work.stale)
+        steps: list[str | _Part] = [
+            id_ for place, id_ in sorted(places, reverse=True) if place >= 0
+        ]
         while steps:
             step = steps.pop()
             if isinstance(step, _Part):
-                self._open.discard(step.bind.id)
-                self._finish(step.bind, self._results[step.root], step.root)
-            elif step not in self._results:
-                self._step(self._nodes[step], steps)
+                self._work.open.discard(step.bind)
+                bind = self._cells[step.bind]
+                self._finish(bind, self._result(bind.part))
+            elif step in self._work.stale:
+                self._step(self._cells[step], steps)
+        self._work.due.clear()
+        self._work.changed.clear()
 
-    def _step(self, node: Node, steps: list[str | _Part]) -> None:
-        """Finish ``node``, or put what it needs first on the stack."""
-        waiting = [id_ for id_ in node.inputs if id_ not in self._results]
-        if circle := self._open.intersection(waiting):
-            self._finish(node, error(node, f"{min(circle)} needs its own result"))
-        elif waiting:
+    def _step(self, cell: Cell, steps: list[str | _Part]) -> None:
+        """Finish ``cell``, or put what it needs first on the stack."""
+        node = cell.node
+        waiting = [id_ for id_ in node.inputs if id_ in self._work.stale]
+        if first := [id_ for id_ in waiting if id_ not in self._work.open]:
             steps.append(node.id)
-            steps.extend(reversed(waiting))
+            steps.extend(reversed(first))
+        elif waiting:
+            self._circle(cell, min(waiting))
         elif isinstance(node.operation, Bind):
-            self._bind(node, node.operation, steps)
+            self._bind(cell, node.operation, steps)
+        elif self._is_due(cell):
+            inputs = [self._result(id_) for id_ in node.inputs]
+            self._perform(cell, inputs)
         else:
-            inputs = [self._results[id_] for id_ in node.inputs]
-            self._finish(node, self.performer.perform(node, inputs))
+            self._work.stale.discard(node.id)
 
-    def _finish(self, node: Node, result: Result[object], *more: str) -> None:
-        self._results[node.id] = result
-        self._inputs[node.id] = (*node.inputs, *more)
+    def _is_due(self, cell: Cell) -> bool:
+        """Whether the node's own facts, or the results that it uses, are others."""
+        if cell.node.id in self._work.due:
+            return True
+        return not self._work.changed.isdisjoint(cell.node.inputs)
 
-    def _bind(self, node: Node, operation: Bind, steps: list[str | _Part]) -> None:
+    def _perform(self, cell: Cell, inputs: list[Result[object]]) -> None:
+        done = self._performer.perform(cell.node, inputs)
+        for need in (*cell.asked, *done.asked):
+            if need not in self._work.touched:
+                self._work.touched[need] = self._cells.is_asked(need)
+        self._cells.ask(cell, done.asked)
+        self._missing.update(done.missing)
+        if (cell.build, cell.note) != (done.build, done.note):
+            self._other_builds = self._other_builds or cell.build != done.build
+            cell.build, cell.note, cell.drawn = done.build, done.note, None
+        self._look(cell, done.result)
+
+    def _look(self, cell: Cell, result: Result[object]) -> None:
+        self.looked_at += 1
+        self._finish(cell, result)
+
+    def _finish(self, cell: Cell, result: Result[object]) -> None:
+        self._work.stale.discard(cell.node.id)
+        if not _same(cell.result, result):
+            cell.result, cell.drawn = result, None
+            self._work.changed.add(cell.node.id)
+
+    def _circle(self, cell: Cell, id_: str) -> None:
+        """A circle's error depends on where it was entered, so the next update starts anew."""
+        self._circular = True
+        self._look(cell, error(cell.node, f"{id_} needs its own result"))
+
+    def _bind(self, cell: Cell, operation: Bind, steps: list[str | _Part]) -> None:
         """Continue with the term that follows from the input's value."""
-        _, depth = self._scopes.get(node.id, (None, 0))
-        match apply(operation.function, self._results[node.inputs[0]], node.id):
-            case Ok(value=Term()) if depth >= MAX_DEPTH or len(self._nodes) >= MAX_NODES:
-                self._finish(node, error(node, "the graph grows without end: a bind in a bind?"))
+        if self._is_due(cell):
+            removed = self._cut(cell)
+            self._rebind(cell, operation, steps)
+            self._cells.compare_labels(removed)
+        elif cell.part:
+            self._enter(cell, steps)
+        else:
+            self._work.stale.discard(cell.node.id)
+
+    def _cut(self, cell: Cell) -> list[Cell]:
+        removed = self._cells.cut(cell)
+        for need in (need for each in removed for need in each.asked):
+            self._work.touched.setdefault(need, True)
+        gone = {each.node.id for each in removed}
+        self._other_builds = True
+        for marks in (self._work.stale, self._work.due, self._work.changed):
+            marks -= gone
+        return removed
+
+    def _rebind(self, cell: Cell, operation: Bind, steps: list[str | _Part]) -> None:
+        node, cells = cell.node, self._cells
+        match apply(operation.function, self._result(node.inputs[0]), node.id):
+            case Ok(value=Term()) if cells.depth(node.id) >= MAX_DEPTH or len(cells) >= MAX_NODES:
+                self._look(cell, error(node, "the graph grows without end: a bind in a bind?"))
             case Ok(value=Term() as term):
-                root = self._extend(node, term)
-                if root in self._open or root == node.id:
-                    self._finish(node, error(node, f"{root} needs its own result"))
-                else:
-                    self._open.add(node.id)
-                    steps += [_Part(node, root), root]
+                added = cells.extend(cell, term)
+                self._work.stale.update(added)
+                self._work.due.update(added)
+                self.looked_at += 1
+                self._enter(cell, steps)
             case Ok(value=other):
-                self._finish(node, error(node, f"bind's function made {other!r}, not a term"))
+                self._look(cell, error(node, f"bind's function made {other!r}, not a term"))
             case missing:
-                self._finish(node, missing)
+                self._look(cell, missing)
 
-    def _extend(self, node: Node, term: Term[object]) -> str:
-        """Add ``term`` to the graph, below ``node``; returns its id."""
-        outer, depth = self._scopes.get(node.id, (self._graph.builder, 0))
-        inner = outer.inner(f"{node.id}/")
-        added: list[Node] = []
-        root = inner.add(term, added, job=node.job)
-        self._nodes.update((new.id, new) for new in added)
-        self._scopes.update((new.id, (inner, depth + 1)) for new in added)
-        return root
+    def _enter(self, cell: Cell, steps: list[str | _Part]) -> None:
+        """Look at the bind's part next, and then at the bind again."""
+        if cell.part in self._work.open or cell.part == cell.node.id:
+            self._circle(cell, cell.part)
+        else:
+            self._work.open.add(cell.node.id)
+            steps += [_Part(cell.node.id), cell.part]
 
-    def _label(self, node: str) -> str:
-        return self._nodes[node].operation.label
-
-    def output(self, root: str) -> Output[object]:
-        """The output of the job whose term is the node ``root``."""
-        return Output(self._results[root], tuple(self._builds_behind(root)))
+    def _result(self, id_: str) -> Result[object]:
+        result = self._cells[id_].result
+        assert result is not None
+        return result
 
     def _builds_behind(self, root: str) -> Iterator[BuildId]:
         """Each build once, inputs first."""
@@ -172,42 +349,54 @@ class _Evaluator:
         steps = [(root, False)]
         while steps:
             id_, inputs_done = steps.pop()
-            build = self.performer.builds.get(id_)
-            if inputs_done and build is not None and build not in named:
-                named.add(build)
-                yield build
+            cell = self._cells[id_]
+            if inputs_done and cell.build is not None and cell.build not in named:
+                named.add(cell.build)
+                yield cell.build
             elif not inputs_done and id_ not in seen:
                 seen.add(id_)
                 steps.append((id_, True))
-                if not isinstance(self._nodes[id_].operation, WithoutLogs):
-                    steps.extend((part, False) for part in reversed(self._inputs[id_]))
+                if not isinstance(cell.node.operation, WithoutLogs):
+                    steps.extend((part, False) for part in reversed(cell.inputs))
 
-    def drawn(self) -> Iterator[GraphNode]:
-        """Every node as people see it, inputs first."""
-        jobs: dict[str, list[str]] = {}
-        for job, root in self._graph.jobs.items():
-            jobs.setdefault(root, []).append(job)
-        for id_, result in self._results.items():
-            operation = self._nodes[id_].operation
-            status, reason = self._standing(id_, result)
-            yield GraphNode(
-                id=id_,
-                label=operation.label,
-                kind=operation.kind,
+    def _draw(self, cell: Cell) -> GraphNode:
+        if cell.drawn is None:
+            node = cell.node
+            status, reason = self._standing(cell)
+            cell.drawn = GraphNode(
+                id=node.id,
+                label=node.operation.label,
+                kind=node.operation.kind,
                 status=status,
                 reason=reason,
-                inputs=self._inputs[id_],
-                build=self.performer.builds.get(id_),
-                jobs=tuple(jobs.get(id_, ())),
+                inputs=cell.inputs,
+                build=cell.build,
+                jobs=tuple(job for job, root in self._graph.jobs.items() if root == node.id),
             )
+        return cell.drawn
 
-    def _standing(self, id_: str, result: Result[object]) -> tuple[Status, str]:
+    def _standing(self, cell: Cell) -> tuple[Status, str]:
         """Where a node stands; what comes from another node is blocked by it or waits for it."""
-        match result:
-            case Ok():
-                return Status.SUCCESS, ""
-            case Pending() | Failed() if result.node != id_:
-                behind = result.behind(self._label(result.node))
+        match cell.result:
+            case Pending() | Failed() as result if result.node != cell.node.id:
+                behind = result.behind(self._cells.label(result.node))
                 return behind.status, behind.reason
-            case Pending() | Failed():
+            case Pending() | Failed() as result:
                 return result.status, result.reason
+            case _:
+                return Status.RUNNING if cell.note else Status.SUCCESS, cell.note
+
+
+def _same(old: Result[object] | None, new: Result[object]) -> bool:
+    """Whether nothing that uses the result has to be looked at again.
+
+    Values are a pipeline's own: one that cannot be compared counts as another one.
+    """
+    if old is new:
+        return True
+    try:
+        if isinstance(old, Ok) and isinstance(new, Ok):
+            return type(old.value) is type(new.value) and bool(old.value == new.value)
+    except Exception:  # noqa: BLE001 - a value's own comparison, of whatever kind
+        return False
+    return old == new

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from datakit_ci.operation import JobName, Operation
+from datakit_ci.operation import Bind, JobName, Operation
 from datakit_ci.term import Term
 
 __all__ = ["Graph", "GraphBuilder", "Node"]
@@ -54,6 +55,8 @@ class Graph:
         builder = GraphBuilder()
         nodes: list[Node] = []
         roots = {name: builder.add(term, nodes, job=name) for name, term in jobs.items()}
+        if not any(isinstance(node.operation, Bind) for node in nodes):
+            builder = GraphBuilder()  # never asked for more; what it remembers is large
         return cls(tuple(nodes), roots, builder)
 
 
@@ -120,4 +123,5 @@ class GraphBuilder:
         base = f"{operation.kind}:{operation.name}" if operation.name else operation.kind
         number = self._count.get(base, 0) + 1
         self._count[base] = number
-        return f"{self.prefix}{base}" if number == 1 else f"{self.prefix}{base}#{number}"
+        id_ = f"{self.prefix}{base}" if number == 1 else f"{self.prefix}{base}#{number}"
+        return sys.intern(id_)  # the graphs of thousands of targets are alike

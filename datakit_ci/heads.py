@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from datakit_ci.metadata import BRANCH, parse_field, parse_head_path
+from datakit_ci.metadata import (
+    BRANCH,
+    parse_field,
+    parse_head_path,
+    parse_status_path,
+    parse_target_file,
+)
 from datakit_ci.target import Target
 from datakit_core.client.api import BlobId, CommitId, Database, TreeId
 from datakit_core.errors import DatakitError
@@ -22,10 +28,15 @@ class Heads:
     Attributes:
         metadata: The commit of ``github-metadata`` that says so; none if nothing does.
         commits: The head of each target.
+        moved: The targets that may be elsewhere since the last heads of the same watch; none:
+            any of them.
+        said: The statuses (project, commit and context) that may say something else; none: any.
     """
 
     metadata: CommitId | None
     commits: Mapping[Target, CommitId]
+    moved: frozenset[Target] | None = None
+    said: frozenset[tuple[str, CommitId, str]] | None = None
 
 
 class HeadsSource(Protocol):
@@ -51,7 +62,7 @@ class FixedHeads:
 class MetadataHeads:
     """Heads as bridges write them.
 
-    A reading costs what has changed since the last one: directories are remembered by their id.
+    A reading costs what has changed since the last one, and not how many targets there are.
     """
 
     def __init__(self, database: Database) -> None:
@@ -60,10 +71,50 @@ class MetadataHeads:
         self._known: dict[TreeId, Mapping[str, CommitId]] = {}
 
     async def watch(self) -> AsyncIterator[Heads]:
-        """The heads after each commit to the branch; equal ones are told again."""
+        """The heads after each commit to the branch, also of those that change no head."""
+        last: tuple[TreeId, Mapping[Target, CommitId]] | None = None
         async for commit in self._database.watch_head(BRANCH):
             tree = EMPTY_TREE if commit is None else (await self._database.commit(commit)).tree
-            yield Heads(commit, await self.read(tree))
+            if last is None:
+                heads = Heads(commit, await self.read(tree))
+                self._known = {}  # only a few directories of it would be looked at again
+            else:
+                heads = await self._follow(commit, tree, *last)
+            last = tree, heads.commits
+            yield heads
+
+    async def _follow(
+        self,
+        commit: CommitId | None,
+        tree: TreeId,
+        old: TreeId,
+        commits: Mapping[Target, CommitId],
+    ) -> Heads:
+        """The heads in ``tree``, when those in the tree ``old`` were ``commits``."""
+        paths = [change.path for change in await self._database.diff(old, tree)]
+        moved = frozenset(target for path in paths if (target := parse_target_file(path)))
+        said = frozenset(status for path in paths if (status := parse_status_path(path)))
+        if not moved:
+            return Heads(commit, commits, moved, said)
+        now = dict(commits)
+        for target in moved:
+            now.pop(target, None)
+            if (head := await self._target(tree, target)) is not None:
+                now[target] = head
+        return Heads(commit, now, moved, said)
+
+    async def _target(self, root: TreeId, target: Target) -> CommitId | None:
+        """The head of one target; none if it has none, or is closed."""
+        directory = await self._database.entry(root, target.path)
+        if directory is None or not directory.is_directory:
+            return None
+        entries = await self._database.tree(TreeId(directory.id))
+        head, state = entries.get("head"), entries.get("state")
+        if head is None or head.is_directory:
+            return None
+        if state is not None and await self._field(BlobId(state.id)) == "closed":
+            return None
+        return (await self._head(BlobId(head.id))).get("head")
 
     async def read(self, root: TreeId) -> Mapping[Target, CommitId]:
         """The heads in one tree of the branch."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datakit_ci.canonical import canonical_json
 from datakit_ci.state import JobState, Status
 from datakit_ci.target import Target, TargetKind
-from datakit_core.client.api import CommitId
+from datakit_core.client.api import CommitId, ObjectId
 
 __all__ = [
     "BRANCH",
@@ -38,6 +38,8 @@ __all__ = [
     "monitor_path",
     "parse_field",
     "parse_head_path",
+    "parse_status_path",
+    "parse_target_file",
     "status_path",
     "status_state",
     "target_path",
@@ -53,6 +55,12 @@ DESCRIPTION_LIMIT = 140
 
 _HEAD = re.compile(
     r"(?P<project>[^/]+/[^/]+)/(?:ref/(?P<kind>heads|tags)/(?P<name>.+)|pr/(?P<number>\d+))/head\Z"
+)
+
+_STATE = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/state\Z")
+_STATUS = re.compile(
+    r"(?P<project>[^/]+/[^/]+)/commit/(?P<commit>[0-9a-f]{40})/status/(?P<context>.+)"
+    r"/(?:state|description|target_url)\Z"
 )
 
 
@@ -98,6 +106,19 @@ def commit_path(project: str, commit: CommitId) -> str:
 def status_path(project: str, commit: CommitId, context: str) -> str:
     """The directory of one status of a commit."""
     return f"{commit_path(project, commit)}/status/{context}"
+
+
+def parse_status_path(path: str) -> tuple[str, CommitId, str] | None:
+    """Project, commit and context of the status that a file belongs to; none if it is no such."""
+    match = _STATUS.match(path)
+    return match and (match["project"], CommitId(ObjectId(match["commit"])), match["context"])
+
+
+def parse_target_file(path: str) -> Target | None:
+    """The target whose head a file says something about; none if it says nothing of any."""
+    if (match := _STATE.match(path)) is not None:
+        return Target(match["project"], TargetKind.PULL_REQUEST.value, match["number"])
+    return parse_head_path(path)
 
 
 def job_context(job: str) -> str:

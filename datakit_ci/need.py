@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, cast
 
+from datakit_ci.metadata import CommitStatus
 from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, Status
 from datakit_ci.target import Target
@@ -24,6 +25,7 @@ __all__ = [
     "Joined",
     "Known",
     "Need",
+    "StatusOf",
     "TargetHead",
     "TreeOf",
     "Trouble",
@@ -57,6 +59,21 @@ class TreeOf(Need[TreeId]):
     """What is the tree of ``commit``?"""
 
     commit: CommitId
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOf(Need[CommitStatus | None]):
+    """What does ``github-metadata`` say of a commit under a context? None when nothing is said.
+
+    Attributes:
+        project: ``USER/REPO``.
+        commit: The source commit.
+        context: Such as ``ci/other/build``.
+    """
+
+    project: str
+    commit: CommitId
+    context: str
 
 
 @dataclass(frozen=True, slots=True)

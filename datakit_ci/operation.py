@@ -19,6 +19,7 @@ __all__ = [
     "All",
     "Bind",
     "Catch",
+    "CiStatus",
     "Fail",
     "Gate",
     "Head",
@@ -125,6 +126,30 @@ class Source(Operation):
     def label(self) -> str:
         """``heads/main``, after the project if it is another one's."""
         return self.title or self.target.short
+
+
+@dataclass(frozen=True, slots=True)
+class CiStatus(Operation):
+    """What another CI says of a target's head; none when it says nothing yet.
+
+    Attributes:
+        target: Whose head.
+        context: The other CI's, such as ``ci/other/build``.
+    """
+
+    kind: ClassVar[str] = "ci-status"
+    target: Target
+    context: str
+
+    @property
+    def name(self) -> str:
+        """The context, without what separates the parts of ids."""
+        return _SEPARATORS.sub("_", self.context)
+
+    @property
+    def label(self) -> str:
+        """The context."""
+        return self.context
 
 
 @dataclass(frozen=True, slots=True)

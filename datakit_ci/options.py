@@ -14,7 +14,14 @@ from datakit_ci.spec import DEFAULT_POOL
 from datakit_ci.tree import check_path
 from datakit_core.errors import ConfigError, InvalidName
 
-__all__ = ["Options", "check_name", "check_options", "check_paths", "parse_duration"]
+__all__ = [
+    "Options",
+    "check_name",
+    "check_options",
+    "check_paths",
+    "check_variables",
+    "parse_duration",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -91,6 +98,25 @@ def check_options(
         pool=check_name("pool", pool or DEFAULT_POOL),
         version=version,
     )
+
+
+def check_variables(name: str, variables: Mapping[str, object]) -> dict[str, str]:
+    """Environment variables that a command is given as parameters; numbers become texts.
+
+    Raises:
+        ConfigError: A name or a value cannot be that of a variable.
+    """
+    texts: dict[str, str] = {}
+    for variable, value in variables.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ConfigError(
+                f"stage {name}: parameter {variable}: a command's parameters are its environment "
+                f"variables: give texts or numbers, not {value!r}"
+            )
+        if not _VARIABLE.match(variable) or "\0" in str(value):
+            raise ConfigError(f"stage {name}: parameter {variable!r} is no environment variable")
+        texts[variable] = str(value)
+    return texts
 
 
 def check_paths(name: str, option: str, paths: Sequence[str]) -> tuple[str, ...]:

@@ -21,17 +21,19 @@ class Output(Generic[T]):
         result: The value, or why there is none.
         builds: What ran or runs for it, in the order in which it was needed, each once; the
             job's own build is the last.
+        note: What is going on although there is a value, such as that a newer one is made.
     """
 
     result: Result[T]
     builds: tuple[BuildId, ...] = ()
+    note: str = ""
 
     @property
     def description(self) -> str:
         """One line for people."""
         match self.result:
             case Ok():
-                return "passed"
+                return self.note or "passed"
             case Pending(reason=reason) | Failed(reason=reason):
                 return reason
 

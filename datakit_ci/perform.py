@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from datakit_ci.combine import apply, combine
@@ -14,11 +15,13 @@ from datakit_ci.need import (
     Joined,
     Known,
     Need,
+    StatusOf,
     TargetHead,
     TreeOf,
     Trouble,
 )
 from datakit_ci.operation import (
+    CiStatus,
     Fail,
     Head,
     JobName,
@@ -37,7 +40,7 @@ from datakit_ci.target import Target
 from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId, TreeId
 
-__all__ = ["Performer", "error"]
+__all__ = ["Performed", "Performer", "error"]
 
 A = TypeVar("A")
 
@@ -47,26 +50,45 @@ def error(node: Node, reason: str) -> Failed:
     return Failed(reason, node.id, Status.ERROR)
 
 
-class Performer:
-    """Performs operations, and remembers what they asked.
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What came of performing an operation.
 
     Attributes:
+        result: What the node has come to.
         asked: The needs that were looked up.
         missing: Those that have no answer yet.
-        builds: The build of each stage node whose build is known, by node id.
+        build: The node's build, if it is a stage whose build is known.
+        note: What is going on besides, although there is a result.
     """
+
+    result: Result[object]
+    asked: tuple[Need[Any], ...] = ()
+    missing: tuple[Need[Any], ...] = ()
+    build: BuildId | None = None
+    note: str = ""
+
+
+class Performer:
+    """Performs operations, one at a time, and notes what each asks."""
 
     def __init__(self, facts: Facts, target: Target, label: Callable[[str], str]) -> None:
         """Look needs up in ``facts``; ``label`` says what to call a node in a reason."""
-        self.asked: set[Need[Any]] = set()
-        self.missing: set[Need[Any]] = set()
-        self.builds: dict[str, BuildId] = {}
         self._facts = facts
         self._target = target
         self._label = label
+        self._asked: list[Need[Any]] = []
+        self._missing: list[Need[Any]] = []
+        self._build: BuildId | None = None
+        self._note = ""
 
-    def perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
-        """The result of ``node`` (any but a bind) for its inputs' results."""
+    def perform(self, node: Node, inputs: Sequence[Result[object]]) -> Performed:
+        """What comes of ``node`` (any but a bind) for its inputs' results."""
+        self._asked, self._missing, self._build, self._note = [], [], None, ""
+        result = self._perform(node, inputs)
+        return Performed(result, tuple(self._asked), tuple(self._missing), self._build, self._note)
+
+    def _perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
         match node.operation:
             case Value(value=value):
                 return Ok(value)
@@ -79,8 +101,9 @@ class Performer:
             case Head(need=need, absent=absent):
                 return self._ask(node, need, absent)
             case Source(target=target):
-                absent = f"there is no {target.short} in {target.project}"
-                return self._tree(node, self._ask(node, TargetHead(target), absent))
+                return self._tree(node, self._head(node, target))
+            case CiStatus(target=target, context=context):
+                return self._status(node, target, context)
             case TreeOfCommit():
                 return self._tree(node, inputs[0])
             case RunStage(spec=spec):
@@ -93,7 +116,7 @@ class Performer:
                 return combine(operation, inputs)
 
     def _ask(self, node: Node, need: Need[A], absent: str = "") -> Result[A]:
-        self.asked.add(need)
+        self._asked.append(need)
         match self._facts.get(need):
             case Known(answer=None) if absent:
                 return Failed(absent, node.id)
@@ -102,8 +125,20 @@ class Performer:
             case Trouble(reason=reason):
                 return error(node, reason)
             case _:
-                self.missing.add(need)
+                self._missing.append(need)
                 return Pending("not looked up yet", node.id)
+
+    def _head(self, node: Node, target: Target) -> Result[CommitId | None]:
+        return self._ask(
+            node, TargetHead(target), f"there is no {target.short} in {target.project}"
+        )
+
+    def _status(self, node: Node, target: Target, context: str) -> Result[object]:
+        match self._head(node, target):
+            case Ok(value=str(commit)):
+                return self._ask(node, StatusOf(target.project, commit, context))
+            case missing:
+                return missing
 
     def _tree(self, node: Node, commit: Result[Any]) -> Result[object]:
         match commit:
@@ -137,8 +172,7 @@ class Performer:
                 return missing.behind(self._label(missing.node))
 
     def _built(self, node: Node, fact: BuildFact) -> Result[object]:
-        if fact.build is not None:
-            self.builds[node.id] = fact.build
+        self._build = fact.build
         if fact.output is not None:
             return Ok(Tree(fact.output))
         reason = fact.reason or fact.status.value

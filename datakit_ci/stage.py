@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, ca
 
 from datakit_ci.canonical import JsonValue, canonical_json, digest
 from datakit_ci.fingerprint import fingerprint
-from datakit_ci.options import Options, check_options, check_paths
+from datakit_ci.options import Options, check_options, check_paths, check_variables
 from datakit_ci.place import place_of
 from datakit_ci.spec import DEFAULT_TIMEOUT, StageKind, StageSpec
 from datakit_ci.term import Term, run_stage
@@ -89,7 +89,8 @@ class Stage(Generic[P]):
         Args:
             source: The input tree.
             args: As kwargs.
-            kwargs: The function's parameters: JSON values, part of the key of the result.
+            kwargs: The function's parameters: JSON values, part of the key of the result. For a
+                command: environment variables, which become part of the key too.
 
         Raises:
             ConfigError: ``source`` is no term, or a parameter is missing, unknown or no JSON.
@@ -98,15 +99,24 @@ class Stage(Generic[P]):
             raise ConfigError(
                 f"stage {self.name} needs a term such as target.source, not {source!r}"
             )
-        if self.function is None and not args and not kwargs:
-            return run_stage(self.spec, source)
-        return run_stage(replace(self.spec, parameters=self._bound(args, kwargs)), source)
+        return run_stage(self._with_parameters(args, kwargs), source)
 
-    def _bound(self, args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    def _with_parameters(self, args: Sequence[object], kwargs: Mapping[str, object]) -> StageSpec:
+        if self.function is not None:
+            return replace(self.spec, parameters=self._bound(self.function, args, kwargs))
+        if args:
+            raise ConfigError(f"stage {self.name} is a command: give its variables by name")
+        if not kwargs:
+            return self.spec
+        variables = check_variables(self.name, kwargs)
+        env = dict(self.spec.env) | variables
+        return replace(self.spec, parameters=_canonical(variables), env=tuple(sorted(env.items())))
+
+    def _bound(
+        self, function: types.FunctionType, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> str:
         """The parameters as canonical JSON; defaults are the function's own business."""
-        if self.function is None:
-            raise ConfigError(f"stage {self.name} is a command and takes no parameters")
-        signature = inspect.signature(self.function)
+        signature = inspect.signature(function)
         try:
             bound = signature.bind(None, *args, **kwargs)
         except TypeError as error:
@@ -115,7 +125,11 @@ class Stage(Generic[P]):
         given.pop(next(iter(signature.parameters)))
         for name, value in given.items():
             _check_parameter(self.name, name, value)
-        return canonical_json(cast("JsonValue", given)).decode().rstrip("\n")
+        return _canonical(given)
+
+
+def _canonical(parameters: Mapping[str, object]) -> str:
+    return canonical_json(cast("JsonValue", parameters)).decode().rstrip("\n")
 
 
 @overload
@@ -198,7 +212,7 @@ def shell(
     timeout: float | str = DEFAULT_TIMEOUT,
     pool: str | None = None,
     version: str | None = None,
-) -> Stage[[]]:
+) -> Stage[...]:
     """Make a stage of a shell command, run in a checkout of its input.
 
     Args:

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from datakit_ci.metadata import CommitStatus
 from datakit_ci.need import BranchHead, TargetHead
 from datakit_ci.operation import (
     All,
     Bind,
     Catch,
+    CiStatus,
     Fail,
     Gate,
     Head,
@@ -49,6 +51,9 @@ __all__ = [
     "branch",
     "branch_head",
     "catch",
+    "ci_status",
+    "ci_success_target_url",
+    "ci_target_url",
     "fail",
     "gate",
     "head",
@@ -209,6 +214,50 @@ def tag(project: str, name: str) -> Term[CommitId]:
 def branch(name: str) -> Term[CommitId]:
     """The head of the database's own branch ``name``."""
     return Term(Head(BranchHead(name), name, f"there is no branch {name} in the database"))
+
+
+def ci_status(context: str, target: Target) -> Term[str | None]:
+    """What another CI says of ``target``'s head: ``pending success failure error``, or nothing.
+
+    It has a value also while the other CI is at work. :func:`ci_success_target_url` waits.
+
+    Args:
+        context: The other CI's, such as ``ci/other/build``; its reports are followed live.
+        target: Whose head; ``target.target`` is the one that is tested.
+    """
+    return _said_by(context, target).map(lambda said: said.state if said else None, "state")
+
+
+def ci_target_url(context: str, target: Target) -> Term[str | None]:
+    """Where another CI says that people can read more of ``target``'s head, if it does."""
+    return _said_by(context, target).map(lambda said: (said and said.target_url) or None, "url")
+
+
+def ci_success_target_url(context: str, target: Target) -> Term[str]:
+    """The address of another CI's success for ``target``'s head.
+
+    Pending until the other CI reports a success; a failure if it reports one.
+    """
+
+    def url(said: CommitStatus | None) -> Term[str]:
+        match said.state if said else None:
+            case "success":
+                assert said is not None
+                given = return_(said.target_url)
+                return given if said.target_url else fail(f"{context} passed without an address")
+            case None | "pending":
+                return pending(f"waits for {context}")
+            case state:
+                text = f": {said.description}" if said and said.description else ""
+                return fail(f"{context} reported {state}{text}")
+
+    return _said_by(context, target).bind(url, "success")
+
+
+def _said_by(context: str, target: Target) -> Term[CommitStatus | None]:
+    if not context.strip("/"):
+        raise ConfigError("name the other CI's context, such as ci/other/build")
+    return Term(CiStatus(target, context.strip("/")))
 
 
 def tree_of(commit: Term[CommitId]) -> Term[Tree]:

@@ -13,11 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci import Config, Project, TargetTerms, Term, branch, join, shell, tree_of
+from datakit_ci import (
+    Config,
+    Project,
+    TargetTerms,
+    Term,
+    branch,
+    ci_success_target_url,
+    gate,
+    join,
+    shell,
+    tree_of,
+)
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.history import INDEX_BRANCH
-from datakit_ci.metadata import BRANCH
+from datakit_ci.metadata import BRANCH, CommitStatus, status_path
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.state import BuildState, JobState, Status, TargetState
@@ -514,3 +525,28 @@ async def test_what_cannot_be_looked_up_is_an_error_of_the_jobs_that_need_it(
         assert source.status is Status.ERROR
         assert "a" * 40 in source.reason
     assert world.executor.requests == []
+
+
+async def test_what_another_ci_says_is_followed(world: World) -> None:
+    other = "ci/other/build"
+
+    def following(target: TargetTerms) -> Mapping[str, Term[object]]:
+        return {"after": check(gate(target.source, ci_success_target_url(other, target.target)))}
+
+    head = await world.commit(MAIN, FILES)
+    async with world.engine(Config(projects=[Project("me/app", following)])) as engine:
+        await engine.idle()
+        assert job_of(engine, "after").description.startswith("waits for")
+        await say(world, head, other, CommitStatus("pending", "at work"))
+        await say(world, head, other, CommitStatus("failure", "broken", "http://other/1"))
+        await until(engine, lambda: statuses(engine) == {"after": Status.BLOCKED})
+        assert world.executor.requests == []
+        await say(world, head, other, CommitStatus("success", "fine", "http://other/2"))
+        await until(engine, lambda: statuses(engine) == {"after": Status.SUCCESS})
+
+
+async def say(world: World, head: CommitId, context: str, status: CommitStatus) -> None:
+    """Report as another CI does."""
+    directory = status_path("me/app", head, context)
+    files = {f"{directory}/{name}": data for name, data in status.files().items() if data}
+    await commit_files(world.database, BRANCH, files)

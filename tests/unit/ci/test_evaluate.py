@@ -17,6 +17,9 @@ from datakit_ci import (
     branch,
     branch_head,
     catch,
+    ci_status,
+    ci_success_target_url,
+    ci_target_url,
     fail,
     gate,
     job_id,
@@ -34,8 +37,19 @@ from datakit_ci import (
     without_logs,
 )
 from datakit_ci.evaluate import MAX_DEPTH, Evaluation, evaluate
-from datakit_ci.need import BranchHead, Build, BuildFact, Facts, TargetHead, TreeOf, Trouble
+from datakit_ci.metadata import CommitStatus
+from datakit_ci.need import (
+    BranchHead,
+    Build,
+    BuildFact,
+    Facts,
+    StatusOf,
+    TargetHead,
+    TreeOf,
+    Trouble,
+)
 from datakit_ci.state import Status
+from datakit_core.errors import ConfigError
 from tests.support.story import MAIN, Story, build_id, commit_id, tree_id
 
 lint = shell("lint", "ruff check .")
@@ -259,6 +273,77 @@ class TestCombinators:
         )
         facts.record(BranchHead("raw"), commit_id(7))
         assert result_of(branch("raw"), facts) == Ok(commit_id(7))
+
+
+class TestOtherCIs:
+    """What other CIs say of a target's head."""
+
+    CONTEXT = "ci/other/build"
+
+    def facts(self, said: CommitStatus | None) -> Facts:
+        return Facts(
+            {
+                TargetHead(MAIN): commit_id(1),
+                StatusOf("me/app", commit_id(1), self.CONTEXT): said,
+            }
+        )
+
+    @pytest.mark.parametrize(
+        ("said", "state", "url", "success"),
+        [
+            (None, None, None, Pending("waits for ci/other/build", "pending")),
+            (
+                CommitStatus("pending", "at work", "http://ci/1"),
+                "pending",
+                "http://ci/1",
+                Pending("waits for ci/other/build", "pending"),
+            ),
+            (CommitStatus("success", "", "http://ci/1"), "success", "http://ci/1", "http://ci/1"),
+            (
+                CommitStatus("success", ""),
+                "success",
+                None,
+                Failed("ci/other/build passed without an address", "fail"),
+            ),
+            (
+                CommitStatus("failure", "2 tests"),
+                "failure",
+                None,
+                Failed("ci/other/build reported failure: 2 tests", "fail"),
+            ),
+            (CommitStatus("error", ""), "error", None, Failed("ci/other/build reported error", "")),
+        ],
+    )
+    def test_status_and_addresses(
+        self,
+        said: CommitStatus | None,
+        state: str | None,
+        url: str | None,
+        success: str | Pending | Failed,
+    ) -> None:
+        facts = self.facts(said)
+        assert result_of(ci_status(self.CONTEXT, MAIN), facts) == Ok(state)
+        assert result_of(ci_target_url(f"/{self.CONTEXT}/", MAIN), facts) == Ok(url)
+        result = result_of(ci_success_target_url(self.CONTEXT, MAIN), facts)
+        match success:
+            case str():
+                assert result == Ok(success)
+            case Pending(reason=reason):
+                assert isinstance(result, Pending)
+                assert result.reason == reason
+            case Failed(reason=reason):
+                assert isinstance(result, Failed)
+                assert result.reason == reason
+                assert result.node.endswith("/fail")
+
+    def test_a_target_that_is_gone_has_no_status(self) -> None:
+        facts = Facts({TargetHead(MAIN): None})
+        result = result_of(ci_status(self.CONTEXT, MAIN), facts)
+        assert result == Failed("there is no heads/main in me/app", "ci-status:ci_other_build")
+
+    def test_a_context_has_a_name(self) -> None:
+        with pytest.raises(ConfigError, match="name the other CI's context"):
+            ci_status("/", MAIN)
 
 
 class TestNonsense:

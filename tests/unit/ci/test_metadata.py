@@ -13,6 +13,8 @@ from datakit_ci.metadata import (
     monitor_path,
     parse_field,
     parse_head_path,
+    parse_status_path,
+    parse_target_file,
     status_path,
     status_state,
     target_path,
@@ -20,6 +22,8 @@ from datakit_ci.metadata import (
 from datakit_ci.state import JobState, Status
 from datakit_ci.target import Target
 from tests.support.story import commit_id
+
+HEAD = commit_id(1)
 
 TARGETS = [
     (Target("me/app", "heads", "main"), "me/app/ref/heads/main/head"),
@@ -100,3 +104,31 @@ def test_bytes_that_are_not_text_survive() -> None:
     data = status.files()["description"]
     assert data == b"na\xe9\n"
     assert parse_field(data) == "na\udce9"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"me/app/commit/{HEAD}/status/ci/x/state", ("me/app", HEAD, "ci/x")),
+        (f"me/app/commit/{HEAD}/status/x/description", ("me/app", HEAD, "x")),
+        (f"me/app/commit/{HEAD}/status/state", None),
+        (f"me/app/commit/{HEAD}/status/x/other", None),
+        ("me/app/ref/heads/main/head", None),
+    ],
+)
+def test_a_file_of_a_status_names_it(path: str, status: object) -> None:
+    assert parse_status_path(path) == status
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("me/app/pr/7/state", Target("me/app", "pr", "7")),
+        ("me/app/pr/7/head", Target("me/app", "pr", "7")),
+        ("me/app/pr/7/title", None),
+        ("me/app/ref/heads/state/head", Target("me/app", "heads", "state")),
+        ("me/app/ref/heads/main/state", None),
+    ],
+)
+def test_a_file_that_says_where_a_target_is_names_it(path: str, target: Target | None) -> None:
+    assert parse_target_file(path) == target

@@ -154,8 +154,31 @@ def test_parameters_that_json_can_say_are_kept() -> None:
 def test_a_stage_is_called_on_a_term() -> None:
     with pytest.raises(ConfigError, match="stage versioned needs a term"):
         versioned("src")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="takes no parameters"):
-        shell("a", "b")(SOURCE, 1)  # type: ignore[call-arg]
+
+
+def test_the_parameters_of_a_command_are_its_variables_and_part_of_its_key() -> None:
+    unit = shell("unit", "pytest", env={"A": "1", "B": "2"})
+    plain, other = spec_of(unit(SOURCE)), spec_of(unit(SOURCE, B="3", DEPTH=4))
+    assert other.env == (("A", "1"), ("B", "3"), ("DEPTH", "4"))
+    assert other.label == 'unit(B="3", DEPTH="4")'
+    assert plain.static_digest("me/app") != other.static_digest("me/app")
+    assert plain.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [({"A": True}, "give texts or numbers"), ({"A": "\0"}, "'A' is no"), ({"Ä": "a"}, "'Ä' is no")],
+)
+def test_what_cannot_be_a_variable_is_no_parameter_of_a_command(
+    arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"stage unit: parameter .*{text}"):
+        shell("unit", "pytest")(SOURCE, **arguments)
+
+
+def test_the_parameters_of_a_command_are_given_by_name() -> None:
+    with pytest.raises(ConfigError, match="give its variables by name"):
+        shell("a", "b")(SOURCE, 1)
 
 
 def test_equal_calls_are_one_specification() -> None:
