@@ -3,7 +3,7 @@
 Run it, and in another shell mount it or use any 9P client::
 
     python -m examples.hello_9p tcp://127.0.0.1:5640
-    sudo mount -t 9p -o trans=tcp,port=5640,version=9p2000.u 127.0.0.1 /mnt
+    sudo mount -t 9p -o trans=tcp,port=5640,version=9p2000.L 127.0.0.1 /mnt
     cat /mnt/hello /mnt/clock
 """
 

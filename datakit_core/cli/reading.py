@@ -139,13 +139,21 @@ def watch(
     path: Annotated[
         str | None, typer.Argument(help="Only changes of this path; the root is an empty one.")
     ] = None,
+    reconnect: Annotated[
+        bool,
+        typer.Option(
+            "--reconnect", help="When the server goes, wait until it is back, and go on from there."
+        ),
+    ] = False,
     connect: Connect = None,
     git: Git = None,
     as_json: Json = False,
 ) -> None:
     """Print the head now, and each newest head.
 
-    This goes on until it is interrupted, or the server goes.
+    This goes on until it is interrupted, or the server goes, which is exit status 2. With
+    --reconnect it is told on standard error that the server has gone and come back, and a head is
+    printed only if it is another one; heads in between may be skipped, as always.
     With a path: what is there, as kind and id, whenever that changes. Nothing there is an empty
     line.
     """
@@ -165,7 +173,7 @@ def watch(
                     record = {"head": head, "entry": None if entry is None else _entry(entry)}
                     show(record, "" if entry is None else str(entry), as_json=as_json)
 
-    work_on(connect, git, work)
+    work_on(connect, git, work, reconnect=reconnect)
 
 
 async def _at(database: Database, head: CommitId, path: str) -> Entry | None:

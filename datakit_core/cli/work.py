@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -59,8 +60,20 @@ Branch: TypeAlias = Annotated[str, typer.Argument(help="A branch.")]
 InTree: TypeAlias = Annotated[str, typer.Argument(help="A path without a leading slash.")]
 
 
-def work_on(url: str | None, git: Path | None, work: Callable[[Database], Awaitable[None]]) -> None:
+def work_on(
+    url: str | None,
+    git: Path | None,
+    work: Callable[[Database], Awaitable[None]],
+    *,
+    reconnect: bool = False,
+) -> None:
     """Open the database that the options name, and do ``work`` with it.
+
+    Args:
+        url: A server.
+        git: A repository; one of the two.
+        work: What to do.
+        reconnect: Connect again whenever a server goes, instead of ending.
 
     Raises:
         ConfigError: No database is named, or two.
@@ -68,7 +81,7 @@ def work_on(url: str | None, git: Path | None, work: Callable[[Database], Awaita
     """
 
     async def main() -> None:
-        async with _open(url, git) as database:
+        async with _open(url, git, reconnect) as database:
             await work(database)
 
     try:
@@ -108,12 +121,18 @@ async def tree_of(database: Database, source: str) -> TreeId:
 
 
 @asynccontextmanager
-async def _open(url: str | None, git: Path | None) -> AsyncIterator[Database]:
+async def _open(url: str | None, git: Path | None, reconnect: bool) -> AsyncIterator[Database]:
     # Only here: what a command does not need is not loaded.
     if git is not None:
         from datakit_core.client.local import open_local
 
         async with open_local(git) as database:
+            yield database
+    elif url and reconnect:
+        from datakit_core.client.reconnecting import reconnecting
+
+        _tell_of_losses()
+        async with reconnecting(url) as database:
             yield database
     elif url:
         from datakit_core.client.remote import connect
@@ -122,3 +141,12 @@ async def _open(url: str | None, git: Path | None) -> AsyncIterator[Database]:
             yield database
     else:
         raise ConfigError("give --connect URL (or set DATAKIT_URL), or --git PATH")
+
+
+def _tell_of_losses() -> None:
+    """Print what a connection that comes and goes logs, as the command prints its errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("datakit: %(message)s"))
+    connections = logging.getLogger("datakit_core.client.reconnecting")
+    connections.addHandler(handler)
+    connections.setLevel(logging.INFO)

@@ -179,6 +179,15 @@ class Database(Protocol):
         """Delete a branch's ref; absent is no error."""
         ...
 
+    async def rename_branch(self, old: str, new: str) -> None:
+        """Give a branch another name, in one step.
+
+        Raises:
+            NoEntry: There is no branch ``old``.
+            AlreadyExists: There is a branch ``new``.
+        """
+        ...
+
     async def import_directory(self, path: Path) -> TreeId:
         """Store a directory of this machine (files, links, executable bits; no empty ones)."""
         ...

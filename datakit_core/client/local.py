@@ -140,6 +140,10 @@ class LocalDatabase:
         """Delete a branch's ref; absent is no error."""
         await self._store.remove_branch(branch)
 
+    async def rename_branch(self, old: str, new: str) -> None:
+        """Give a branch another name, in one step."""
+        await self._store.rename_branch(old, new)
+
     async def import_directory(self, path: Path) -> TreeId:
         """Store a directory of this machine."""
         return await self._store.import_directory(path)

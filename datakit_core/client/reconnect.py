@@ -165,6 +165,11 @@ class ReconnectingDatabase:
         async with self._once() as database:
             await database.remove_branch(branch)
 
+    async def rename_branch(self, old: str, new: str) -> None:
+        """Give a branch another name; not done again, since it may have been done."""
+        async with self._once() as database:
+            await database.rename_branch(old, new)
+
     async def import_directory(self, path: Path) -> TreeId:
         """Store a directory of this machine."""
         return await self._again(lambda database: database.import_directory(path))

@@ -227,6 +227,15 @@ class RemoteDatabase:
         with suppress(NoEntry):
             await self._client.remove(["branch", branch])
 
+    async def rename_branch(self, old: str, new: str) -> None:
+        """Give a branch another name, in one step."""
+        if old == new:  # which is nothing to do over 9P
+            raise NoEntry if await self.head(old) is None else AlreadyExists
+        try:
+            await self._client.rename(["branch", old], new)
+        except IsDirectory:  # as the server calls a name that is taken
+            raise AlreadyExists from None
+
     async def import_directory(self, path: Path) -> TreeId:
         """Store a directory of this machine; its files travel over the connection."""
         found = await asyncio.to_thread(lambda: list(scan(path)))

@@ -22,6 +22,7 @@ from datakit_core.client.api import (
     TreeId,
 )
 from datakit_core.errors import (
+    AlreadyExists,
     ClientError,
     IsDirectory,
     MergeConflict,
@@ -319,6 +320,22 @@ async def test_a_removed_branch_is_gone(database: Database) -> None:
     assert dict(await database.branches()) == {}
     assert await database.head("a/b") is None
     await commit_files(database, "a", x=b"1")
+
+
+async def test_a_branch_is_renamed_in_one_step(database: Database) -> None:
+    head = await commit_files(database, "a/b", x=b"1")
+    await commit_files(database, "taken", x=b"2")
+    await database.rename_branch("a/b", "a%/c")
+    assert await database.head("a%/c") == head
+    assert await database.head("a/b") is None
+    assert set(await database.branches()) == {"a%/c", "taken"}
+    for new in ("taken", "a%/c"):
+        with pytest.raises(AlreadyExists):
+            await database.rename_branch("a%/c", new)
+    for new in ("else", "none"):
+        with pytest.raises(NoEntry):
+            await database.rename_branch("none", new)
+    assert await database.head("a%/c") == head
 
 
 async def test_a_graft_puts_existing_objects_anywhere(database: Database) -> None:

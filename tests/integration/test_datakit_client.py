@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -125,6 +126,35 @@ async def test_branches_are_merged_and_moved(place: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("place", PLACES)
+async def test_branches_are_made_renamed_and_removed(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        head = await head_of("write", "main", "file", *where)
+        assert await head_of("create-branch", "a/b", "main", *where) == head
+        assert await head_of("rename-branch", "a/b", "c/d", *where) == head
+        assert await run("branches", *where) == (0, f"{head} c/d\n{head} main\n", "")
+        for arguments, text in (
+            (["create-branch", "c/d", "main"], "there is a branch c/d"),
+            (["create-branch", "new", "none"], "no branch none"),
+            (["create-branch", "new", "1" * 40], f"no commit {'1' * 40}"),
+            (["rename-branch", "c/d", "main"], "there is a branch main"),
+            (["rename-branch", "c/d", "c/d"], "there is a branch c/d"),
+            (["rename-branch", "none", "new"], "no branch none"),
+            (["remove-branch", "none"], "no branch none"),
+        ):
+            assert await run(*arguments, *where) == (1, "", f"datakit: {text}\n")
+        for arguments in (["create-branch", "a..b", "main"], ["rename-branch", "c/d", "a..b"]):
+            status, _, errors = await run(*arguments, *where)
+            assert (status, errors.count("\n"), "a..b" in errors) == (2, 1, True)
+        assert await run("remove-branch", "c/d", *where) == (0, f"{head} c/d\n", "")
+        assert await head_of("create-branch", "back", head, *where) == head
+        assert await objects("remove-branch", "main", "back", *where) == [
+            {"name": "main", "head": head},
+            {"name": "back", "head": head},
+        ]
+        assert await run("branches", *where) == (0, "", "")
+
+
+@pytest.mark.parametrize("place", PLACES)
 async def test_a_branch_is_fetched(place: str, tmp_path: Path) -> None:
     async with database("repository", tmp_path / "other.git") as other:
         head = await head_of("write", "trunk", "file", *other)
@@ -202,6 +232,32 @@ async def test_a_watch_whose_server_goes_says_so(tmp_path: Path) -> None:
             assert errors == b"datakit: the connection to the server has ended\n"
 
 
+async def test_a_watch_may_wait_for_a_server_that_goes(tmp_path: Path) -> None:
+    git_path, url = tmp_path / "db.git", f"unix://{tmp_path}/socket"
+    serving = ["--git", git_path, "--url", url]
+    arguments = ["watch", "main", "--reconnect", "--connect", url]
+    code, _, errors = await run(*arguments)
+    assert (code, errors.count("\n")) == (2, 1), "only who was connected connects again"
+    async with datakit(*serving) as (server, _):
+        first = await head_of("write", "main", "file", "--connect", url)
+        watching = await asyncio.create_subprocess_exec(
+            *COMMAND, *arguments, stdout=PIPE, stderr=PIPE
+        )
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert await watching.stdout.readline() == f"{first}\n".encode()
+        server.terminate()
+        lost = await watching.stderr.readline()
+        assert lost == f"datakit: lost {url}: the connection to the server has ended\n".encode()
+    second = await head_of("write", "main", "file", "--git", str(git_path), given=b"2")
+    async with datakit(*serving):
+        back = await watching.stderr.readline()
+        assert back == f"datakit: connected to {url} again\n".encode()
+        assert await watching.stdout.readline() == f"{second}\n".encode()
+        watching.send_signal(signal.SIGINT)
+        assert (await watching.communicate(), watching.returncode) == ((b"", b""), 130)
+
+
 @pytest.mark.parametrize("command", [["cat", "main", "file"], ["ls", "main"], ["watch", "main"]])
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_reader_that_goes_away_is_no_error(
@@ -242,7 +298,7 @@ async def test_the_mount_command_is_printed(tmp_path: Path) -> None:
     code, output, _ = await run("mount", tmp_path, "--connect", "tcp://localhost:1234")
     assert code == 0
     assert output.removeprefix("sudo ") == (
-        "mount -t 9p -o trans=tcp,port=1234,version=9p2000.u,aname=posix,cache=none,msize=131072 "
+        "mount -t 9p -o trans=tcp,port=1234,version=9p2000.L,cache=none,msize=131072,noxattr "
         f"127.0.0.1 {tmp_path}\n"
     )
 
@@ -254,7 +310,7 @@ async def test_the_mount_command_is_run(tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/a socket"
     printed = await run("mount", "--run", tmp_path, "--connect", url, PATH=str(tmp_path))
     assert printed[0] == 0
-    assert printed[1].endswith(f"cache=none,msize=131072 {tmp_path}/a socket {tmp_path}\n")
+    assert printed[1].endswith(f"cache=none,msize=131072,noxattr {tmp_path}/a socket {tmp_path}\n")
     for arguments, text in (
         (["--run", f"{tmp_path}/none"], "is not a directory; make it first"),
         (["--connect", "tls://127.0.0.1"], "the kernel cannot mount"),
@@ -270,3 +326,33 @@ async def test_the_shell_completes_commands() -> None:
         _DATAKIT_COMPLETE="complete_bash", COMP_WORDS="datakit fast", COMP_CWORD="1"
     )
     assert (code, output.strip()) == (0, "fast-forward")
+
+
+async def in_bash(script: str, home: Path) -> str:
+    """What Bash prints, with ``datakit`` as a command and a home of its own."""
+    (home / "datakit").write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+    (home / "datakit").chmod(0o755)
+    place = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
+    bash = await asyncio.create_subprocess_exec(
+        *("bash", "--norc", "-c", script), stdout=PIPE, stderr=PIPE, env=os.environ | place
+    )
+    output, errors = await bash.communicate()
+    assert errors == b""
+    return output.decode()
+
+
+_COMPLETE = """
+COMP_WORDS=(datakit remove) COMP_CWORD=1
+_datakit_completion datakit
+echo "${COMPREPLY[@]}"
+"""
+
+
+async def test_what_completes_commands_is_shown_and_works(tmp_path: Path) -> None:
+    script = 'eval "$(datakit --show-completion bash)"' + _COMPLETE
+    assert await in_bash(script, tmp_path) == "remove-branch\n"
+
+
+async def test_completion_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
+    script = 'datakit --install-completion bash >/dev/null; . "$HOME/.bashrc"' + _COMPLETE
+    assert await in_bash(script, tmp_path) == "remove-branch\n"
