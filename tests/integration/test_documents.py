@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,9 @@ import pytest
 from datakit_core.dbfs import DatabaseFiles
 from datakit_core.store import Store
 from tests.support.files import Files
-from tests.support.shell import Shell, sessions
+from tests.support.shell import Shell, sessions, without_commits
 
 DOCS = Path(__file__).parents[2] / "docs"
-
-
-def without_commits(text: str) -> str:
-    """``text`` without bare hashes: those of commits depend on the time."""
-    return re.sub(r"^[0-9a-f]{40}$", "HASH", text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["filesystem.md"])

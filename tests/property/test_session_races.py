@@ -7,10 +7,24 @@ that is not in use, and nothing left when all has ended.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datakit_core.errors import IoFailed
+from datakit_core.ninep.dialect import LINUX, UNIX, Dialect
+from datakit_core.ninep.linux_messages import (
+    Tgetattr,
+    Tlcreate,
+    Tlock,
+    Tlopen,
+    Tmkdir,
+    Treaddir,
+    Trename,
+    Trenameat,
+    Tsetattr,
+    Tunlinkat,
+)
 from datakit_core.ninep.messages import (
     Record,
     Rflush,
@@ -40,12 +54,14 @@ class Racer:
         owed: By tag, the requests without a reply.
         flushing: By tag of a Tflush, the tag that it flushes.
         work: What the shell would run, by tag.
+        refused: The number of an error reply.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         self.root = SlowDirectory()
         self.root.file = self.late = LateFile("f")  # type: ignore[assignment]  # a file all the same
-        self.peer = Peer(self.root).attach()
+        self.peer = Peer(self.root, dialect).attach()
+        self.refused = 7 if dialect is LINUX else 107
         self.owed: dict[Tag, Record] = {}
         self.flushing: dict[Tag, Tag] = {}
         self.work: dict[Tag, Work] = {}
@@ -99,36 +115,61 @@ class Racer:
             self.owed.pop(old, None)  # flushed: nothing may come for it any more
             assert old not in self.work, "Rflush came while the request was under way"
         else:
-            assert reply.number in {request.number + 1, 107}
+            assert reply.number in {request.number + 1, self.refused}
 
 
-REQUESTS = st.one_of(
+NONE = st.just(0)
+NAMES = st.sampled_from(["d", "f", "x"])
+SHARED: st.SearchStrategy[Record] = st.one_of(
     st.builds(
         Twalk, FIDS, FIDS, st.lists(st.sampled_from(["d", "f", "..", "x"]), max_size=3).map(tuple)
     ),
-    st.builds(Topen, FIDS, st.sampled_from([0, 1, 0x10, 0x40])),
-    st.builds(Tcreate, FIDS, st.just("f"), st.just(0o644), st.just(2)),
     st.builds(Tread, FIDS, st.just(0), st.just(100)),
     st.builds(Twrite, FIDS, st.just(0), st.just(b"x")),
     st.builds(Tclunk, FIDS),
     st.builds(Tremove, FIDS),
-    st.builds(Tstat, FIDS),
     st.builds(Tflush, st.integers(0, IN_FLIGHT).map(Tag)),
 )
-STEPS = st.one_of(
-    REQUESTS,
-    REQUESTS,
-    st.tuples(st.integers(0, 99), st.booleans()),
-    st.integers(0, 99),
-)
+OWN: dict[Dialect, st.SearchStrategy[Record]] = {
+    UNIX: st.one_of(
+        st.builds(Topen, FIDS, st.sampled_from([0, 1, 0x10, 0x40])),
+        st.builds(Tcreate, FIDS, st.just("f"), st.just(0o644), st.just(2)),
+        st.builds(Tstat, FIDS),
+    ),
+    LINUX: st.one_of(
+        st.builds(Tlopen, FIDS, st.sampled_from([0, 1, 0o1000])),
+        st.builds(Tlcreate, FIDS, NAMES, st.sampled_from([0o102, 0o302]), st.just(0o644), NONE),
+        st.builds(Tgetattr, FIDS, st.just(0x7FF)),
+        st.builds(Tsetattr, FIDS, st.sampled_from([1, 8, 9]), st.just(0o644)),
+        st.builds(Treaddir, FIDS, st.sampled_from([0, 1, 1 << 63]), st.just(100)),
+        st.builds(Tmkdir, FIDS, NAMES, st.just(0o755), NONE),
+        st.builds(Tunlinkat, FIDS, NAMES, st.sampled_from([0, 0x200])),
+        st.builds(Trenameat, FIDS, NAMES, FIDS, NAMES),
+        st.builds(Trename, FIDS, FIDS, NAMES),
+        st.builds(Tlock, FIDS, st.just(1), NONE, NONE, NONE, NONE, st.just("host")),
+    ),
+}
+"""What only the dialect has; 9P2000 has the same as 9P2000.u."""
 
 
+def steps_of(dialect: Dialect) -> st.SearchStrategy[Record | tuple[int, bool] | int]:
+    """Requests, and ends of what they have begun."""
+    return st.one_of(
+        SHARED,
+        OWN[dialect],
+        st.tuples(st.integers(0, 99), st.booleans()),
+        st.integers(0, 99),
+    )
+
+
+@pytest.mark.parametrize("dialect", OWN, ids=lambda dialect: dialect.version)
 @settings(max_examples=300)
-@given(st.lists(STEPS, max_size=80))
+@given(data=st.data())
 def test_any_order_of_requests_and_their_ends_keeps_the_rules(
-    steps: list[Record | tuple[int, bool] | int],
+    dialect: Dialect, data: st.DataObject
 ) -> None:
-    racer = Racer()
+    steps = data.draw(st.lists(steps_of(dialect), max_size=80))
+    racer = Racer(dialect)
     for step in steps:
         if isinstance(step, Record):
             if len(racer.owed) < IN_FLIGHT:

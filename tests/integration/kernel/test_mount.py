@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernel.checks import ALL, CHECKS, Check
+from datakit_core.cli.mounting import command_for
+from datakit_core.ninep.endpoint import TcpEndpoint
+from tests.integration.kernel import document
+from tests.integration.kernel.checks import ALL, CHECKS, LINUX, Check
 from tests.support import guest
+from tests.support.shell import without_commits
 
 pytestmark = [pytest.mark.foreign, pytest.mark.timeout(180)]
 
@@ -29,10 +34,11 @@ CHECKOUT = Path(__file__).parents[3]
 
 MOUNT = """\
 mkdir -p /mnt /hello
-mount -t 9p -o trans=tcp,port={port},version={dialect},aname=posix,cache=none {host} /mnt
+{command}
 mount -t 9p -o trans=tcp,port={hello},version={dialect},cache=none {host} /hello
 grep -c ' 9p ' /proc/mounts
 """
+DOCUMENT = "99_document"
 BEFORE = """\
 tx=branch/main/transactions
 cd /mnt
@@ -55,6 +61,14 @@ def serving(*command: str | Path) -> Iterator[int]:
         server.communicate()
 
 
+def mount_command(port: int, dialect: str) -> str:
+    """What ``datakit mount`` prints, or the same for another dialect."""
+    endpoint = TcpEndpoint(guest.HOST, port)
+    command = shlex.join(command_for(endpoint, Path("/mnt"), root=True))
+    escaped = "" if dialect == LINUX else ",aname=posix"
+    return command.replace(f"version={LINUX}", f"version={dialect}{escaped}")
+
+
 def script_name(check: Check) -> str:
     return f"{CHECKS.index(check) + 1:02}_{check.name}"
 
@@ -64,10 +78,13 @@ def boot(dialect: str, place: Path) -> dict[str, guest.Outcome]:
     listen = "--listen-9p=tcp://127.0.0.1:0"
     with (
         serving("datakit_core.cli", "serve", "--git", place / "db.git", listen) as port,
+        serving("datakit_core.cli", "serve", "--git", place / "document.git", listen) as documented,
         serving("examples.hello_9p", "tcp://127.0.0.1:0") as hello,
     ):
-        mount = MOUNT.format(port=port, hello=hello, dialect=dialect, host=guest.HOST)
-        scripts = {
+        command = mount_command(port, dialect)
+        mount = MOUNT.format(command=command, hello=hello, dialect=dialect, host=guest.HOST)
+        mount_document = document.mount_command(guest.HOST, documented, dialect)
+        scripts = {DOCUMENT: f"umount /mnt\n{mount_document}\n{document.script()}"} | {
             script_name(check): BEFORE + check.script
             for check in CHECKS
             if dialect in check.dialects
@@ -122,3 +139,14 @@ def test_a_mount(check: Check, outcomes: dict[str, guest.Outcome]) -> None:
     assert name in outcomes, "the guest did not come so far"
     seen = outcomes[name].output.replace("branch/main/transactions", "TX")
     assert (seen, outcomes[name].status) == (check.output, 0)
+
+
+@pytest.mark.parametrize("dialect", ALL, indirect=True, scope="session")
+def test_the_sessions_of_the_document_print_what_it_shows(
+    outcomes: dict[str, guest.Outcome],
+) -> None:
+    outcome = outcomes[DOCUMENT]
+    printed = document.printed(outcome.output)
+    for step, seen in zip(document.STEPS, printed, strict=False):
+        assert seen == without_commits(step.output), step.command
+    assert (len(printed), outcome.status) == (len(document.STEPS), 0)
