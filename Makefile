@@ -38,8 +38,10 @@ fuzz: $(READY)  ## Look for inputs that break codec, session or nodes; .fuzz kee
 
 setup: $(READY)  ## Create the environment only
 
-soak: $(READY)  ## Kill the server for minutes under committing clients, and check what is left
+SOAK_REQUESTS ?= 1000000
+soak: $(READY)  ## Kill the server for minutes under clients, and make each request a million times (an hour)
 	DATAKIT_CRASHES=50 $(BIN)/python -m pytest -q tests/integration/test_crash.py
+	DATAKIT_REQUESTS=$(SOAK_REQUESTS) $(BIN)/python -m pytest -q tests/integration/hostile/test_loops.py
 
 clean:  ## Remove everything that make and the tools made, but not the database in .datakit
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -8,6 +8,7 @@ from typing import Self
 
 from datakit_core.ninep import PLAIN, Endpoint, TcpEndpoint, UnixEndpoint
 from datakit_core.ninep.codec import codec_for
+from datakit_core.ninep.dialect import Dialect
 from datakit_core.ninep.messages import Record, Tattach, Tversion
 from datakit_core.ninep.wire import NO_FID, NO_TAG, Tag
 from tests.support.peer import ROOT
@@ -33,9 +34,10 @@ class RawClient:
             case _:
                 raise AssertionError(endpoint)
 
-    async def attach(self, msize: int = 8192) -> Self:
+    async def attach(self, msize: int = 8192, dialect: Dialect = PLAIN) -> Self:
         """Agree on the version and bind the root."""
-        self.send(Tversion(msize, "9P2000"), NO_TAG)
+        self._codec = codec_for(dialect)
+        self.send(Tversion(msize, dialect.version), NO_TAG)
         self.send(Tattach(ROOT, NO_FID, "", ""), 0)
         await self.receive()
         await self.receive()
