@@ -129,7 +129,7 @@ async def _open(url: str | None, git: Path | None, reconnect: bool) -> AsyncIter
         async with open_local(git) as database:
             yield database
     elif url and reconnect:
-        from datakit_core.client.reconnecting import reconnecting
+        from datakit_core.client.reconnect import reconnecting
 
         _tell_of_losses()
         async with reconnecting(url) as database:
@@ -147,6 +147,6 @@ def _tell_of_losses() -> None:
     """Print what a connection that comes and goes logs, as the command prints its errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("datakit: %(message)s"))
-    connections = logging.getLogger("datakit_core.client.reconnecting")
+    connections = logging.getLogger("datakit_core.client.reconnect")
     connections.addHandler(handler)
     connections.setLevel(logging.INFO)

@@ -234,7 +234,7 @@ async def test_a_watch_whose_server_goes_says_so(tmp_path: Path) -> None:
 
 async def test_a_watch_may_wait_for_a_server_that_goes(tmp_path: Path) -> None:
     git_path, url = tmp_path / "db.git", f"unix://{tmp_path}/socket"
-    serving = ["--git", git_path, "--url", url]
+    serving: list[str | Path] = ["--git", git_path, "--url", url]
     arguments = ["watch", "main", "--reconnect", "--connect", url]
     code, _, errors = await run(*arguments)
     assert (code, errors.count("\n")) == (2, 1), "only who was connected connects again"
