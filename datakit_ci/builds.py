@@ -13,20 +13,23 @@ import logging
 import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from datakit_ci.cache import Cache, Finished
 from datakit_ci.executors.base import BuildRequest, Executor, LostBuild
-from datakit_ci.livelog import LiveLog, read_log
+from datakit_ci.livelog import LiveLog, RedactedLog, read_log
 from datakit_ci.meta import Meta
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.outcome import Outcome
 from datakit_ci.pulse import Pulse
+from datakit_ci.redaction import Redaction
 from datakit_ci.schedule import Finished as Ended
 from datakit_ci.schedule import Instruction, PoolChanged, Scheduler, Start, Stop, Unwant, Want
+from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, Status
+from datakit_core.errors import ConfigError
 
 __all__ = ["Builds"]
 
@@ -76,7 +79,11 @@ class _Live:
 
 
 class Builds:
-    """Looks builds up, runs those that are not there, and records what comes of them."""
+    """Looks builds up, runs those that are not there, and records what comes of them.
+
+    Attributes:
+        keyring: The secrets for builds that start from now on.
+    """
 
     def __init__(
         self,
@@ -86,8 +93,10 @@ class Builds:
         spool: Spool,
         group: asyncio.TaskGroup,
         found: Callable[[Build, BuildFact], None],
+        keyring: Keyring,
     ) -> None:
         """Work in tasks of ``group``; ``found`` is told where each wanted build stands."""
+        self.keyring = keyring
         self._cache = cache
         self._executor = executor
         self._scheduler = scheduler
@@ -215,32 +224,38 @@ class Builds:
         """The boundary of a build: an executor's exception is its error and nobody else's."""
         live.status, live.started, live.reason = Status.RUNNING, datetime.now(UTC), ""
         recorded: BuildState | None = None
+        redaction = self.keyring.redaction
         try:
-            with self._spool.create(live.build) as log:
-                live.log = log
+            with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
+                live.log = spooled
+                log = RedactedLog(spooled, redaction)
                 self._tell(live)
                 recorded = await self._attempt(live, log)
         except LostBuild as error:
-            live.status, live.reason = error.status, str(error)
+            live.status, live.reason = error.status, redaction.text(str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: the traceback is in both logs
-            _log.exception("build %s failed to run", live.build.path)
-            live.status, live.reason = Status.ERROR, f"{type(error).__name__}: {error}"
+            _log.error(
+                "build %s failed to run: %s", live.build.path, redaction.text(_traceback(error))
+            )
+            live.status = Status.ERROR
+            live.reason = redaction.text(f"{type(error).__name__}: {error}")
         live.finished = datetime.now(UTC)
         self._end(live, recorded)
 
-    async def _attempt(self, live: _Live, log: LiveLog) -> BuildState | None:
+    async def _attempt(self, live: _Live, log: RedactedLog) -> BuildState | None:
         """Run and record the build; none if it was stopped."""
         try:
             outcome = await self._execute(live, log)
+            log.finish()
             return None if outcome is None else await self._record(live, log, outcome)
         except LostBuild as error:
             log.note(str(error))
             raise
-        except Exception:
-            log.note(traceback.format_exc())
+        except Exception as error:
+            log.note(_traceback(error))
             raise
 
-    async def _execute(self, live: _Live, log: LiveLog) -> Outcome | None:
+    async def _execute(self, live: _Live, log: RedactedLog) -> Outcome | None:
         """Run the build; none if it was stopped."""
         loop = asyncio.get_running_loop()
         # A time-out that expires when we say so: it cancels the run, but not this task.
@@ -250,8 +265,7 @@ class Builds:
                 live.stop = lambda: scope.reschedule(loop.time())
                 if live.stopping:
                     live.stop()
-                request = BuildRequest(live.build, live.need.spec, live.need.input)
-                return await self._executor.run(request, log.write)
+                return await self._executor.run(self._request(live), log.write)
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -260,10 +274,20 @@ class Builds:
         finally:
             live.stop = None
 
-    async def _record(self, live: _Live, log: LiveLog, outcome: Outcome) -> BuildState | None:
+    def _request(self, live: _Live) -> BuildRequest:
+        """What to run; raises ``LostBuild`` if a secret that it asks for is not there."""
+        spec = live.need.spec
+        try:
+            secrets = self.keyring.environment(spec.conditions.secrets)
+        except ConfigError as error:
+            raise LostBuild(str(error)) from error
+        return BuildRequest(live.build, spec, live.need.input, secrets, self.keyring.redaction)
+
+    async def _record(self, live: _Live, log: RedactedLog, outcome: Outcome) -> BuildState | None:
         assert live.started is not None
+        outcome = _redacted(outcome, log.redaction)
         meta = Meta(
-            command=live.need.spec.command,
+            command=log.redaction.text(live.need.spec.command),
             input=live.need.input,
             queued=live.queued,
             started=live.started,
@@ -308,6 +332,19 @@ class Builds:
         for need in self._askers[live.build]:
             self._found(need, live.fact)
         self._pulse.beat()
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _redacted(outcome: Outcome, redaction: Redaction) -> Outcome:
+    """What is recorded of an outcome in words."""
+    return replace(
+        outcome,
+        failure=None if outcome.failure is None else redaction.text(outcome.failure),
+        details=tuple((name, redaction.text(value)) for name, value in outcome.details),
+    )
 
 
 def _fact(state: BuildState) -> BuildFact:

@@ -23,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from datakit_ci.canonical import JsonValue
+from datakit_ci.conditions import Sandbox
 from datakit_ci.meta import Meta, duration
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
@@ -101,7 +102,8 @@ class Cache:
         except StoreError as error:
             _log.warning("%s: %s; the stage runs again", directory, error)
             return None
-        return None if key is None else await self.read(_build_id(need, key))
+        found = None if key is None else await self.read(_build_id(need, key))
+        return found if found is not None and _is_sandboxed_enough(need, found) else None
 
     async def read(self, build: BuildId) -> BuildState | None:
         """A recorded build; none if there is no such, or if it is damaged."""
@@ -235,6 +237,15 @@ class Cache:
 
     async def _text(self, blob: BlobId) -> str:
         return (await self._database.blob(blob)).decode(errors="replace").strip()
+
+
+def _is_sandboxed_enough(need: Build, found: BuildState) -> bool:
+    """Whether a result was made in a sandbox, if the stage asks for one.
+
+    Such stages have results of their own; this is for those that others have put there.
+    """
+    used = found.details.get("sandbox", "none")
+    return need.spec.conditions.sandbox is not Sandbox.YES or used != "none"
 
 
 def _size(path: Path) -> int:

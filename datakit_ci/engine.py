@@ -33,6 +33,7 @@ from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
 from datakit_ci.schedule import Scheduler
+from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -91,6 +92,9 @@ class Engine:
             base_url: The dashboard's address, for links in statuses; empty: there is none.
             heads: Where targets come from; by default the branch ``github-metadata``.
             publish: Whether to write statuses and the history of targets.
+
+        Raises:
+            ConfigError: A secret cannot be read, or is too short to be redacted.
         """
         self._database = database
         self._config = config
@@ -103,7 +107,13 @@ class Engine:
         self._answers = Answers(database, self._group, self._on_fact)
         scheduler = Scheduler(config.capacities(os.cpu_count() or 1))
         self._builds = Builds(
-            self._cache, executor, scheduler, self._spool, self._group, self._on_fact
+            self._cache,
+            executor,
+            scheduler,
+            self._spool,
+            self._group,
+            self._on_fact,
+            Keyring.load(config.secrets),
         )
         self._publisher = Publisher(database, base_url, self._at_commit) if publish else None
         self._changes = Changes(lambda: self._watched)
@@ -160,7 +170,12 @@ class Engine:
         return self._changes.listen()
 
     async def configure(self, config: Config) -> None:
-        """Judge all targets by ``config`` from now on; builds that it still wants go on."""
+        """Judge all targets by ``config`` from now on; builds that it still wants go on.
+
+        Raises:
+            ConfigError: A secret cannot be read or redacted; nothing has changed then.
+        """
+        self._builds.keyring = await asyncio.to_thread(Keyring.load, config.secrets)
         self._config = config
         self._projects = {project.id for project in config.projects}
         self._builds.resize(config.capacities(os.cpu_count() or 1))

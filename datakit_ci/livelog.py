@@ -11,12 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from datakit_ci.conditions import LOG_LIMIT
 from datakit_ci.pulse import Pulse
+from datakit_ci.redaction import Redaction
 
-__all__ = ["LOG_LIMIT", "LiveLog", "read_log"]
-
-LOG_LIMIT = 64 << 20
-"""Bytes of a build's log that are kept unless its owner says otherwise."""
+__all__ = ["LiveLog", "RedactedLog", "read_log"]
 
 _CHUNK = 1 << 16
 
@@ -96,6 +95,43 @@ class LiveLog:
                     return
                 else:
                     await change.wait()
+
+
+class RedactedLog:
+    """A log without its secrets: what goes into ``log`` has been redacted.
+
+    Attributes:
+        redaction: The secrets that it is free of.
+    """
+
+    def __init__(self, log: LiveLog, redaction: Redaction) -> None:
+        """Write to ``log``, which its owner opens and ends."""
+        self.redaction = redaction
+        self._log = log
+        self._redactor = redaction.stream()
+
+    @property
+    def path(self) -> Path:
+        """The spool file."""
+        return self._log.path
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._log.size
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``, of which what could yet become a secret is held back."""
+        self._log.write(self._redactor.feed(data))
+
+    def finish(self) -> None:
+        """Append what was held back: the output is at its end."""
+        self._log.write(self._redactor.finish())
+
+    def note(self, text: str) -> None:
+        """Append a line of our own after all that was printed."""
+        self.finish()
+        self._log.note(self.redaction.text(text))
 
 
 def _cut_line(limit: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from datakit_ci.combine import apply, combine
@@ -164,12 +164,29 @@ class Performer:
     def _stage(self, node: Node, spec: StageSpec, given: Result[object]) -> Result[object]:
         match given:
             case Ok(value=Tree(id=tree)):
-                built = self._ask(node, Build(self._target.project, spec, tree))
+                told = self._told(node, spec)
+                if not isinstance(told, Ok):
+                    return told
+                built = self._ask(node, Build(self._target.project, told.value, tree))
                 return self._built(node, built.value) if isinstance(built, Ok) else built
             case Ok(value=other):
                 return error(node, f"stage {spec.name} was given {other!r}, not a tree")
             case missing:
                 return missing.behind(self._label(missing.node))
+
+    def _told(self, node: Node, spec: StageSpec) -> Result[StageSpec]:
+        """``spec`` with the facts of the target that it asks for, which are part of its key."""
+        if not spec.conditions.facts:
+            return Ok(spec)
+        known = {"target": self._target.short}
+        if "commit" in spec.conditions.facts:
+            match self._head(node, self._target):
+                case Ok(value=commit):
+                    known["commit"] = str(commit)
+                case missing:
+                    return missing
+        told = tuple((fact, known[fact]) for fact in spec.conditions.facts)
+        return Ok(replace(spec, conditions=replace(spec.conditions, told=told)))
 
     def _built(self, node: Node, fact: BuildFact) -> Result[object]:
         self._build = fact.build

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from datakit_ci.conditions import Conditions
 from datakit_ci.graph import Graph
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
 from datakit_ci.pipeline import import_pipeline, located
+from datakit_ci.secrets import Secret
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
 from datakit_ci.stage import Stage
 from datakit_ci.target import Target
@@ -101,10 +103,12 @@ class Config:
         projects: Each with an id of its own.
         pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
             as many units as the machine has processors.
+        secrets: Where their values are, by name; stages ask for them with ``secrets=``.
     """
 
     projects: Sequence[Project]
     pools: Mapping[str, int] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
@@ -119,6 +123,10 @@ class Config:
             check_name("pool", pool)
             if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 0:
                 raise ConfigError(f"pool {pool}: {capacity!r} is not a number of units")
+        for name, secret in self.secrets.items():
+            check_name("secret", name)
+            if not isinstance(secret, Secret):
+                raise ConfigError(f"secret {name}: say where it is, as in Secret.file(PATH)")
 
     def project(self, id_: str) -> Project | None:
         """The project with this id, if there is one."""
@@ -146,6 +154,12 @@ class Config:
                     f"stage {spec.name} wants pool {spec.pool}, which is not declared; "
                     f"the pools are {known}: add it to Config(pools={{...}})"
                 )
+            for _, secret in spec.conditions.secrets:
+                if secret not in self.secrets:
+                    raise ConfigError(
+                        f"stage {spec.name} wants secret {secret}, which is not declared; add it: "
+                        f'Config(secrets={{"{secret}": Secret.file(PATH)}})'
+                    )
         return graph
 
 
@@ -199,9 +213,9 @@ def _check_names(found: Iterable[Stage[...]]) -> None:
 
 def _check_stages(project: str, graph: Graph) -> None:
     """One name, one stage: its results share a branch and a history. Parameters may differ."""
-    seen: dict[str, tuple[str, float, str]] = {}
+    seen: dict[str, tuple[str, float, str, Conditions]] = {}
     for spec in stages(graph):
-        facts = (spec.fingerprint, spec.timeout, spec.pool)
+        facts = (spec.fingerprint, spec.timeout, spec.pool, spec.conditions)
         if seen.setdefault(spec.name, facts) != facts:
             raise ConfigError(
                 f"project {project}: there are two stages {spec.name}; give one another name"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self, cast
 
 from datakit_ci.canonical import JsonValue, digest
+from datakit_ci.conditions import DEFAULT_CONDITIONS, Conditions
 from datakit_core.errors import ConfigError
 
 __all__ = ["DEFAULT_POOL", "DEFAULT_TIMEOUT", "FORMAT_VERSION", "StageKind", "StageSpec"]
@@ -53,6 +54,7 @@ class StageSpec:
         pool: What it takes one unit of while it runs.
         image: The container image it runs in; empty: none.
         tools: Names and versions of what the result also depends on, sorted by name.
+        conditions: What it is given besides its input, and its limits.
     """
 
     name: str
@@ -69,6 +71,7 @@ class StageSpec:
     pool: str = DEFAULT_POOL
     image: str = ""
     tools: tuple[tuple[str, str], ...] = ()
+    conditions: Conditions = DEFAULT_CONDITIONS
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
@@ -86,17 +89,18 @@ class StageSpec:
 
         Time-out and pool are not part of it: they change when a stage runs, not what it makes.
         """
-        return digest(
-            {
-                "version": FORMAT_VERSION,
-                "project": project,
-                "stage": self.name,
-                "fingerprint": self.fingerprint,
-                "parameters": self.arguments,
-                "image": self.image,
-                "tools": [list(tool) for tool in self.tools],
-            }
-        )
+        identity: dict[str, JsonValue] = {
+            "version": FORMAT_VERSION,
+            "project": project,
+            "stage": self.name,
+            "fingerprint": self.fingerprint,
+            "parameters": self.arguments,
+            "image": self.image,
+            "tools": [list(tool) for tool in self.tools],
+        }
+        if conditions := self.conditions.identity:
+            identity["conditions"] = conditions
+        return digest(identity)
 
     def to_json(self) -> dict[str, JsonValue]:
         """As a JSON object, for another process; :meth:`from_json` reads it."""
@@ -115,6 +119,9 @@ class StageSpec:
             raise ConfigError(f"a stage specification has missing or unknown fields: {wrong}")
         known: dict[str, object] = {key: _frozen(item) for key, item in value.items()}
         known["kind"] = StageKind(known["kind"])
+        known["conditions"] = Conditions.from_json(
+            cast("Mapping[str, JsonValue]", value["conditions"])
+        )
         return cls(**known)  # type: ignore[arg-type]  # our own JSON: checked by name above
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datakit_ci.livelog import LOG_LIMIT, LiveLog
+from datakit_ci.conditions import LOG_LIMIT
+from datakit_ci.livelog import LiveLog
 from datakit_ci.state import BuildId
 from datakit_ci.target import encode_name
 
@@ -21,10 +22,9 @@ _MARK = b"\n[datakit-ci] interrupted: the engine ended before this build did\n"
 class Spool:
     """A directory of logs."""
 
-    def __init__(self, directory: Path, limit: int = LOG_LIMIT) -> None:
-        """Use ``directory``; nobody else may write there. Each log keeps ``limit`` bytes."""
+    def __init__(self, directory: Path) -> None:
+        """Use ``directory``; nobody else may write there."""
         self.directory = directory
-        self._limit = limit
 
     def recover(self) -> None:
         """Mark what was left behind; what was marked before is removed."""
@@ -36,10 +36,10 @@ class Spool:
                 file.write(_MARK)
             left.rename(left.with_suffix(".interrupted"))
 
-    def create(self, build: BuildId) -> LiveLog:
-        """A new log for ``build``; older ones are forgotten."""
+    def create(self, build: BuildId, limit: int = LOG_LIMIT) -> LiveLog:
+        """A new log for ``build``, of which ``limit`` bytes are kept; older ones are forgotten."""
         self._path(build, ".interrupted").unlink(missing_ok=True)
-        return LiveLog(self._path(build, ".log"), self._limit)
+        return LiveLog(self._path(build, ".log"), limit)
 
     def remove(self, build: BuildId) -> None:
         """Forget the log of ``build``: it is recorded, or nobody wants it."""

@@ -13,11 +13,30 @@ import types
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, cast, overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    Unpack,
+    cast,
+    overload,
+)
 
 from datakit_ci.canonical import JsonValue, canonical_json, digest
+from datakit_ci.conditions import Conditions
 from datakit_ci.fingerprint import fingerprint
-from datakit_ci.options import Options, check_options, check_paths, check_variables
+from datakit_ci.options import (
+    CommandConditions,
+    Options,
+    StageConditions,
+    check_conditions,
+    check_options,
+    check_paths,
+    check_variables,
+)
 from datakit_ci.place import place_of
 from datakit_ci.spec import DEFAULT_TIMEOUT, StageKind, StageSpec
 from datakit_ci.term import Term, run_stage
@@ -145,6 +164,7 @@ def stage(
     timeout: float | str = DEFAULT_TIMEOUT,
     pool: str | None = None,
     version: str | None = None,
+    **conditions: Unpack[StageConditions],
 ) -> _Decorator: ...
 def stage(
     function: Callable[..., Any] | None = None,
@@ -156,6 +176,7 @@ def stage(
     timeout: float | str = DEFAULT_TIMEOUT,
     pool: str | None = None,
     version: str | None = None,
+    **conditions: Unpack[StageConditions],
 ) -> Any:
     """Make a stage of a function: ``@stage`` or ``@stage(timeout="5m")``.
 
@@ -172,6 +193,7 @@ def stage(
         timeout: Seconds, or text such as ``90s``, ``5m``, ``1h``.
         pool: What it takes one unit of while it runs; none means ``cpu``.
         version: What stands for the code in the key of results, instead of a fingerprint.
+        conditions: Secrets, limits and more: see :class:`~datakit_ci.options.StageConditions`.
 
     Raises:
         ConfigError: An option or the function's signature is wrong.
@@ -183,7 +205,9 @@ def stage(
         title = name or decorated.__name__
         options = check_options(title, inputs, env, timeout, pool, version)
         _check_signature(title, decorated)
-        return Stage(lambda: _python_spec(title, decorated, options), title, decorated)
+        _refuse_sandbox(title, conditions)
+        checked = check_conditions(title, conditions)
+        return Stage(lambda: _python_spec(title, decorated, options, checked), title, decorated)
 
     return decorate if function is None else decorate(function)
 
@@ -212,6 +236,7 @@ def shell(
     timeout: float | str = DEFAULT_TIMEOUT,
     pool: str | None = None,
     version: str | None = None,
+    **conditions: Unpack[CommandConditions],
 ) -> Stage[...]:
     """Make a stage of a shell command, run in a checkout of its input.
 
@@ -227,6 +252,8 @@ def shell(
         timeout: Seconds, or text such as ``90s``, ``5m``, ``1h``.
         pool: What it takes one unit of while it runs; none means ``cpu``.
         version: Change it to run the stage again although nothing else has changed.
+        conditions: Secrets, a sandbox, limits and more: see
+            :class:`~datakit_ci.options.CommandConditions`.
 
     Raises:
         ConfigError: Something of this is wrong; the message names it.
@@ -255,11 +282,23 @@ def shell(
         env=options.env,
         timeout=options.timeout,
         pool=options.pool,
+        conditions=check_conditions(name, conditions),
     )
     return Stage(lambda: spec, name)
 
 
-def _python_spec(name: str, function: types.FunctionType, options: Options) -> StageSpec:
+def _refuse_sandbox(name: str, conditions: Mapping[str, object]) -> None:
+    """A function's process reads the database itself, so it cannot be cut off from it."""
+    if {"sandbox", "network"}.intersection(conditions):
+        raise ConfigError(
+            f"stage {name}: a function cannot be sandboxed, since its process reads the database; "
+            "make what must be cut off a command: shell(..., sandbox=True)"
+        )
+
+
+def _python_spec(
+    name: str, function: types.FunctionType, options: Options, conditions: Conditions
+) -> StageSpec:
     code = {
         "code": fingerprint(function) if options.version is None else None,
         "env": dict(options.env),
@@ -277,6 +316,7 @@ def _python_spec(name: str, function: types.FunctionType, options: Options) -> S
         env=options.env,
         timeout=options.timeout,
         pool=options.pool,
+        conditions=conditions,
     )
 
 

@@ -109,13 +109,20 @@ class _Tee:
     async def run(self, request: BuildRequest, log: Sink) -> Outcome:
         """Run it, and show its output."""
         self.started[request.build] = None
+        redactor = request.redaction.stream()
 
         def show(data: bytes) -> None:
-            log(data)
-            if self.progress is not None:
+            if self.progress is not None and data:
                 self.progress.output(request.build.stage, data)
 
-        return await self._executor.run(request, show)
+        def take(data: bytes) -> None:
+            log(data)
+            show(redactor.feed(data))
+
+        try:
+            return await self._executor.run(request, take)
+        finally:
+            show(redactor.finish())
 
     def ran(self, job: JobState) -> Sequence[str]:
         """The stages of ``job`` that were started in this run, in their order."""

@@ -6,11 +6,13 @@ The engine decides what runs and when; an executor only runs it. To write anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
+from datakit_ci.redaction import NO_SECRETS, Redaction
 from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, Status
 from datakit_core.client.api import TreeId
@@ -27,11 +29,16 @@ class BuildRequest:
         build: Its name.
         spec: What runs.
         input: The tree it is given; of that, it sees what ``spec.inputs`` names.
+        secrets: The values of the secrets that it asks for, by the variable that it gets them in.
+        redaction: Finds secrets. The log is redacted by whoever takes it; the executor looks
+            through outputs and reports before it stores them, and fails a build that has one there.
     """
 
     build: BuildId
     spec: StageSpec
     input: TreeId
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redaction: Redaction = NO_SECRETS
 
 
 class LostBuild(DatakitError):

@@ -14,9 +14,11 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from datakit_ci.executors.limits import apply_limits, disk_is_full, watch_limits
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
 from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace, narrow
+from datakit_ci.sandbox import Confinement
 from datakit_ci.spec import StageKind
 from datakit_core.client.api import TreeId
 from datakit_core.store import open_reader
@@ -33,12 +35,21 @@ def main() -> int:
     supervision = Supervision(instruction.grace)
     try:
         supervision.begin(life_line)
+        apply_limits()
+        watch_limits(instruction.spec.conditions, lambda problem: _give_up(report, problem))
         ending = _Build(instruction, supervision).run()
         os.write(report, ending.encode())
     except Stopped:
         wait_for_all()
         return _STOPPED
     return 0
+
+
+def _give_up(report: int, problem: str) -> None:
+    """End everything now, ourselves included: user code may be in our own process."""
+    os.write(report, Ending(Verdict.LOST, problem).encode())
+    sweep()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _take_pipes() -> tuple[int, int]:
@@ -108,8 +119,14 @@ class _Build:
         workspace = Checkout(reader, tree, self._directory / "tree")
         workspace.prepare()
         status = self._shell(workspace.directory, environment)
-        _end_what_is_left()  # before outputs are looked for: it may still write them
+        # Before outputs are looked for: it may still write them.
+        if self._instruction.sandboxed:
+            sweep()  # the sandbox ends what is left, but its own first process is still about to
+        else:
+            _end_what_is_left()
         workspace.collect(self._spec.reports, self._directory / "reports")
+        if status and disk_is_full(self._directory):
+            return Ending(Verdict.LOST, f"failed with status {status}: the disk is full", status)
         if status:
             return _failed(status)
         return self._collect(workspace)
@@ -117,7 +134,7 @@ class _Build:
     def _shell(self, directory: Path, environment: Mapping[str, str]) -> int:
         _show_command(self._spec.command)
         with subprocess.Popen(
-            ("/bin/sh", "-c", self._spec.command),
+            self._arguments(),
             cwd=directory,
             env=environment,
             process_group=0,  # so that "kill 0" in a script is no suicide of ours
@@ -126,6 +143,14 @@ class _Build:
             status = process.wait()
             self._supervision.command_group = None
             return status
+
+    def _arguments(self) -> list[str]:
+        command = ["/bin/sh", "-c", self._spec.command]
+        if not self._instruction.sandboxed:
+            return command
+        hidden = [Path(path) for path in self._instruction.hidden]
+        network = self._spec.conditions.network
+        return Confinement(self._directory, network, hidden).arguments(command)
 
     def _collect(self, workspace: Workspace) -> Ending:
         missing = workspace.collect(self._spec.outputs, self._directory / "outputs")

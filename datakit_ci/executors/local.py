@@ -20,10 +20,13 @@ from types import TracebackType
 from typing import Self
 
 import datakit_core
+from datakit_ci.conditions import FACTS, Sandbox
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
+from datakit_ci.executors.inspection import inspect
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
+from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
 from datakit_core.client.api import Database, TreeId
 from datakit_core.errors import InvalidArgument, InvalidName, TooLarge
 from datakit_core.store.objects import EMPTY_TREE
@@ -70,6 +73,7 @@ class LocalExecutor:
         self._pipeline = pipeline.absolute()
         self._directory = directory.absolute()
         self._grace = grace
+        self._problem: str | None = None  # why no sandbox can be had, once that is known
 
     async def __aenter__(self) -> Self:
         """Remove what an earlier engine left behind."""
@@ -88,64 +92,98 @@ class LocalExecutor:
 
     async def run(self, request: BuildRequest, log: Sink) -> Outcome:
         """Run one build in a child process."""
+        sandboxed = await self._sandboxed(request.spec.conditions.sandbox, log)
         directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=""))
         try:
-            ending = await self._supervised(request, directory, log)
-            return await self._outcome(ending, directory)
+            instruction = self._instruction(request, directory, sandboxed=sandboxed)
+            ending = await self._supervised(instruction, log)
+            return await self._outcome(ending, request, instruction)
         finally:
             await asyncio.to_thread(_remove, directory)
 
-    async def _supervised(self, request: BuildRequest, directory: Path, log: Sink) -> Ending:
-        seconds = request.spec.timeout
+    async def _sandboxed(self, wanted: Sandbox, log: Sink) -> bool:
+        """Whether to run a build in a sandbox.
+
+        Raises:
+            LostBuild: It must be, and cannot.
+        """
+        if wanted is Sandbox.NO:
+            return False
+        if self._problem is None:
+            self._problem = await asyncio.to_thread(sandbox_problem)
+        if not self._problem:
+            return True
+        if wanted is Sandbox.YES:
+            raise LostBuild(f"cannot be run in a sandbox: {self._problem}")
+        log(f"[datakit-ci] not in a sandbox: {self._problem}\n".encode())
+        return False
+
+    async def _supervised(self, instruction: Instruction, log: Sink) -> Ending:
+        seconds = instruction.spec.timeout
         try:
             async with asyncio.timeout(seconds):
-                return await self._child(request, directory, log)
+                return await self._child(instruction, log)
         except TimeoutError:
             raise TimedOut(f"took longer than {seconds:g} s and was killed") from None
 
-    async def _child(self, request: BuildRequest, directory: Path, log: Sink) -> Ending:
+    async def _child(self, instruction: Instruction, log: Sink) -> Ending:
         report = bytearray()
         command = Command(
             _CHILD,
-            directory,
+            Path(instruction.directory),
             {name: os.environ[name] for name in _KEPT if name in os.environ},
-            self._instruction(request, directory).encode(),
+            instruction.encode(),
         )
         status = await run_process(
             command, stdout=report.extend, stderr=log, grace=self._grace + _MARGIN
         )
-        if not report.endswith(b"\n"):
+        # When a limit ends a command, the end of the command may still be reported after it.
+        first, newline, _ = report.partition(b"\n")
+        if not newline:
             raise LostBuild(f"the build's process ended with status {status} and no result")
-        return Ending.decode(bytes(report))
+        return Ending.decode(bytes(first))
 
-    def _instruction(self, request: BuildRequest, directory: Path) -> Instruction:
+    def _instruction(
+        self, request: BuildRequest, directory: Path, *, sandboxed: bool
+    ) -> Instruction:
         return Instruction(
             repository=str(self._repository),
             pipeline=str(self._pipeline),
             directory=str(directory),
             input=request.input,
             spec=request.spec,
-            environment=_environment(request, directory),
+            environment=_environment(request, directory, sandboxed=sandboxed),
             grace=self._grace,
+            sandboxed=sandboxed,
+            hidden=(str(self._repository), str(self._directory)) if sandboxed else (),
         )
 
-    async def _outcome(self, ending: Ending, directory: Path) -> Outcome:
+    async def _outcome(
+        self, ending: Ending, request: BuildRequest, instruction: Instruction
+    ) -> Outcome:
         if ending.verdict is Verdict.LOST:
             raise LostBuild(ending.reason)
         failure = ending.reason if ending.verdict is Verdict.FAILED else None
         output, reports = EMPTY_TREE, EMPTY_TREE
+        made = [Path(instruction.directory, part) for part in ("reports", "outputs")]
+        limit = request.spec.conditions.output_limit
+        problem = await asyncio.to_thread(inspect, made, request.redaction, limit)
         try:
-            reports = await self._import(directory / "reports")
-            if failure is None:
-                output = await self._import(directory / "outputs")
+            if problem is None:
+                reports = await self._import(made[0])
+            if problem is None and failure is None:
+                output = await self._import(made[1])
         except (InvalidArgument, InvalidName, TooLarge) as error:
-            failure = f"its outputs cannot be stored: {error}"
+            problem = f"its outputs cannot be stored: {error}"
         return Outcome(
-            failure=failure,
+            failure=problem or failure,
             output=output,
             reports=None if reports == EMPTY_TREE else reports,
             exit_status=ending.exit_status,
-            details=(("datakit", datakit_core.__version__),),
+            details=(
+                ("datakit", datakit_core.__version__),
+                ("sandbox", _used(instruction)),
+            ),
         )
 
     async def _import(self, directory: Path) -> TreeId:
@@ -158,8 +196,18 @@ def _is_empty(directory: Path) -> bool:
     return not directory.is_dir() or not any(directory.iterdir())
 
 
-def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
+def _used(instruction: Instruction) -> str:
+    """What is recorded of the sandbox."""
+    if not instruction.sandboxed:
+        return "none"
+    return "bubblewrap with network" if instruction.spec.conditions.network else "bubblewrap"
+
+
+def _environment(request: BuildRequest, directory: Path, *, sandboxed: bool) -> dict[str, str]:
     """What a build sees: the same on every machine, but for ``PATH`` and its directories.
+
+    Nothing is in it that could make a result depend on what its key does not hold: neither the
+    target nor the commit, unless the stage asks for those facts.
 
     If DataKit runs in a virtual environment, its programs are found first, as if that had been
     activated.
@@ -172,18 +220,19 @@ def _environment(request: BuildRequest, directory: Path) -> dict[str, str]:
         path = f"{sys.prefix}/bin{os.pathsep}{path}"
     return {
         "PATH": path,
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
+        "HOME": HOME if sandboxed else str(home),
+        "TMPDIR": TEMPORARY if sandboxed else str(temporary),
         "LANG": "C.UTF-8",
         "TERM": "dumb",
-        "GIT_CEILING_DIRECTORIES": str(
-            directory
-        ),  # the checkout is no part of a repository outside
+        # The checkout is no part of a repository outside.
+        "GIT_CEILING_DIRECTORIES": "/" if sandboxed else str(directory),
         "CI": "true",
         "DATAKIT_CI": "1",
         "DATAKIT_PROJECT": request.build.project,
         "DATAKIT_STAGE": request.build.stage,
+        **{FACTS[fact]: value for fact, value in request.spec.conditions.told},
         **dict(request.spec.env),
+        **request.secrets,
     }
 
 

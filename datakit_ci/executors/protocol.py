@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from datakit_ci.canonical import canonical_json
@@ -30,6 +30,8 @@ class Instruction:
         spec: The stage.
         environment: What the user's code sees, besides the id of the tree that it sees.
         grace: Seconds between SIGTERM and SIGKILL.
+        sandboxed: Whether the command runs in a sandbox.
+        hidden: What it must not see from there.
     """
 
     repository: str
@@ -37,8 +39,10 @@ class Instruction:
     directory: str
     input: TreeId
     spec: StageSpec
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     grace: float
+    sandboxed: bool = False
+    hidden: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """As one line."""
@@ -51,6 +55,8 @@ class Instruction:
                 "spec": self.spec.to_json(),
                 "environment": self.environment,
                 "grace": self.grace,
+                "sandboxed": self.sandboxed,
+                "hidden": list(self.hidden),
             }
         )
 
@@ -58,7 +64,8 @@ class Instruction:
     def decode(cls, line: bytes) -> Self:
         """Read what :meth:`encode` wrote."""
         fields = json.loads(line)
-        return cls(**{**fields, "spec": StageSpec.from_json(fields["spec"])})
+        fields |= {"spec": StageSpec.from_json(fields["spec"]), "hidden": tuple(fields["hidden"])}
+        return cls(**fields)
 
 
 class Verdict(enum.Enum):

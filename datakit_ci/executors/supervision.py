@@ -18,7 +18,7 @@ import threading
 import time
 from types import FrameType
 
-from datakit_ci.procfs import children_of
+from datakit_ci.procfs import children_of, descendants_of
 
 __all__ = ["Stopped", "Supervision", "sweep", "wait_for_all"]
 
@@ -91,10 +91,13 @@ def sweep() -> int:
     with contextlib.suppress(ChildProcessError):
         while True:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                children = children_of(os.getpid())
-                for pid in children:
+                below = descendants_of(os.getpid())
+                for pid in below:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                for pid in children_of(os.getpid()):
                     _kill(pid)
-                killed.update(children)
+                killed.update(below)
     return len(killed)
 
 

@@ -7,12 +7,13 @@ import re
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import datakit_ci
 from datakit_ci.cli import main
-from datakit_ci.options import check_options
+from datakit_ci.options import CommandConditions, check_options
 from datakit_ci.pipeline import load_stage
 from datakit_ci.project import load_pipeline, stages
 from datakit_ci.stage import StageFailed, shell
@@ -85,5 +86,6 @@ def test_every_name_and_option_is_on_the_page() -> None:
     for name in set(datakit_ci.__all__) - types:
         assert re.search(rf"\b{name}\b", TEXT), name
     options = set(shell.__annotations__) | set(check_options.__annotations__)
-    for option in options - {"name", "command", "return"}:
+    options |= set(get_type_hints(CommandConditions)) - {"locks"}
+    for option in options - {"name", "command", "conditions", "return"}:
         assert f"`{option}=" in TEXT, option

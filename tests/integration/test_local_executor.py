@@ -8,23 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
-from datakit_ci.executors.local import LocalExecutor
-from datakit_ci.outcome import Outcome
-from datakit_ci.pipeline import import_pipeline
-from datakit_ci.spec import StageKind, StageSpec
-from datakit_ci.stage import Stage
-from datakit_ci.state import BuildId
-from datakit_core.client.api import Database, Entry, FileMode, TreeId
-from datakit_core.client.local import LocalDatabase
-from datakit_core.store import InlineWriter, Store
+from datakit_ci.executors.base import LostBuild, TimedOut
+from datakit_ci.spec import StageSpec
+from datakit_core.client.api import Entry, FileMode
 from datakit_core.store.objects import EMPTY_TREE
+from tests.support.bench import Bench, command, open_bench
 from tests.support.git import git
 from tests.support.processes import Collector, gone
 
@@ -72,60 +65,10 @@ config = Config(projects=[])
 '''
 
 
-class Bench:
-    """A database, an executor, and a way to run single stages."""
-
-    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
-        self.database = database
-        self.executor = executor
-        self.directory = directory
-        self.log = Collector()
-
-    async def tree(self, files: Mapping[str, bytes | Entry]) -> TreeId:
-        return await self.database.import_tree(files)
-
-    async def run(self, spec: StageSpec, tree: TreeId = EMPTY_TREE) -> Outcome:
-        build = BuildId("me/app", spec.name, "0" * 64, "1" * 64)
-        return await self.executor.run(BuildRequest(build, spec, tree), self.log)
-
-    async def files(self, tree: TreeId, prefix: str = "") -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for name, entry in (await self.database.tree(tree)).items():
-            if entry.is_directory:
-                found |= await self.files(TreeId(entry.id), f"{prefix}{name}/")
-            else:
-                found[f"{prefix}{name}"] = await self.database.read(tree, name)
-        return found
-
-    def function(self, name: str, **parameters: int) -> StageSpec:
-        """The specification of one of the pipeline's own functions."""
-        stage: Stage[...] = vars(import_pipeline(self.directory / "pipeline.py"))[name]
-        return replace(stage.spec, parameters=json.dumps(parameters))
-
-    @property
-    def text(self) -> str:
-        return bytes(self.log.data).decode()
-
-    @property
-    def leftovers(self) -> list[str]:
-        return [path.name for path in (self.directory / "work").iterdir()]
-
-
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    pipeline = tmp_path / "pipeline.py"
-    pipeline.write_text(PIPELINE)
-    repository = tmp_path / "database.git"
-    async with Store.open(repository, create=True, writer=InlineWriter) as store:
-        database = LocalDatabase(store)
-        async with LocalExecutor(
-            database, repository, pipeline, tmp_path / "work", grace=0.1
-        ) as executor:
-            yield Bench(database, executor, tmp_path)
-
-
-def command(text: str, **options: object) -> StageSpec:
-    return replace(StageSpec("stage", StageKind.SHELL, text, "0" * 64), **options)  # type: ignore[arg-type]
+    async with open_bench(tmp_path, PIPELINE) as opened:
+        yield opened
 
 
 async def test_a_command_sees_its_input_and_makes_its_outputs(bench: Bench) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from datakit_ci.livelog import LiveLog, read_log
+from datakit_ci.livelog import LiveLog, RedactedLog, read_log
+from datakit_ci.redaction import Redaction
 
 
 async def collect(log: LiveLog, offset: int = 0) -> bytes:
@@ -91,3 +92,23 @@ async def test_a_log_that_nobody_writes_is_read_in_pieces(tmp_path: Path) -> Non
     pieces = [piece async for piece in read_log(tmp_path / "log", 100_000)]
     assert b"".join(pieces) == b"x" * 100_000
     assert len(pieces) > 1
+
+
+def test_a_redacted_log_holds_back_what_could_become_a_secret(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as spooled:
+        log = RedactedLog(spooled, Redaction({"TOKEN": b"12345678"}))
+        log.write(b"a 1234")
+        assert log.path.read_bytes() == b"a "
+        log.write(b"5678 b 12")
+        assert log.path.read_bytes() == b"a *** b "
+        log.finish()
+        assert log.path.read_bytes() == b"a *** b 12"
+        assert log.size == len(b"a *** b 12")
+
+
+def test_our_own_lines_are_redacted_and_come_after_what_was_held_back(tmp_path: Path) -> None:
+    with LiveLog(tmp_path / "log") as spooled:
+        log = RedactedLog(spooled, Redaction({"TOKEN": b"12345678"}))
+        log.write(b"1234")
+        log.note("no 12345678")
+    assert log.path.read_bytes() == b"1234\n[datakit-ci] no ***\n"

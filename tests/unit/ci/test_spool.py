@@ -15,13 +15,13 @@ OTHER = BuildId("me/app", "unit/3.11", "a" * 64, "c" * 64)
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    made = Spool(tmp_path / "spool", limit=1000)
+    made = Spool(tmp_path / "spool")
     made.recover()
     return made
 
 
 def write(spool: Spool, build: BuildId, text: bytes) -> Path:
-    with spool.create(build) as log:
+    with spool.create(build, 1000) as log:
         log.write(text)
     return log.path
 
