@@ -8,7 +8,7 @@ ADDRESS ?= 127.0.0.1:8080
 LISTEN_9P ?= tcp://127.0.0.1:5640
 PYTEST_FLAGS ?= --numprocesses auto
 
-.PHONY: run test check format bench soak fuzz clean setup
+.PHONY: run test check format bench soak kernels fuzz clean setup
 
 run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
 	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS) --listen-9p $(LISTEN_9P)
@@ -42,6 +42,9 @@ SOAK_REQUESTS ?= 1000000
 soak: $(READY)  ## Kill the server for minutes under clients, and make each request a million times (an hour)
 	DATAKIT_CRASHES=50 $(BIN)/python -m pytest -q tests/integration/test_crash.py
 	DATAKIT_REQUESTS=$(SOAK_REQUESTS) $(BIN)/python -m pytest -q tests/integration/hostile/test_loops.py
+
+kernels: $(READY)  ## Mount with an ordinary Linux kernel in QEMU (minutes); make test has User Mode Linux
+	DATAKIT_GUEST=qemu $(BIN)/python -m pytest $(PYTEST_FLAGS) tests/integration/kernel
 
 clean:  ## Remove everything that make and the tools made, but not the database in .datakit
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

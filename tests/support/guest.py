@@ -1,9 +1,8 @@
-"""A Linux kernel in a process: User Mode Linux, which needs neither root nor KVM.
+"""A guest: a Linux kernel with its own small world, which runs scripts and ends.
 
-The guest has Busybox, the kernel's 9P modules and a network in which the host is 10.0.2.2, and
-runs scripts one after the other. It boots in two seconds, and ends by itself when the scripts
-have; whatever it does, it is killed when its time is over. Debian's packages ``user-mode-linux``,
-``slirp``, ``busybox-static`` and ``cpio`` have all of it.
+It has Busybox, the kernel's 9P modules and a network in which the host is 10.0.2.2, and runs the
+scripts one after the other. It ends by itself when they have; whatever it does, it is killed when
+its time is over. What runs the kernel is a :class:`~tests.support.machines.Machine`.
 """
 
 from __future__ import annotations
@@ -14,21 +13,16 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.machines import BUSYBOX, Machine, Module
 
 __all__ = ["HOST", "Outcome", "missing", "run"]
 
 HOST = "10.0.2.2"
 """The machine that the guest runs on, as the guest calls it."""
-
-_KERNEL = "linux"
-_BUSYBOX = Path("/bin/busybox")
-_SLIRP = Path("/usr/bin/slirp-fullbolt")
-_MODULES = Path("/usr/lib/uml/modules")
-_WANTED = ("netfs", "fscache", "9pnet", "9pnet_fd", "9p")
-"""In the order in which they must be loaded."""
 
 _INIT = """\
 #!/bin/busybox sh
@@ -65,62 +59,67 @@ class Outcome:
     status: int
 
 
-def missing() -> str:
-    """What has to be installed before a guest can run; nothing if all is there."""
-    packages = {
-        "user-mode-linux": shutil.which(_KERNEL) and _MODULES.exists(),
-        "slirp": _SLIRP.exists(),
-        "busybox-static": _BUSYBOX.exists(),
-        "cpio": shutil.which("cpio"),
-    }
-    return " ".join(name for name, there in packages.items() if not there)
+def missing(machine: Machine) -> str:
+    """Debian's packages that are missing for a guest; nothing if all is there."""
+    ours = {"busybox-static": BUSYBOX.exists(), "cpio": shutil.which("cpio")}
+    return " ".join(
+        [machine.missing(), *(name for name, there in ours.items() if not there)]
+    ).strip()
 
 
 def run(
-    place: Path, scripts: Mapping[str, str], *, seconds: int = 40, patience: float = 120
+    machine: Machine,
+    place: Path,
+    scripts: Mapping[str, str],
+    *,
+    seconds: int = 40,
+    patience: float = 120,
 ) -> tuple[dict[str, Outcome], str]:
     """Boot a guest, let it run shell scripts, and wait for its end.
 
     Args:
+        machine: What runs its kernel.
         place: An empty directory to work in.
         scripts: Name to content; each is run in a shell of its own that stops at the first error.
-        seconds: Each script is killed after so long.
-        patience: The guest is killed after so many seconds.
+        seconds: Each script is killed after so long, on a machine as fast as User Mode Linux.
+        patience: The guest is killed after so many seconds on such a machine.
 
     Returns:
         What became of each script that ended, and all that the guest wrote.
     """
-    initrd = _pack(place / "root", place / "initrd", scripts, seconds)
-    console = _boot(place, initrd, patience).replace("\r", "")
+    root, initrd = place / "root", place / "initrd"
+    _fill(root, machine.modules(), scripts, seconds * machine.slowness)
+    _pack(root, initrd)
+    command = machine.command(place, initrd)
+    console = _boot(command, place, patience * machine.slowness).replace("\r", "")
     found = {name: Outcome(output, int(code)) for name, output, code in _SCRIPT.findall(console)}
     return found, console
 
 
-def _pack(root: Path, initrd: Path, scripts: Mapping[str, str], seconds: int) -> Path:
-    """Make the guest's file system."""
+def _fill(root: Path, modules: Sequence[Module], scripts: Mapping[str, str], seconds: int) -> None:
+    """Lay out the guest's file system."""
     for name in ("bin", "dev", "proc", "tmp", "modules", "scripts"):
         (root / name).mkdir(parents=True)
-    shutil.copy(_BUSYBOX, root / "bin" / "busybox")
-    for module in _WANTED:
-        (file,) = _MODULES.glob(f"*/kernel/**/{module}.ko")
-        shutil.copy(file, root / "modules")
+    shutil.copy(BUSYBOX, root / "bin" / "busybox")
+    for module in modules:
+        (root / "modules" / f"{module.name}.ko").write_bytes(module.content)
     for name, content in scripts.items():
         (root / "scripts" / name).write_text(content)
     init = root / "init"
-    init.write_text(_INIT.format(modules=" ".join(_WANTED), host=HOST, seconds=seconds))
+    names = " ".join(module.name for module in modules)
+    init.write_text(_INIT.format(modules=names, host=HOST, seconds=seconds))
     init.chmod(0o755)
+
+
+def _pack(root: Path, initrd: Path) -> None:
+    """Make the archive that the kernel unpacks."""
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
     packing = ["cpio", "--create", "--format=newc", "--quiet", "--file", str(initrd)]
     subprocess.run(packing, cwd=root, input=names.encode(), check=True)
-    return initrd
 
 
-def _boot(place: Path, initrd: Path, patience: float) -> str:
+def _boot(command: Sequence[str | Path], place: Path, patience: float) -> str:
     """Run a guest to its end, or for ``patience`` seconds; what it wrote to its console."""
-    command = [
-        _KERNEL, "mem=128M", f"initrd={initrd}", f"eth0=slirp,,{_SLIRP}", "con=null",
-        "con0=fd:0,fd:1", f"uml_dir={place}/", "umid=guest", "quiet", "loglevel=1",
-    ]  # fmt: skip
     guest = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
