@@ -9,7 +9,7 @@ or repacked is found because libgit2 looks again on a miss.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Hashable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -47,6 +47,7 @@ _TREE_CACHE = 64 << 20
 
 _DECODED_ENTRIES = 200_000
 _DECODED_COMMITS = 10_000
+_FOUND_ENTRIES = 10_000
 
 _KINDS = {
     ObjectType.BLOB: ObjectKind.BLOB,
@@ -54,7 +55,7 @@ _KINDS = {
     ObjectType.COMMIT: ObjectKind.COMMIT,
 }
 
-K = TypeVar("K", bound=str)
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
@@ -100,6 +101,7 @@ class Reader:
         # Each with its part that is served, which is nearly always all of it.
         self._trees = _Cache[TreeId, tuple[Tree, Tree]](_DECODED_ENTRIES, _weigh)
         self._commits = _Cache[CommitId, Commit](_DECODED_COMMITS, lambda _: 1)
+        self._entries = _Cache[tuple[TreeId, str], Entry](_FOUND_ENTRIES, lambda _: 1)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read a commit."""
@@ -179,6 +181,14 @@ class Reader:
         known = self._trees.get(tree)
         if known is not None or tree == EMPTY_TREE:
             return known[1].get(name) if known is not None else None
+        entry = self._entries.get((tree, name))
+        if entry is None:
+            entry = self._read_entry(tree, name)
+            if entry is not None:
+                self._entries.put((tree, name), entry)
+        return entry
+
+    def _read_entry(self, tree: TreeId, name: str) -> Entry | None:
         with _translated(tree, "tree"):
             found = self._repository[tree]
         if not isinstance(found, pygit2.Tree):
@@ -187,7 +197,7 @@ class Reader:
             child = found[name]
         except KeyError:
             return None
-        mode = served_mode(child.filemode)
+        mode = served_mode(int(child.filemode))
         return None if mode is None else Entry(mode, ObjectId(str(child.id)))
 
     def close(self) -> None:

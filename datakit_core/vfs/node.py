@@ -16,6 +16,7 @@ Operations of one connection may overlap where they return a Deferred or a corou
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ __all__ = [
     "Stat",
     "inode_of",
 ]
+
+_KEPT_INODES = 1 << 14
+"""Inodes that are kept, since clients walk the same ways again and again; some 4 MB."""
 
 
 class Kind(enum.Enum):
@@ -68,6 +72,11 @@ class Stat:
 
 def inode_of(*parts: str | bytes | int) -> int:
     """A 64-bit number that is the same for equal ``parts``: no table, nothing to forget."""
+    return _inode_of(parts)
+
+
+@functools.lru_cache(_KEPT_INODES)
+def _inode_of(parts: tuple[str | bytes | int, ...]) -> int:
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         raw = part if isinstance(part, bytes) else str(part).encode(errors="surrogateescape")
