@@ -12,7 +12,9 @@ import bench
 def main() -> None:
     """Run the modules of this package that are asked for; each prints its table."""
     known = sorted(
-        module.name for module in pkgutil.iter_modules(bench.__path__) if module.name != "__main__"
+        module.name
+        for module in pkgutil.iter_modules(bench.__path__)
+        if not module.ispkg and module.name != "__main__"
     )
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[*known, []], help="what to measure")

@@ -1,207 +1,213 @@
-"""How many requests a second the 9P server answers, and how fast it moves data.
+"""The 9P server against diod, a file server in C, with the same files and the same client.
 
-The server runs in a process of its own, and one blocking client asks it for 100 bytes of a file
-in memory: one request at a time, then with 32 outstanding; then walk, open, read and clunk with
-32 chains at once; then 64 KiB and 1 MiB reads. Beside it runs an echo: an asyncio protocol that
-sends as many bytes for each frame without looking at it. It shows what Python and the kernel
-allow on the machine at that moment, so that the ratio means something on any machine.
+``diod`` serves a directory, ``datakit serve`` the same files as they were committed; a client in C
+asks both, in turns, over TCP on loopback: for 100 bytes of an open file; for walk, stat, open,
+read and clunk of a file, which is what ``cat`` costs; for files of 64 KiB and 1 MiB, in the
+longest messages that the server agrees to. With one request outstanding, the time is mostly that
+of waking up processes; with 32, it is the server's.
+
+The third peer is an echo, an asyncio protocol that answers with as many bytes without looking at
+the request: no server in Python is faster, whatever it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import multiprocessing
-import socket
-import time
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import MSG_WAITALL, create_connection
 from tempfile import TemporaryDirectory
 
-from datakit_core.ninep import PLAIN, ConnectionLimits, serve
+from bench.load import Script, client, replay, servers
+from datakit_core.ninep import LINUX
 from datakit_core.ninep.codec import codec_for
-from datakit_core.ninep.messages import (
-    Record,
-    Tattach,
-    Tclunk,
-    Topen,
-    Tread,
-    Tversion,
-    Twalk,
-)
+from datakit_core.ninep.linux_messages import Tgetattr, Tlopen
+from datakit_core.ninep.messages import Record, Rversion, Tattach, Tclunk, Tread, Tversion, Twalk
 from datakit_core.ninep.wire import NO_FID, NO_TAG, Fid, Tag
-from datakit_core.vfs import StaticDirectory, TextFile
+from datakit_core.store import Store
 
-SECONDS = 1.0
-"""How long each figure is measured; the best of :data:`ROUNDS` counts."""
-ROUNDS = 3
-SMALL, MEDIUM, LARGE = 100, 1 << 16, 1 << 20
-MSIZE = LARGE + 24
+__all__ = ["main"]
+
+SECONDS = 0.7
+"""How long each figure is measured."""
+ROUNDS = 7
+SIZES = {"small": 100, "medium": 1 << 16, "large": 1 << 20}
+FIDS = {name: Fid(number) for number, name in enumerate(SIZES, start=1)}
+PLACE = ("branch", "main", "ro")
+"""Where the database shows the files; diod's are in directories of these names."""
+MSIZE = (1 << 20) + 24
+READ_OVERHEAD = 24
+"""What clients leave free in a message of data."""
 DEPTH = 32
+STATS = 0x7FF
+"""P9_GETATTR_BASIC: all that stat(2) tells."""
 
-codec = codec_for(PLAIN)
+codec = codec_for(LINUX)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server that is running.
+
+    Attributes:
+        name: For the table.
+        port: Where it listens.
+        tree: What it calls its root (attach(5)).
+        msize: The longest message it agrees to.
+    """
+
+    name: str
+    port: int
+    tree: str
+    msize: int
+
+    @property
+    def preamble(self) -> list[bytes]:
+        """Begin the session, and open a file of each size."""
+        requests: list[Record] = [Tattach(Fid(0), NO_FID, "", self.tree, 0)]
+        for name, fid in FIDS.items():
+            requests += [Twalk(Fid(0), fid, (*PLACE, name)), Tlopen(fid, 0)]
+        return [_hello(), *(codec.encode(Tag(0), request) for request in requests)]
+
+    def reads(self, name: str) -> list[Record]:
+        """What reads a file whole."""
+        most = min(self.msize - READ_OVERHEAD, 1 << 20)
+        size = SIZES[name]
+        return [Tread(FIDS[name], at, min(most, size - at)) for at in range(0, size, most)]
+
+    def chain(self, slot: int) -> list[Record]:
+        """What ``cat`` asks, on a fid of the slot's own."""
+        fid = Fid(len(SIZES) + 1 + slot)
+        found: list[Record] = [Twalk(Fid(0), fid, (*PLACE, "small")), Tgetattr(fid, STATS)]
+        return [*found, Tlopen(fid, 0), Tread(fid, 0, SIZES["small"]), Tclunk(fid)]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One thing to measure: requests sent together, and the bytes that answer them."""
+    """One line of the table.
+
+    Attributes:
+        name: What is asked for.
+        file: What is read; nothing for the chain.
+        slots: Requests outstanding.
+        unit: Of the figures.
+    """
 
     name: str
-    requests: tuple[Record, ...]
-    reply_sizes: tuple[int, ...]
+    file: str
+    slots: int
     unit: str = "requests/s"
 
-    @property
-    def frames(self) -> bytes:
-        """The requests as bytes, each with its tag."""
-        return b"".join(codec.encode(Tag(tag), each) for tag, each in enumerate(self.requests))
+    def script(self, peer: Peer) -> Script:
+        """The messages for a server."""
+        slots = []
+        for slot in range(self.slots):
+            requests = peer.reads(self.file) if self.file else peer.chain(slot)
+            slots.append([codec.encode(Tag(slot), request) for request in requests])
+        return Script(peer.preamble, slots)
 
-    def figure(self, rounds_per_second: float) -> float:
-        """The rate in the load's unit."""
-        if self.unit == "MB/s":
-            return rounds_per_second * sum(self.reply_sizes) / 1e6
-        return rounds_per_second * len(self.requests)
+    def measure(self, command: Sequence[str], peer: Peer) -> float:
+        """The rate, in the load's unit."""
+        seen = replay(command, peer.port, self.script(peer), SECONDS)
+        return (seen.received / 1e6 if self.unit == "MB/s" else seen.answered) / seen.seconds
 
 
-def loads() -> list[Load]:
-    """Everything that is measured; fids 1 to 3 are open files of three sizes."""
-    small, medium, large = (
-        Tread(Fid(fid), 0, size) for fid, size in ((1, SMALL), (2, MEDIUM), (3, LARGE))
-    )
-    chains: list[Record] = []
-    for fid in range(10, 10 + DEPTH):
-        names = ("d", "small")
-        chains += [Twalk(Fid(0), Fid(fid), names), Topen(Fid(fid), 0)]
-        chains += [Tread(Fid(fid), 0, SMALL), Tclunk(Fid(fid))]
-    return [
-        Load("one at a time", (small,), (11 + SMALL,)),
-        Load(f"{DEPTH} outstanding", (small,) * DEPTH, (11 + SMALL,) * DEPTH),
-        Load("walk open read clunk", tuple(chains), (35, 24, 11 + SMALL, 7) * DEPTH),
-        Load("64 KiB reads", (medium,) * 4, (11 + MEDIUM,) * 4, "MB/s"),
-        Load("1 MiB reads", (large,) * 2, (11 + LARGE,) * 2, "MB/s"),
-    ]
+LOADS = (
+    Load("100 bytes, 1 at a time", "small", 1),
+    Load(f"100 bytes, {DEPTH} outstanding", "small", DEPTH),
+    Load("walk stat open read clunk, 1", "", 1),
+    Load(f"walk stat open read clunk, {DEPTH}", "", DEPTH),
+    Load("64 KiB reads, 1 at a time", "medium", 1, "MB/s"),
+    Load("64 KiB reads, 4 outstanding", "medium", 4, "MB/s"),
+    Load("1 MiB reads, 1 at a time", "large", 1, "MB/s"),
+)
 
 
 def main() -> None:
-    """Print a table: our server, the echo, and the ratio."""
-    print(f"{'':24}{'server':>12}{'echo':>12}{'ratio':>8}")
-    with TemporaryDirectory() as directory:
-        ours, floor = Path(directory) / "9p", Path(directory) / "echo"
-        with _process(_serve, ours), _process(_echo, floor):
-            for load in loads():
-                server, echo = _best(ours, load), _best(floor, load)
-                ratio = server / echo
-                print(f"{load.name:24}{server:12,.0f}{echo:12,.0f}{ratio:8.2f}  {load.unit}")
+    """Print a table: each server's best and median rate, and the ratios of the medians."""
+    with TemporaryDirectory(prefix="datakit-bench-") as scratch, ExitStack() as stack:
+        place = Path(scratch)
+        command = client(place)
+        files = {name: bytes(size) for name, size in SIZES.items()}
+        asyncio.run(_commit(place / "db.git", files))
+        exported = _lay_out(place / "files", files)
+        ports = {
+            "datakit": stack.enter_context(servers.datakit(place / "db.git")),
+            "diod": stack.enter_context(servers.diod(place / "files")),
+            "echo": stack.enter_context(servers.echo(_reply_sizes())),
+        }
+        peers = [
+            Peer(name, port, str(exported) if name == "diod" else "", _msize(name, port))
+            for name, port in ports.items()
+        ]
+        print(f"medians of {ROUNDS} rounds (in brackets the best)")
+        print(f"{'':32}{'datakit':>18}{'diod':>18}{'echo':>18}{'to diod':>9}{'to echo':>9}")
+        for load in LOADS:
+            print(_line(load, command, peers))
 
 
-def _best(path: Path, load: Load) -> float:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
-        if path.name == "9p":
-            _prepare(connection)
-        else:
-            sizes = ",".join(map(str, load.reply_sizes)).encode()
-            connection.sendall(len(sizes).to_bytes(4, "little") + sizes)
-        return max(_measure(connection, load) for _ in range(ROUNDS))
+def _line(load: Load, command: Sequence[str], peers: Sequence[Peer]) -> str:
+    """Measure a load on all servers in turns."""
+    rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    for _ in range(ROUNDS):
+        for peer in peers:
+            rates[peer.name].append(load.measure(command, peer))
+    median = {name: statistics.median(each) for name, each in rates.items()}
+    figures = "".join(f"{median[name]:9,.0f} {f'({max(rates[name]):,.0f})':>8}" for name in rates)
+    ratios = "".join(f"{median['datakit'] / median[name]:8.2f}x" for name in ("diod", "echo"))
+    return f"{load.name:32}{figures}{ratios}  {load.unit}"
 
 
-def _measure(connection: socket.socket, load: Load) -> float:
-    """How often all requests of the load are answered in a second."""
-    frames, expected = load.frames, sum(load.reply_sizes)
-    buffer = bytearray(1 << 20)
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < SECONDS:
-        connection.sendall(frames)
-        left = expected
-        while left:
-            left -= connection.recv_into(buffer, min(left, len(buffer)))
-        count += 1
-    return load.figure(count / elapsed)
+async def _commit(repository: Path, files: dict[str, bytes]) -> None:
+    async with Store.open(repository, create=True) as store:
+        transaction = store.transaction("main")
+        for name, content in files.items():
+            transaction.tree.put(name, content)
+        await transaction.commit()
 
 
-def _prepare(connection: socket.socket) -> None:
-    """Begin the session and open the files, checking each reply."""
-    requests: list[Record] = [Tversion(MSIZE, "9P2000"), Tattach(Fid(0), NO_FID, "", "")]
-    for fid, name in ((1, "small"), (2, "medium"), (3, "large")):
-        requests += [Twalk(Fid(0), Fid(fid), ("d", name)), Topen(Fid(fid), 0)]
-    for request in requests:
-        connection.sendall(codec.encode(NO_TAG, request))
-        head = connection.recv(4, socket.MSG_WAITALL)
-        size = int.from_bytes(head, "little")
-        _, reply = codec.decode(head + connection.recv(size - 4, socket.MSG_WAITALL))
-        if reply.number != request.number + 1:
-            raise SystemExit(f"{request} was answered {reply}")
+def _lay_out(root: Path, files: dict[str, bytes]) -> Path:
+    """The same files below the same names."""
+    directory = root.joinpath(*PLACE)
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return root
 
 
-@contextlib.contextmanager
-def _process(target: Callable[[Path, Connection], None], path: Path) -> Iterator[None]:
-    """A server in a process of its own, listening when the body begins."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(path, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    ours.recv()  # EOFError if it could not start
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join()
+def _hello() -> bytes:
+    return codec.encode(NO_TAG, Tversion(MSIZE, LINUX.version))
 
 
-def _serve(path: Path, ready: Connection) -> None:
-    files = [
-        TextFile(name, bytes(size))
-        for name, size in (("small", SMALL), ("medium", MEDIUM), ("large", LARGE))
-    ]
-    root = StaticDirectory("/", [StaticDirectory("d", files)])
-
-    async def run() -> None:
-        async with serve(lambda _: root, f"unix://{path}", limits=ConnectionLimits()) as server:
-            ready.send(None)
-            await server.serve_forever()
-
-    asyncio.run(run())
+def _msize(name: str, port: int) -> int:
+    """The longest message that a server agrees to; the echo agrees to everything."""
+    if name == "echo":
+        return MSIZE
+    with create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(_hello())
+        head = connection.recv(4, MSG_WAITALL)
+        frame = head + connection.recv(int.from_bytes(head, "little") - 4, MSG_WAITALL)
+    _, reply = codec.decode(frame)
+    assert isinstance(reply, Rversion)
+    return reply.msize
 
 
-class _Echo(asyncio.Protocol):
-    """Answers each frame with as many bytes as the client said in the beginning."""
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self._replies: list[bytes] = []
-        self._next = 0
-        self._left = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if not self._replies:
-            length = int.from_bytes(data[:4], "little")
-            self._replies = [bytes(int(size)) for size in data[4 : 4 + length].split(b",")]
-            data = data[4 + length :]
-        buffer, at, out = self._left + data, 0, []
-        while at + 4 <= len(buffer):
-            end = at + int.from_bytes(buffer[at : at + 4], "little")
-            if end > len(buffer):
-                break
-            out.append(self._replies[self._next])
-            self._next = (self._next + 1) % len(self._replies)
-            at = end
-        self._left = buffer[at:]
-        self.transport.write(b"".join(out))
+def _reply_sizes() -> dict[int, int]:
+    """How long the echo's replies are, by the type of the request; see its Tread."""
+    qid = 13
+    return {
+        Tversion.number: 4 + 2 + len(LINUX.version),
+        Tattach.number: qid,
+        Twalk.number: 2 + qid * (len(PLACE) + 1),
+        Tgetattr.number: 153,
+        Tlopen.number: qid + 4,
+        Tread.number: 4,
+        Tclunk.number: 0,
+    }
 
 
-def _echo(path: Path, ready: Connection) -> None:
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(_Echo, str(path))
-        ready.send(None)
-        await server.serve_forever()
-
-    asyncio.run(run())
+if __name__ == "__main__":
+    main()
