@@ -18,28 +18,20 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from datakit_ci.canonical import JsonValue
 from datakit_ci.conditions import Sandbox
+from datakit_ci.decisions import add_result, find_results, observe
+from datakit_ci.memory import narrow
 from datakit_ci.meta import Meta, duration
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
+from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
-from datakit_ci.trace import (
-    Ask,
-    Observation,
-    Question,
-    QuestionKind,
-    answer_digest,
-    declared,
-    parse_result,
-    result_file,
-    trace_key,
-    tree_answer,
-)
+from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
 from datakit_core.errors import NoEntry, NotFastForward, StoreError
 from datakit_core.store.objects import EMPTY_TREE
@@ -81,9 +73,13 @@ class Cache:
         self._locks = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def name(self, need: Build) -> BuildId:
-        """The name of the build that answers ``need``, whether it was ever run or not."""
-        key = trace_key(await self._observe(declared(need.spec), need.input))
-        return _build_id(need, key)
+        """The name of the build that answers ``need``, whether it was ever run or not.
+
+        It depends on all that the build could look at: what it will look at is not known yet. A
+        trace may lead other inputs to the same result.
+        """
+        asker = Asker(self._database, need.input)
+        return _build_id(need, trace_key(await asker.observe(declared(need.spec).questions)))
 
     async def find(self, need: Build) -> BuildState | None:
         """The recorded build that answers ``need``: it saw what a new one would see.
@@ -93,17 +89,20 @@ class Cache:
         root = await self._root(_build_id(need, "").branch)
         if root is None:
             return None
-        directory = _build_id(need, "").directory.removesuffix("/runs/")
-        trace = await self._database.entry(root, f"{directory}/trace")
+        directory = _trace(_build_id(need, ""))
+        trace = await self._database.entry(root, directory)
         if trace is None:
             return None
+        asker = await self._asker(need)
         try:
-            key = await self._search(TreeId(trace.id), need.input)
+            async with aclosing(find_results(self._database, TreeId(trace.id), asker)) as keys:
+                async for key in keys:
+                    found = await self.read(_build_id(need, key))
+                    if found is not None and _is_sandboxed_enough(need, found):
+                        return found
         except StoreError as error:
             _log.warning("%s: %s; the stage runs again", directory, error)
-            return None
-        found = None if key is None else await self.read(_build_id(need, key))
-        return found if found is not None and _is_sandboxed_enough(need, found) else None
+        return None
 
     async def read(self, build: BuildId) -> BuildState | None:
         """A recorded build; none if there is no such, or if it is damaged."""
@@ -148,11 +147,13 @@ class Cache:
 
         On a lost race (somebody else wrote to the branch) the change is applied again.
         """
-        branch = finished.build.branch
+        branch, trace = finished.build.branch, _trace(finished.build)
+        observations = await self._observations(finished)
         async with self._locks[branch]:
             while True:
                 async with self._database.transaction(branch) as transaction:
                     await self._write(transaction, finished)
+                    await add_result(transaction, trace, observations, finished.build.key)
                     try:
                         await transaction.commit_if(transaction.base, _message(finished))
                     except NotFastForward:
@@ -172,7 +173,6 @@ class Cache:
             await transaction.graft(f"{run}/value", Entry(FileMode.DIRECTORY, outcome.output))
         if outcome.reports is not None:
             await transaction.graft(f"{run}/reports", Entry(FileMode.DIRECTORY, outcome.reports))
-        await self._write_trace(transaction, finished)
 
     async def _write_log(self, transaction: Transaction, path: str, log: Path) -> None:
         """Store a log; the database reads a long one itself, so that we never hold it."""
@@ -187,44 +187,21 @@ class Cache:
         assert entry is not None
         await transaction.graft(path, entry)
 
-    async def _write_trace(self, transaction: Transaction, finished: Finished) -> None:
-        build = finished.build
-        ask = declared(finished.need.spec)
-        observations = await self._observe(ask, finished.need.input)
-        answers = answer_digest([observation.answer for observation in observations])
-        node = f"{build.directory.rpartition('/runs/')[0]}/trace/{ask.digest}"
-        await transaction.write(f"{node}/ask", ask.to_bytes())
-        await transaction.write(f"{node}/{answers}/result", result_file(build.key))
+    async def _observations(self, finished: Finished) -> Sequence[Observation]:
+        """What the build looked at, with the answers that it got."""
+        questions = finished.outcome.questions
+        if questions is None:
+            questions = declared(finished.need.spec).questions
+        return await observe(await self._asker(finished.need), questions)
 
-    async def _search(self, node: TreeId, given: TreeId) -> str | None:
-        """Look below ``node`` for the key of a result whose questions ``given`` answers alike."""
-        for entry in (await self._database.tree(node)).values():
-            if not entry.is_directory:
-                continue
-            ask = Ask.from_bytes(await self._database.read(TreeId(entry.id), "ask"))
-            observations = await self._observe(ask, given)
-            answers = answer_digest([observation.answer for observation in observations])
-            found = await self._database.entry(TreeId(entry.id), answers)
-            if found is None:
-                continue
-            leaf = await self._database.entry(TreeId(found.id), "result")
-            if leaf is not None:
-                return parse_result(await self._database.blob(BlobId(leaf.id)))
-            if (key := await self._search(TreeId(found.id), given)) is not None:
-                return key
-        return None
+    async def _asker(self, need: Build) -> Asker:
+        """Asks of what the build sees: a function sees a tree with its declared inputs only.
 
-    async def _observe(self, ask: Ask, given: TreeId) -> Sequence[Observation]:
-        return [
-            Observation(question, await self._answer(question, given)) for question in ask.questions
-        ]
-
-    async def _answer(self, question: Question, given: TreeId) -> JsonValue:
-        match question.kind:
-            case QuestionKind.TREE | QuestionKind.FILE:
-                return tree_answer(await self._database.entry(given, question.path))
-            case kind:
-                raise StoreError(f"a question of kind {kind.value}, which nobody asks yet")
+        A command's questions name these inputs, and have the same answers in the whole tree.
+        """
+        if need.spec.kind is StageKind.SHELL:
+            return Asker(self._database, need.input)
+        return Asker(*await narrow(self._database, need.input, need.spec.inputs))
 
     async def _root(self, branch: str) -> TreeId | None:
         head = await self._database.head(branch)
@@ -262,6 +239,11 @@ def _link(path: Path, name: Path) -> None:
 
 def _build_id(need: Build, key: str) -> BuildId:
     return BuildId(need.project, need.spec.name, need.spec.static_digest(need.project), key)
+
+
+def _trace(build: BuildId) -> str:
+    """Where the decision tree of the stage of ``build`` lies."""
+    return f"{build.directory.rpartition('/runs/')[0]}/trace"
 
 
 def _message(finished: Finished) -> str:

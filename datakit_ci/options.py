@@ -19,8 +19,8 @@ from datakit_ci.conditions import (
     Conditions,
     Sandbox,
 )
+from datakit_ci.lookup import check_path
 from datakit_ci.spec import DEFAULT_POOL
-from datakit_ci.tree import check_path
 from datakit_core.errors import ConfigError, InvalidName
 
 __all__ = [

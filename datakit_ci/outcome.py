@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datakit_ci.question import Question
 from datakit_core.client.api import TreeId
 from datakit_core.store.objects import EMPTY_TREE
 
@@ -20,6 +21,7 @@ class Outcome:
         reports: The JUnit files that it left, whether it passed or not; none if there are none.
         exit_status: The command's; none for functions.
         details: Further facts for people, such as versions: names and values.
+        questions: What it looked at, in the order in which it did; none: all that it could.
     """
 
     failure: str | None = None
@@ -27,3 +29,4 @@ class Outcome:
     reports: TreeId | None = None
     exit_status: int | None = None
     details: tuple[tuple[str, str], ...] = ()
+    questions: tuple[Question, ...] | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from datakit_ci.lookup import check_path
 from datakit_ci.metadata import CommitStatus
 from datakit_ci.need import BranchHead, TargetHead
 from datakit_ci.operation import (
@@ -41,7 +42,7 @@ from datakit_ci.operation import (
 from datakit_ci.result import Failed, Ok, Result
 from datakit_ci.spec import StageSpec
 from datakit_ci.target import Target, TargetKind
-from datakit_ci.tree import Tree, check_path
+from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId
 from datakit_core.errors import ConfigError, InvalidName
 

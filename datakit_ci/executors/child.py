@@ -12,12 +12,16 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from datakit_ci.executors.adapters import Awaited, Finished, finish
 from datakit_ci.executors.limits import apply_limits, disk_is_full, watch_limits
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
-from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace, narrow
+from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace
+from datakit_ci.lookup import TreeReader
+from datakit_ci.memory import narrow
 from datakit_ci.sandbox import Confinement
 from datakit_ci.spec import StageKind
 from datakit_core.client.api import TreeId
@@ -38,7 +42,7 @@ def main() -> int:
         apply_limits()
         watch_limits(instruction.spec.conditions, lambda problem: _give_up(report, problem))
         ending = _Build(instruction, supervision).run()
-        os.write(report, ending.encode())
+        _write_all(report, ending.encode())
     except Stopped:
         wait_for_all()
         return _STOPPED
@@ -72,6 +76,12 @@ def _read_line(descriptor: int) -> bytes:
     return data
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def _end_what_is_left() -> None:
     """Kill what the stage has left running, and say so in the log."""
     if left := sweep():
@@ -91,32 +101,29 @@ class _Build:
     def run(self) -> Ending:
         """Run the stage; whatever goes wrong is in the log and in the ending."""
         try:
-            stored = open_reader(Path(self._instruction.repository))
-            reader, tree = narrow(stored, self._instruction.input, self._spec.inputs)
-            environment = {"DATAKIT_TREE": tree, **self._instruction.environment}
+            stored = Awaited(open_reader(Path(self._instruction.repository)))
+            reader, tree = finish(narrow(stored, self._instruction.input, self._spec.inputs))
             if self._spec.kind is StageKind.PYTHON:
-                return self._function(reader, tree, environment)
-            return self._command(reader, tree, environment)
+                return self._function(reader, tree)
+            return self._command(Finished(reader), tree)
         except Exception as error:  # noqa: BLE001 - the boundary of a build: user code may raise all
             traceback.print_exc()
             return Ending(Verdict.LOST, f"{type(error).__name__}: {error}")
 
-    def _function(
-        self, reader: ObjectReader, tree: TreeId, environment: Mapping[str, str]
-    ) -> Ending:
+    def _function(self, reader: TreeReader, tree: TreeId) -> Ending:
         # Imported late: a command's process needs neither asyncio nor the pipeline.
         from datakit_ci.executors.function import enter, run_function
 
-        enter(self._directory / "tree", environment)
+        # Without the tree's id: whoever has that has looked at all of the tree.
+        enter(self._directory / "tree", self._instruction.environment)
         pipeline = Path(self._instruction.pipeline)
         ending = run_function(pipeline, self._spec, reader, tree, self._directory / "outputs")
         _end_what_is_left()
         return ending
 
-    def _command(
-        self, reader: ObjectReader, tree: TreeId, environment: Mapping[str, str]
-    ) -> Ending:
-        workspace = Checkout(reader, tree, self._directory / "tree")
+    def _command(self, reader: ObjectReader, tree: TreeId) -> Ending:
+        environment = {"DATAKIT_TREE": tree, **self._instruction.environment}
+        workspace: Workspace = Checkout(reader, tree, self._directory / "tree")
         workspace.prepare()
         status = self._shell(workspace.directory, environment)
         # Before outputs are looked for: it may still write them.
@@ -127,9 +134,8 @@ class _Build:
         workspace.collect(self._spec.reports, self._directory / "reports")
         if status and disk_is_full(self._directory):
             return Ending(Verdict.LOST, f"failed with status {status}: the disk is full", status)
-        if status:
-            return _failed(status)
-        return self._collect(workspace)
+        ending = _failed(status) if status else self._collect(workspace)
+        return replace(ending, questions=workspace.observations)
 
     def _shell(self, directory: Path, environment: Mapping[str, str]) -> int:
         _show_command(self._spec.command)

@@ -6,22 +6,23 @@ import asyncio
 import inspect
 import os
 import shutil
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
+from datakit_ci.executors.adapters import Finished, finish
 from datakit_ci.executors.protocol import Ending, Verdict
-from datakit_ci.executors.workspace import Checkout, ObjectReader
+from datakit_ci.executors.workspace import Checkout
+from datakit_ci.lookup import TreeReader
 from datakit_ci.pipeline import load_stage
 from datakit_ci.spec import StageSpec
 from datakit_ci.stage import StageFailed
-from datakit_ci.tree import PlainTree, Tree, TreeReader
-from datakit_core.client.api import BlobId, Entry, TreeId
+from datakit_ci.trace import Tracer
+from datakit_ci.tree import PlainTree, Tree
+from datakit_core.client.api import TreeId
 from datakit_core.errors import InvalidName
 
-__all__ = ["run_function"]
-
-T = TypeVar("T")
+__all__ = ["enter", "run_function"]
 
 
 def enter(directory: Path, environment: Mapping[str, str]) -> None:
@@ -33,14 +34,16 @@ def enter(directory: Path, environment: Mapping[str, str]) -> None:
 
 
 def run_function(
-    pipeline: Path, spec: StageSpec, reader: ObjectReader, tree: TreeId, outputs: Path
+    pipeline: Path, spec: StageSpec, reader: TreeReader, tree: TreeId, outputs: Path
 ) -> Ending:
     """Run a stage's function and write what it returns into the new directory ``outputs``.
+
+    What it looks at is noted; so is what it returns, if that is part of its input.
 
     Args:
         pipeline: The file to import it from.
         spec: The stage.
-        reader: Where ``tree`` is read from.
+        reader: Where ``tree`` is read from, without ever waiting.
         tree: What the function is given.
         outputs: Made here.
 
@@ -49,15 +52,18 @@ def run_function(
     """
     function = load_stage(pipeline, spec).function
     assert function is not None
-    given = Tree(tree, _Async(reader))
+    tracer = Tracer()
+    given = Tree(tree, reader, tracer.observe)
     try:
         if inspect.iscoroutinefunction(function):
             made = asyncio.run(function(given, **spec.arguments))
         else:
-            made = function(PlainTree(given, _finish), **spec.arguments)
+            made = function(PlainTree(given, finish), **spec.arguments)
     except StageFailed as failure:
-        return Ending(Verdict.FAILED, str(failure) or "failed")
-    return _write(made, outputs)
+        ending = Ending(Verdict.FAILED, str(failure) or "failed")
+    else:
+        ending = _write(made, outputs)
+    return replace(ending, questions=tracer.questions)
 
 
 def _write(made: object, outputs: Path) -> Ending:
@@ -71,7 +77,7 @@ def _write(made: object, outputs: Path) -> Ending:
         return Ending(Verdict.FAILED, f"returned files that cannot be a tree: {error}")
     if tree is None or tree.reader is None:
         return Ending(Verdict.FAILED, f"returned {made!r}: return a tree, files or a directory")
-    Checkout(_Sync(tree.reader), tree.id, outputs).prepare()
+    Checkout(Finished(tree.reader), tree.id, outputs).prepare()
     return Ending(Verdict.PASSED)
 
 
@@ -85,40 +91,3 @@ def _as_tree(made: object) -> Tree | None:
             return Tree.from_files(made)
         case _:
             return None
-
-
-def _finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never really waits, as those over :class:`_Async` do not."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    coroutine.close()
-    raise RuntimeError("a tree of another event loop cannot be read here")
-
-
-class _Async:
-    """An object reader as the ``TreeReader`` that trees use."""
-
-    def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
-
-    async def tree(self, tree: TreeId) -> Mapping[str, Entry]:
-        return self._reader.tree(tree)
-
-    async def blob(self, blob: BlobId) -> bytes:
-        return self._reader.blob(blob)
-
-
-class _Sync:
-    """The other way round: a tree that a function returned, to be written to files."""
-
-    def __init__(self, reader: TreeReader) -> None:
-        self._reader = reader
-
-    def tree(self, tree: TreeId, /) -> Mapping[str, Entry]:
-        return _finish(self._reader.tree(tree))
-
-    def blob(self, blob: BlobId, /) -> bytes:
-        return _finish(self._reader.blob(blob))

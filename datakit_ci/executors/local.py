@@ -184,6 +184,7 @@ class LocalExecutor:
                 ("datakit", datakit_core.__version__),
                 ("sandbox", _used(instruction)),
             ),
+            questions=ending.questions,
         )
 
     async def _import(self, directory: Path) -> TreeId:

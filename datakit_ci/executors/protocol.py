@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Self
 
 from datakit_ci.canonical import canonical_json
+from datakit_ci.question import Question, QuestionKind
 from datakit_ci.spec import StageSpec
 from datakit_core.client.api import TreeId
 
@@ -86,18 +87,33 @@ class Ending:
         verdict: Whether there is a result, and which.
         reason: Why not, or why it failed; one line for people.
         exit_status: The command's.
+        questions: What the stage looked at, in that order; none: all that it could.
     """
 
     verdict: Verdict
     reason: str = ""
     exit_status: int | None = None
+    questions: tuple[Question, ...] | None = None
 
     def encode(self) -> bytes:
         """As one line."""
-        return canonical_json({**asdict(self), "verdict": self.verdict.value})
+        asked = None
+        if self.questions is not None:
+            asked = [[question.kind.value, question.path] for question in self.questions]
+        return canonical_json(
+            {
+                "verdict": self.verdict.value,
+                "reason": self.reason,
+                "exit_status": self.exit_status,
+                "questions": asked,
+            }
+        )
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
         """Read what :meth:`encode` wrote."""
         fields = json.loads(line)
-        return cls(**{**fields, "verdict": Verdict(fields["verdict"])})
+        asked = fields["questions"]
+        if asked is not None:
+            asked = tuple(Question(QuestionKind(kind), path) for kind, path in asked)
+        return cls(Verdict(fields["verdict"]), fields["reason"], fields["exit_status"], asked)

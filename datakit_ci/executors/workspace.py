@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from datakit_ci.disk import write_file
+from datakit_ci.lookup import check_path
 from datakit_ci.pattern import Pattern, is_pattern
-from datakit_ci.tree import check_path
-from datakit_core.client.api import BlobId, Entry, FileMode, TreeId
-from datakit_core.store.objects import ObjectKind, encode_tree, new_object
+from datakit_ci.question import Question
+from datakit_core.client.api import BlobId, Entry, TreeId
 
-__all__ = ["Checkout", "ObjectReader", "Workspace", "narrow"]
+__all__ = ["Checkout", "ObjectReader", "Workspace"]
 
 
 class ObjectReader(Protocol):
@@ -32,55 +33,6 @@ class ObjectReader(Protocol):
         ...
 
 
-class _Overlay:
-    """Objects of ``below``, and directories that exist only in memory."""
-
-    def __init__(self, below: ObjectReader) -> None:
-        self._below = below
-        self._made: dict[TreeId, Mapping[str, Entry]] = {}
-
-    def add(self, entries: Mapping[str, Entry]) -> TreeId:
-        """Make a directory."""
-        made = TreeId(new_object(ObjectKind.TREE, encode_tree(entries)).id)
-        self._made[made] = entries
-        return made
-
-    def tree(self, tree: TreeId, /) -> Mapping[str, Entry]:
-        return self._made[tree] if tree in self._made else self._below.tree(tree)
-
-    def blob(self, blob: BlobId, /) -> bytes:
-        return self._below.blob(blob)
-
-
-def narrow(
-    reader: ObjectReader, tree: TreeId, paths: Sequence[str] | None
-) -> tuple[ObjectReader, TreeId]:
-    """The part of ``tree`` that ``paths`` name (none: all of it), and where to read that.
-
-    Paths that are not there are left out. The new directories are not stored: nobody else needs
-    them.
-    """
-    if paths is None or "" in paths:
-        return reader, tree
-    overlay = _Overlay(reader)
-
-    def part(directory: TreeId, wanted: Sequence[Sequence[str]]) -> TreeId:
-        below: dict[str, list[Sequence[str]]] = {}
-        for name, *rest in wanted:
-            below.setdefault(name, []).append(rest)
-        entries = reader.tree(directory)
-        kept: dict[str, Entry] = {}
-        for name, rests in below.items():
-            entry = entries.get(name)
-            if entry is not None and [] in rests:
-                kept[name] = entry
-            elif entry is not None and entry.is_directory:
-                kept[name] = Entry(FileMode.DIRECTORY, part(TreeId(entry.id), rests))
-        return overlay.add(kept)
-
-    return overlay, part(tree, [path.split("/") for path in paths])
-
-
 class Workspace(Protocol):
     """One build's input as a directory, and what is found in it afterwards."""
 
@@ -91,6 +43,14 @@ class Workspace(Protocol):
 
     def prepare(self) -> None:
         """Make the input appear."""
+        ...
+
+    @property
+    def observations(self) -> tuple[Question, ...] | None:
+        """What the command looked at; none if that is not known: all that it could.
+
+        Asked for after the command has ended.
+        """
         ...
 
     def collect(self, patterns: Sequence[str], into: Path) -> Sequence[str]:
@@ -107,7 +67,10 @@ class Checkout:
 
     Attributes:
         directory: Where it is; made by :meth:`prepare`.
+        observations: None: nobody sees which of the copies a command reads.
     """
+
+    observations = None
 
     def __init__(self, reader: ObjectReader, tree: TreeId, directory: Path) -> None:
         """Copy ``tree`` from ``reader``."""
@@ -131,7 +94,7 @@ class Checkout:
                 if entry.is_directory:
                     pending.append((directory / name, TreeId(entry.id)))
                 else:
-                    _write(directory / name, entry.mode, self._reader.blob(BlobId(entry.id)))
+                    write_file(directory / name, entry.mode, self._reader.blob(BlobId(entry.id)))
 
     def collect(self, patterns: Sequence[str], into: Path) -> Sequence[str]:
         """Give files and links a second name in ``into``; what is neither (a socket) is no output.
@@ -175,14 +138,3 @@ class Checkout:
                 yield from self._walk(f"{path}/{name}" if path else name)
         elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             yield path
-
-
-def _write(path: Path, mode: FileMode, data: bytes) -> None:
-    """Create a file or link that is not there yet; an existing link is not followed."""
-    if mode is FileMode.LINK:
-        path.symlink_to(os.fsdecode(data))
-        return
-    with path.open("xb") as file:
-        file.write(data)
-    if mode is FileMode.EXECUTABLE:
-        path.chmod(0o755)

@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from datakit_ci.cache import Cache, Finished
+from datakit_ci.decisions import add_result, observe
 from datakit_ci.meta import Meta
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.state import BuildId, BuildState, Status
+from datakit_ci.trace import Asker, Question, QuestionKind
 from datakit_core.client.api import Database, Transaction, TreeId
 from datakit_core.store.objects import EMPTY_TREE
 from tests.support.branches import commit_files, files_of, messages_of
 from tests.support.databases import BACK_ENDS
+from tests.support.memory_database import MemoryDatabase
 
 START = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 SRC = StageSpec("unit", StageKind.SHELL, "make", "f" * 64, inputs=("src",))
@@ -227,6 +230,126 @@ async def test_a_damaged_trace_is_reported_and_not_found(
     assert "damaged trace" in caplog.text
     await bench.record(need)
     assert await bench.cache.find(need) is not None
+
+
+FUNCTION = StageSpec("count", StageKind.PYTHON, "count", "f" * 64)
+
+
+def asking(*questions: str) -> Outcome:
+    """The outcome of a function that has looked at this."""
+    pairs = (text.split(" ") for text in questions)
+    return Outcome(questions=tuple(Question(QuestionKind(kind), path) for kind, path in pairs))
+
+
+async def test_a_result_serves_every_input_in_which_all_that_was_seen_is_equal(
+    bench: Bench,
+) -> None:
+    first = await bench.need({"conf": b"1", "docs": b"old"}, FUNCTION)
+    build = await bench.record(first, asking("file conf", "kind extra"))
+    other = await bench.need({"conf": b"1", "docs": b"new"}, FUNCTION)
+    assert await bench.cache.name(other) != build
+    assert (await bench.found(other)).id == build
+    for files in ({"conf": b"2"}, {"conf": b"1", "extra": b""}, {}):
+        assert await bench.cache.find(await bench.need(files, FUNCTION)) is None
+
+
+async def test_a_function_with_declared_inputs_is_asked_about_these(bench: Bench) -> None:
+    spec = replace(FUNCTION, inputs=("src/a", "conf"))
+    build = await bench.record(await bench.need({"src/a": b"1"}, spec), asking("list ", "list src"))
+    same = await bench.need({"src/a": b"2", "src/b": b"", "docs": b""}, spec)
+    assert (await bench.found(same)).id == build
+    assert await bench.cache.find(await bench.need({"src/a": b"1", "conf": b""}, spec)) is None
+
+
+async def test_what_was_asked_is_recorded_in_its_order_with_the_answers(bench: Bench) -> None:
+    need = await bench.need({"a": b"1", "b": b"2"}, FUNCTION)
+    build = await bench.record(need, asking("kind b", "kind a"))
+    files = await files_of(bench.database, build.branch)
+    texts = [text for path, text in files.items() if path.endswith(("/ask", "/answers"))]
+    assert sorted(texts) == [
+        '{"answers":["F","F"],"version":1}\n',
+        '{"questions":[["kind","b"],["kind","a"]],"version":1}\n',
+    ]
+
+
+async def test_traces_that_part_are_all_found(bench: Bench) -> None:
+    """A configuration names the file that is read: what is asked depends on an answer."""
+    needs = {}
+    for name in ("x", "y", "x", "z"):
+        need = await bench.need({"conf": name.encode(), name: b"1", "more": b""}, FUNCTION)
+        needs[name] = await bench.record(need, asking("file conf", f"file {name}", "kind more"))
+    for name, build in needs.items():
+        given = {"conf": name.encode(), name: b"1", "more": b"", "other": name.encode()}
+        assert (await bench.found(await bench.need(given, FUNCTION))).id == build
+        changed = await bench.need({**given, name: b"2"}, FUNCTION)
+        assert await bench.cache.find(changed) is None
+
+
+async def test_equal_traces_from_two_inputs_are_one(bench: Bench) -> None:
+    needs = [await bench.need({"conf": b"1", "n": b"%d" % n}, FUNCTION) for n in range(2)]
+    async with asyncio.TaskGroup() as group:
+        for need in needs:
+            group.create_task(bench.record(need, asking("file conf")))
+    build = (await bench.found(needs[0])).id
+    assert (await bench.found(needs[1])).id == build
+    files = await files_of(bench.database, build.branch)
+    assert len([path for path in files if path.endswith("/result")]) == 1
+
+
+async def test_a_pruned_run_does_not_hide_one_that_is_there(bench: Bench) -> None:
+    """The first trace was recorded as a whole, the third by shorter batches."""
+    first = await bench.need({"conf": b"x", "x": b"1", "n": b"1"}, FUNCTION)
+    second = await bench.need({"conf": b"y", "y": b"1"}, FUNCTION)
+    gone = await bench.record(first, asking("file conf", "file x"))
+    await bench.record(second, asking("file conf", "file y"))
+    await commit_files(bench.database, gone.branch, {gone.directory: None})
+    third = await bench.need({"conf": b"x", "x": b"1", "n": b"2"}, FUNCTION)
+    build = await bench.record(third, asking("file conf", "file x"))
+    assert (await bench.found(first)).id == build
+
+
+async def test_a_trace_that_is_a_file_is_put_right(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    need = await bench.need({"src/a": b"a"})
+    build = await bench.record(need)
+    trace = f"{build.directory.partition('/runs/')[0]}/trace"
+    await commit_files(bench.database, build.branch, {trace: None})
+    await commit_files(bench.database, build.branch, {trace: b"nonsense"})
+    assert await bench.cache.find(need) is None
+    assert "the stage runs again" in caplog.text
+    await bench.record(need)
+    assert (await bench.found(need)).id == build
+
+
+async def test_a_look_up_costs_questions_and_not_results() -> None:
+    """The objects that are read do not become more with the number of results."""
+    reads = {results: await reads_of_a_look_up(results) for results in (10, 200)}
+    assert reads[200] == reads[10]
+
+
+async def reads_of_a_look_up(results: int) -> int:
+    """Record ``results`` builds whose configuration names the file that they read; find one."""
+    database = MemoryDatabase()
+    cache = Cache(database)  # type: ignore[arg-type]  # as much as it needs
+    branch = Build("me/app", FUNCTION, EMPTY_TREE)
+    static = (await cache.name(branch)).directory.partition("/runs/")[0]
+    async with database.transaction((await cache.name(branch)).branch) as transaction:
+        for number in range(results):
+            files = {"conf": b"%d" % number, f"files/{number}": b"x"}
+            need = Build("me/app", FUNCTION, await database.import_tree(files))
+            build = await cache.name(need)
+            asked = asking("file conf", f"file files/{number}").questions or ()
+            seen = await observe(Asker(database, need.input), asked)
+            await add_result(transaction, f"{static}/trace", seen, build.key)  # type: ignore[arg-type]
+            meta = Meta("count", need.input, START, START, START, "local")
+            await transaction.write(f"{build.directory}/meta.json", meta.to_bytes())
+        await transaction.commit_if(None, "results")
+    database.objects.reads.clear()
+    files = {"conf": b"7", "files/7": b"x", "docs": b"new"}
+    wanted = Build("me/app", FUNCTION, await database.import_tree(files))
+    assert await cache.find(wanted) is not None
+    return len(database.objects.reads)
 
 
 async def test_a_pruned_run_is_not_found(bench: Bench) -> None:

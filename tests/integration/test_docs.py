@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import get_type_hints
@@ -12,13 +14,19 @@ from typing import get_type_hints
 import pytest
 
 import datakit_ci
+from datakit_ci.cache import Cache
 from datakit_ci.cli import main
+from datakit_ci.need import Build
 from datakit_ci.options import CommandConditions, check_options
+from datakit_ci.outcome import Outcome
 from datakit_ci.pipeline import load_stage
 from datakit_ci.project import load_pipeline, stages
 from datakit_ci.stage import StageFailed, shell
 from datakit_ci.target import Target
+from datakit_ci.trace import Tracer
 from datakit_ci.tree import PlainTree, Tree
+from tests.support.memory_database import MemoryDatabase
+from tests.support.results import record
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
 BLOCKS = re.findall(r"```(python|console)\n(.*?)```", TEXT, re.DOTALL)
@@ -89,3 +97,45 @@ def test_every_name_and_option_is_on_the_page() -> None:
     options |= set(get_type_hints(CommandConditions)) - {"locks"}
     for option in options - {"name", "command", "conditions", "return"}:
         assert f"`{option}=" in TEXT, option
+
+
+EDITS = re.findall(
+    r"^\| `(\S+)` is (edited back|edited|added|removed) \| (yes|no)", TEXT, re.MULTILINE
+)
+
+
+async def test_a_stage_runs_again_when_the_page_says_so(tmp_path: Path) -> None:
+    assert len(EDITS) == 8
+    path = tmp_path / "pipeline.py"
+    path.write_text(next(text for text in PIPELINES if "def licences" in text))
+    (spec,) = stages(load_pipeline(path).graph(Target("me/my-project", "heads", "main")))
+    function = load_stage(path, spec).function
+    assert function is not None
+    start = {
+        "README": b"",
+        "exempt.txt": b"c",
+        "packages/a/setup.cfg": b"",
+        "packages/a/LICENSE": b"",
+        "packages/c/setup.cfg": b"",
+    }
+    cache = Cache(database := MemoryDatabase())  # type: ignore[arg-type]  # as much as it needs
+
+    async def runs(files: Mapping[str, bytes]) -> bool:
+        need = Build("me/my-project", spec, await database.import_tree(files))
+        if await cache.find(need) is not None:
+            return False
+        tracer = Tracer()
+        with suppress(StageFailed):
+            await function(Tree(need.input, database, tracer.observe))
+        await record(cache, need, Outcome(questions=tracer.questions), tmp_path / "log")
+        return True
+
+    assert await runs(start)
+    for edit in EDITS:
+        name, what, again = edit
+        files = {**start, name: b"" if what == "added" else b"d"}
+        if what == "edited back":
+            files = start
+        if what == "removed":
+            del files[name]
+        assert await runs(files) is (again == "yes"), edit

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from datakit_ci import PlainTree, Tree
-from datakit_ci.tree import check_path
+from datakit_ci.lookup import check_path
 from datakit_core.client.api import BlobId, Entry, FileMode, TreeId
 from datakit_core.errors import ClientError, InvalidName, IsDirectory, NoEntry, NotDirectory
 from datakit_core.store.objects import EMPTY_TREE

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from datakit_ci.executors.workspace import Checkout, narrow
+from datakit_ci.executors.adapters import Awaited, Finished, finish
+from datakit_ci.executors.workspace import Checkout
+from datakit_ci.memory import narrow
 from datakit_core.errors import InvalidName
-from datakit_core.store.objects import Entry, FileMode
+from datakit_core.store.objects import Entry, FileMode, TreeId
 from tests.support.objects import MemoryObjects
 
 
@@ -105,16 +108,19 @@ def test_a_narrowed_tree_holds_only_declared_paths(
     paths: list[str] | None, expected: set[str], tmp_path: Path
 ) -> None:
     objects = MemoryObjects()
-    source, tree = narrow(objects, objects.add(FILES), paths)
-    Checkout(source, tree, tmp_path / "tree").prepare()
+    source, tree = finish(narrow(Awaited(objects), objects.add(FILES), paths))
+    Checkout(Finished(source), tree, tmp_path / "tree").prepare()
     assert set(listing(tmp_path / "tree")) == expected
 
 
 def test_a_narrowed_tree_depends_only_on_what_is_in_it() -> None:
+    assert narrowed(FILES, ["src"]) == narrowed({**FILES, "docs/x": b"changed"}, ["src"])
+    assert narrowed({"a/x": b"", "b": b""}, ["a/y", "b"]) == narrowed({"b": b""}, ["a/y", "b"])
+
+
+def narrowed(files: Mapping[str, bytes | Entry], paths: list[str]) -> TreeId:
     objects = MemoryObjects()
-    _, one = narrow(objects, objects.add(FILES), ["src"])
-    _, two = narrow(objects, objects.add({**FILES, "docs/x": b"changed"}), ["src"])
-    assert one == two
+    return finish(narrow(Awaited(objects), objects.add(dict(files)), paths))[1]
 
 
 def test_outputs_by_path_directory_and_pattern(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Reuse is sound: a result that is found is the one that a clean run would give.
+
+Random stages, trees and edits. ``make soak`` tries a million edits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from datakit_ci.cache import Cache
+from datakit_ci.memory import narrow
+from datakit_ci.need import Build
+from datakit_ci.outcome import Outcome
+from datakit_ci.question import Question, QuestionKind
+from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.stage import StageFailed
+from datakit_ci.state import BuildState
+from datakit_ci.trace import Tracer
+from datakit_ci.tree import Tree
+from datakit_core.client.api import Entry, TreeId
+from datakit_core.store.objects import NewObject, ObjectKind, new_object
+from tests.support.memory_database import MemoryDatabase
+from tests.support.random_stages import Files, RandomStage, edited, random_files
+from tests.support.results import record
+
+EDITS = int(os.environ.get("DATAKIT_EDITS", "1600"))
+EACH = 40
+"""Edits of one stage's input."""
+
+SHARES = 4
+
+Result = tuple[str | None, TreeId | None]
+"""Why it failed, or what it made."""
+
+
+class World:
+    """One stage, and a database with its results."""
+
+    def __init__(
+        self, seed: int, scratch: Path, forget: Callable[[Question], bool] = lambda _: False
+    ) -> None:
+        self.database = MemoryDatabase()
+        self.reused = 0
+        self._cache = Cache(self.database)  # type: ignore[arg-type]  # as much as it needs
+        self._stage = RandomStage(seed, scratch)
+        self._spec = StageSpec(
+            "stage", StageKind.PYTHON, "stage", "0" * 64, inputs=self._stage.inputs
+        )
+        self._log = scratch / "log"
+        self._forget = forget
+
+    async def try_out(self, files: Files) -> tuple[Result, Result]:
+        """The result on ``files`` as the engine gets it, and that of a clean run."""
+        need = Build("me/app", self._spec, await self._import(files))
+        expected = await self._run(need, Tracer())
+        found = await self._cache.find(need)
+        if found is None:
+            await self._record(need)
+            found = await self._cache.find(need)
+            assert found is not None, "what was recorded is found"
+        else:
+            self.reused += 1
+        self.database.objects.reads.clear()
+        return _result(found), expected
+
+    async def _record(self, need: Build) -> None:
+        tracer = Tracer()
+        failure, output = await self._run(need, tracer)
+        asked = tracer.questions
+        assert asked is not None
+        seen = tuple(question for question in asked if not self._forget(question))
+        outcome = Outcome(failure, questions=seen)
+        if output is not None:
+            outcome = Outcome(output=output, questions=seen)
+        await record(self._cache, need, outcome, self._log)
+
+    async def _run(self, need: Build, tracer: Tracer) -> Result:
+        reader, tree = await narrow(self.database, need.input, need.spec.inputs)
+        try:
+            made = await self._stage(Tree(tree, reader, tracer.observe))
+        except StageFailed as failure:
+            return str(failure), None
+        output = made.id
+        if made.reader is not self.database:
+            plain, files = Tree(output, made.reader), {}
+            async for path in plain.walk():
+                entry = await plain.entry(path)
+                assert entry is not None
+                files[path] = entry.mode, await plain.read(path)
+            assert output == await self._import(files)
+        return None, output
+
+    async def _import(self, files: Files) -> TreeId:
+        made: list[NewObject] = []
+        entries: dict[str, Entry | bytes] = {}
+        for path, (mode, content) in files.items():
+            made.append(new_object(ObjectKind.BLOB, content))
+            entries[path] = Entry(mode, made[-1].id)
+        self.database.objects.add(made)
+        return await self.database.import_tree(entries)
+
+
+def _result(state: BuildState) -> Result:
+    return (None, state.output) if state.output is not None else (state.reason, None)
+
+
+async def edit(seed: int, world: World, edits: int) -> None:
+    """Edit the input again and again, also back to what it was."""
+    random = Random(seed)
+    states = [random_files(random)]
+    for number in range(edits):
+        found, expected = await world.try_out(states[-1])
+        assert found == expected, f"seed {seed}, edit {number}: {states[-1]}"
+        back = random.random() < 0.1
+        states.append(random.choice(states) if back else edited(random, states[-1]))
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_what_is_reused_is_what_a_clean_run_gives(share: int, tmp_path: Path) -> None:
+    async def run() -> int:
+        reused = 0
+        for seed in range(share, EDITS // EACH, SHARES):
+            world = World(seed, tmp_path)
+            await edit(seed, world, EACH)
+            reused += world.reused
+        return reused
+
+    assert asyncio.run(run()) > EDITS // SHARES // 10
+
+
+@pytest.mark.parametrize("kind", sorted(set(QuestionKind) - {QuestionKind.STAT}, key=str))
+def test_a_question_that_is_forgotten_is_noticed(kind: QuestionKind, tmp_path: Path) -> None:
+    async def run() -> None:
+        for seed in range(400):
+            await edit(seed, World(seed, tmp_path, lambda asked: asked.kind is kind), EACH)
+
+    with pytest.raises(AssertionError, match="edit"):
+        asyncio.run(run())
