@@ -81,6 +81,7 @@ class Engine:
         *,
         heads: HeadsSource | None = None,
         publish: bool = True,
+        canaries: Collection[Target] = (),
     ) -> None:
         """Put the parts together; nothing happens yet.
 
@@ -92,6 +93,7 @@ class Engine:
             base_url: The dashboard's address, for links in statuses; empty: there is none.
             heads: Where targets come from; by default the branch ``github-metadata``.
             publish: Whether to write statuses and the history of targets.
+            canaries: Test only these targets; none: all. What others point at is still known.
 
         Raises:
             ConfigError: A secret cannot be read, or is too short to be redacted.
@@ -99,6 +101,7 @@ class Engine:
         self._database = database
         self._config = config
         self._projects = {project.id for project in config.projects}
+        self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
         self._cache = Cache(database)
         self._spool = Spool(spool_dir)
@@ -118,6 +121,7 @@ class Engine:
         self._publisher = Publisher(database, base_url, self._at_commit) if publish else None
         self._changes = Changes(lambda: self._watched)
         self._watched: dict[Target, _Watched] = {}
+        self._at = defaultdict[CommitId, set[Target]](set)
         self._commits: Mapping[Target, CommitId] = {}
         self._metadata: CommitId | None = None
         self._loaded = False
@@ -186,7 +190,7 @@ class Engine:
             watched.is_current = False
             self._mark(watched.target)
         for target, head in self._commits.items():
-            if target.project in self._projects and target not in self._watched:
+            if self._wants(target) and target not in self._watched:
                 await self._move(target, head)
 
     async def idle(self) -> None:
@@ -233,13 +237,14 @@ class Engine:
         watched = self._watched.get(target)
         if head is None and watched is not None:
             self._drop(watched)
-        elif (
-            head is not None
-            and target.project in self._projects
-            and (watched is None or watched.head != head)
-        ):
+        elif head is not None and self._wants(target) and (watched is None or watched.head != head):
             await self._move(target, head)
         self._on_fact(TargetHead(target), head)
+
+    def _wants(self, target: Target) -> bool:
+        """Whether this engine tests ``target``."""
+        canary = not self._canaries or target in self._canaries
+        return canary and target.project in self._projects
 
     def _listen(self, said: Collection[tuple[str, CommitId, str]] | None) -> None:
         """Ask again for what other CIs say, where that may have changed."""
@@ -252,7 +257,7 @@ class Engine:
                 self._answers.again(need)
 
     async def _move(self, target: Target, head: CommitId) -> None:
-        """``target`` is new, or is at another commit."""
+        """``target``, which is tested, is new or is at another commit."""
         try:
             commit = await self._database.commit(head)
         except DatakitError:
@@ -261,13 +266,16 @@ class Engine:
         if watched is None:
             self._watched[target] = _Watched(target, head, commit, TargetState(target, head))
         else:
+            self._leave(watched)
             watched.head, watched.commit = head, commit
+        self._at[head].add(target)
         self._mark(target)
 
     def _drop(self, watched: _Watched) -> None:
         """A target is gone; what was built only for it is stopped."""
         target = watched.target
         del self._watched[target]
+        self._leave(watched)
         if watched.evaluator is None:
             self._let_go_of_all(target)
         else:
@@ -397,7 +405,14 @@ class Engine:
         self._publisher.mark(Published(watched.state, self._metadata, trees))
 
     def _at_commit(self, head: CommitId) -> list[TargetState]:
-        return [each.state for each in self._watched.values() if each.head == head]
+        return [self._watched[target].state for target in self._at.get(head, ())]
+
+    def _leave(self, watched: _Watched) -> None:
+        """``watched`` is no more at its head."""
+        there = self._at[watched.head]
+        there.discard(watched.target)
+        if not there:
+            del self._at[watched.head]
 
 
 def _described(watched: _Watched) -> TargetState:

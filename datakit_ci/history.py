@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from datakit_ci.canonical import canonical_json
 from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database, TreeId
-from datakit_core.errors import MergeConflict, NoEntry, NotFastForward
+from datakit_core.client.api import CommitId, Database, Tree, TreeId
+from datakit_core.errors import MergeConflict, NotFastForward
+from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object
 
 __all__ = ["INDEX_BRANCH", "History", "job_output", "write_files"]
 
@@ -120,11 +121,7 @@ async def write_files(
         async with database.transaction(branch) as transaction:
             base = transaction.base
             tree = None if base is None else (await database.commit(base)).tree
-            changed = {
-                path: data
-                for path, data in files.items()
-                if await _read(database, tree, path) != data
-            }
+            changed = await _differing(database, tree or EMPTY_TREE, files)
             if not changed:
                 return None
             for path, data in {**changed, **(extra or {})}.items():
@@ -138,14 +135,31 @@ async def write_files(
                 continue
 
 
-async def _read(database: Database, tree: TreeId | None, path: str) -> bytes | None:
-    """A file's content; none if it is absent."""
-    if tree is None:
-        return None
-    try:
-        return await database.read(tree, path)
-    except NoEntry:
-        return None
+async def _differing(
+    database: Database, root: TreeId, files: Mapping[str, bytes | None]
+) -> Mapping[str, bytes | None]:
+    """Those of ``files`` that have other contents below ``root``.
+
+    Ids are compared, so no content is read, and each directory once.
+    """
+    trees: dict[str, Tree] = {"": await database.tree(root)}
+
+    async def directory(path: str) -> Tree:
+        if path not in trees:
+            above, _, name = path.rpartition("/")
+            entry = (await directory(above)).get(name)
+            is_there = entry is not None and entry.is_directory
+            trees[path] = await database.tree(TreeId(entry.id)) if entry and is_there else {}
+        return trees[path]
+
+    changed: dict[str, bytes | None] = {}
+    for path, data in files.items():
+        above, _, name = path.rpartition("/")
+        entry = (await directory(above)).get(name)
+        wanted = None if data is None else new_object(ObjectKind.BLOB, data).id
+        if wanted != (None if entry is None else entry.id):
+            changed[path] = data
+    return changed
 
 
 def _line(text: str) -> bytes:

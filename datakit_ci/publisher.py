@@ -17,7 +17,13 @@ from datakit_ci.pulse import Pulse
 from datakit_ci.state import BuildId, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, TreeId
-from datakit_core.errors import InvalidArgument, InvalidName, IsDirectory, NotDirectory
+from datakit_core.errors import (
+    Disconnected,
+    InvalidArgument,
+    InvalidName,
+    IsDirectory,
+    NotDirectory,
+)
 
 __all__ = ["Published", "Publisher"]
 
@@ -74,6 +80,7 @@ class Publisher:
         self._history = History(database)
         self._marked: dict[Target, Published] = {}
         self._writing = False
+        self._dropped: set[Target] = set()
         self._pulse = Pulse()
 
     @property
@@ -84,11 +91,13 @@ class Publisher:
     def mark(self, published: Published) -> None:
         """Publish this state soon, instead of an older one of the same target."""
         self._marked[published.state.target] = published
+        self._dropped.discard(published.state.target)
         self._pulse.beat()
 
     def drop(self, target: Target) -> None:
         """Do not publish what was marked for ``target``: it is gone."""
         self._marked.pop(target, None)
+        self._dropped.add(target)
 
     async def run(self, settled: Callable[[], None]) -> None:
         """Write batches for ever; ``settled`` is called after each."""
@@ -96,7 +105,7 @@ class Publisher:
             while not self._marked:
                 await self._pulse.next.wait()
             await asyncio.sleep(_PAUSE)
-            batch, self._marked = self._marked, {}
+            batch, self._marked, self._dropped = self._marked, {}, set()
             self._writing = True
             try:
                 await self._write(batch)
@@ -116,10 +125,19 @@ class Publisher:
             await self._publish(batch.values())
         except* _IMPOSSIBLE:
             _log.exception("statuses cannot be written: a job has an impossible name")
+        except* Disconnected as lost:
+            _log.warning("%d targets wait for the database: %s", len(batch), lost.exceptions[0])
+            await self._postpone(batch)
         except* Exception:  # noqa: BLE001 - the boundary: the traceback is logged
             _log.exception("the states of %d targets cannot be published yet", len(batch))
-            self._marked = {**batch, **self._marked}
-            await asyncio.sleep(_RETRY)
+            await self._postpone(batch)
+
+    async def _postpone(self, batch: Mapping[Target, Published]) -> None:
+        """Publish ``batch`` with the next one, but for what is newer by then, or gone."""
+        for target, published in batch.items():
+            if target not in self._dropped:
+                self._marked.setdefault(target, published)
+        await asyncio.sleep(_RETRY)
 
     async def _record(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from datakit_ci.engine import Engine
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.project import Config, load_pipeline
 from datakit_ci.settings import ServiceSettings
+from datakit_ci.target import Target
 from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
 from datakit_core.metrics import Address
@@ -117,7 +118,9 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         builds, logs = settings.work / "builds", settings.work / "logs"
         executor = LocalExecutor(database, settings.database, settings.pipeline, builds)
         await stack.enter_async_context(executor)
-        engine = Engine(database, config, executor, logs, site.url)
+        engine = Engine(
+            database, config, executor, logs, site.url, canaries=_canaries(settings, config)
+        )
         await stack.enter_async_context(engine)
         await stack.enter_async_context(serve_pages(engine, site))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -153,6 +156,15 @@ async def _repositories(settings: ServiceSettings, config: Config) -> tuple[Loca
         )
     checkout = Checkout.around(settings.pipeline.parent)
     return (LocalRepository(config.projects[0].id, checkout.root),)
+
+
+def _canaries(settings: ServiceSettings, config: Config) -> Sequence[Target]:
+    """The only targets to test; one of a project that there is not is a mistake."""
+    canaries = [Target.named(text) for text in settings.canary]
+    for target in canaries:
+        if config.project(target.project) is None:
+            raise ConfigError(f"the pipeline has no project {target.project}", "--canary")
+    return canaries
 
 
 async def _reload(engine: Engine, pipeline: Path) -> None:

@@ -40,6 +40,7 @@ class ServiceSettings(BaseModel):
             :meth:`datakit_core.store.Durability.parse` reads it.
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
+        canary: The only targets to test, ``USER/REPO/heads/NAME`` or ``pr/N``; none: all.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
 
@@ -55,6 +56,7 @@ class ServiceSettings(BaseModel):
     durability: str = "full"
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
+    canary: tuple[str, ...] = ()
     work: Path
 
     @classmethod

@@ -86,3 +86,21 @@ class Target:
         if kind not in {member.value for member in TargetKind} or not name:
             raise ConfigError(f"{short!r} is not a target; write heads/NAME, tags/NAME or pr/N")
         return cls(project, kind, name)
+
+    @classmethod
+    def named(cls, text: str) -> Self:
+        """Read a whole name: ``USER/REPO/heads/NAME``, its address (with ``ref/``) or ``pr/N``.
+
+        Raises:
+            ConfigError: ``text`` has another form.
+        """
+        user, _, rest = text.partition("/")
+        repository, _, short = rest.partition("/")
+        kind, _, name = short.removeprefix("ref/").partition("/")
+        known = kind in {member.value for member in TargetKind}
+        if not (known and user and repository and name):
+            raise ConfigError(
+                f"{text!r} is not a target; write USER/REPO/heads/NAME, USER/REPO/tags/NAME or "
+                "USER/REPO/pr/N"
+            )
+        return cls(f"{user}/{repository}", kind, name)

@@ -21,7 +21,7 @@ from datakit_ci.heads import MetadataHeads
 from datakit_ci.metadata import BRANCH, field, head_path, monitor_path, target_path
 from datakit_ci.target import Target, TargetKind
 from datakit_core.client.api import CommitId, Database, ObjectId, Transaction
-from datakit_core.errors import ConfigError, DatakitError, NotFastForward
+from datakit_core.errors import ConfigError, DatakitError, Disconnected, NotFastForward
 
 __all__ = ["LocalGitBridge", "LocalRepository", "git_directory"]
 
@@ -98,6 +98,8 @@ class LocalGitBridge:
                 changed.clear()
                 try:
                     await self.sync(repository)
+                except Disconnected:
+                    changed.set()  # the database goes on waiting for its server
                 except DatakitError as error:
                     _log.error("cannot copy the refs of %s: %s", repository.project, error)
 
@@ -126,10 +128,10 @@ class LocalGitBridge:
         head = await self._database.head(BRANCH)
         if head is None:
             return {}
-        heads = await self._heads.read((await self._database.commit(head)).tree)
+        tree = (await self._database.commit(head)).tree
         return {
             target: commit
-            for target, commit in heads.items()
+            for target, commit in (await self._heads.read(tree)).items()
             if target.project == project and target.kind is not TargetKind.PULL_REQUEST
         }
 

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "AllowFetch",
     "AutoPush",
+    "Canaries",
     "DatabaseGit",
     "Durability",
     "Listen9p",
@@ -97,6 +98,16 @@ Repositories: TypeAlias = Annotated[
         metavar="USER/REPO:PATH",
         help="A local repository to watch; may be repeated. "
         "Default: the checkout that the pipeline is in, as its only project.",
+        show_default=False,
+    ),
+]
+Canaries: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--canary",
+        metavar="TARGET",
+        help="Test only this target, USER/REPO/heads/NAME, USER/REPO/tags/NAME or USER/REPO/pr/N; "
+        "may be repeated.",
         show_default=False,
     ),
 ]

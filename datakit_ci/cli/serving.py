@@ -31,6 +31,7 @@ def serve(
     durability: options.Durability = "full",
     web_ui: options.WebUi = "http://127.0.0.1:8080",
     repository: options.Repositories = None,
+    canary: options.Canaries = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve everything in one process: database, local bridge, engine and dashboard.
@@ -59,6 +60,7 @@ def serve(
         durability=durability,
         web_ui=web_ui,
         repositories=tuple(repository or ()),
+        canary=tuple(canary or ()),
         work=database.with_name(f"{database.name.removesuffix('.git')}.work"),
     )
     asyncio.run(serve(settings, _announce))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -91,10 +91,14 @@ class World:
             await transaction.commit("Delete a head")
 
     @asynccontextmanager
-    async def engine(self, config: Config = CONFIG) -> AsyncIterator[Engine]:
+    async def engine(
+        self, config: Config = CONFIG, canaries: Collection[Target] = ()
+    ) -> AsyncIterator[Engine]:
         spool = self.directory / "spool"
         async with (
-            Engine(self.database, config, self.executor, spool, "http://ci") as engine,
+            Engine(
+                self.database, config, self.executor, spool, "http://ci", canaries=canaries
+            ) as engine,
             asyncio.TaskGroup() as group,
         ):
             task = group.create_task(engine.run())
@@ -550,3 +554,27 @@ async def say(world: World, head: CommitId, context: str, status: CommitStatus) 
     directory = status_path("me/app", head, context)
     files = {f"{directory}/{name}": data for name, data in status.files().items() if data}
     await commit_files(world.database, BRANCH, files)
+
+
+async def test_canaries_are_the_only_targets_that_are_tested(world: World) -> None:
+    await world.commit(MAIN, FILES)
+    await world.commit(TOPIC, {**FILES, "top": b"another"})
+    async with world.engine(canaries=[TOPIC]) as engine:
+        await engine.idle()
+        assert [state.target for state in engine.targets()] == [TOPIC]
+        await engine.configure(CONFIG)
+        await engine.idle()
+        assert [state.target for state in engine.targets()] == [TOPIC]
+    assert MAIN.status_branch not in await world.database.branches()
+
+
+async def test_two_targets_at_one_commit_have_one_status(world: World) -> None:
+    head = await world.commit(MAIN, FILES)
+    await world.point(TOPIC, head)
+    status = f"me/app/commit/{head}/status/ci/datakit/lint"
+    async with world.engine() as engine:
+        await engine.idle()
+        files = await files_of(world.database, BRANCH)
+        assert files[f"{status}/target_url"] == f"http://ci/{MAIN.path}\n"
+    assert files[f"{status}/state"] == "success\n"
+    assert len(world.executor.requests) == 4, "what one has run is the other's as well"

@@ -247,6 +247,7 @@ async def test_heads_of_branches_tags_and_open_pull_requests_are_targets(
     heads = MetadataHeads(database).watch()
     first = await anext(heads)
     assert first.metadata == await database.head(BRANCH)
+    assert first.moved is None
     assert first.commits == {
         MAIN: HEAD,
         Target("me/app", "heads", "topic/one"): OTHER,
@@ -256,9 +257,35 @@ async def test_heads_of_branches_tags_and_open_pull_requests_are_targets(
     }
     await commit_files(database, BRANCH, {"me/app/pr/7": None, "me/app/ref/tags/v1/head": other})
     second = await anext(heads)
+    assert second.moved == frozenset((PULL, Target("me/app", "tags", "v1")))
     assert PULL not in second.commits
     assert second.commits[Target("me/app", "tags", "v1")] == OTHER
     assert len(second.commits) == 4
+    await heads.aclose()  # type: ignore[attr-defined]
+
+
+async def test_only_what_changes_is_told(database: Database) -> None:
+    head, other = f"{HEAD}\n".encode(), f"{OTHER}\n".encode()
+    deep = Target("me/app", "heads", "a/b/c")
+    files = {f"{target.path}/head": head for target in (MAIN, PULL, deep)}
+    await commit_files(database, BRANCH, {**files, "you/lib/pr/1/head": head})
+    heads = MetadataHeads(database).watch()
+    assert len((await anext(heads)).commits) == 4
+    changes: list[tuple[dict[str, bytes | None], dict[Target, CommitId | None]]] = [
+        ({f"me/app/commit/{HEAD}/status/ci/x/state": b"success\n"}, {}),
+        ({f"{deep.path}/head": other}, {deep: OTHER}),
+        ({f"{deep.path}/head": head, f"{PULL.path}/title": b"A title\n"}, {deep: HEAD}),
+        ({f"{PULL.path}/state": b"closed\n"}, {PULL: None}),
+        ({f"{PULL.path}/state": b"open\n"}, {PULL: HEAD}),
+        ({"you": None}, {Target("you/lib", "pr", "1"): None}),
+        ({"you/lib/pr/1/head": other}, {Target("you/lib", "pr", "1"): OTHER}),
+        ({f"{MAIN.path}/head": b"damaged\n"}, {MAIN: None}),
+    ]
+    for change, moved in changes:
+        await commit_files(database, BRANCH, change)
+        told = await anext(heads)
+        assert told.moved is not None
+        assert {target: told.commits.get(target) for target in told.moved} == moved, change
     await heads.aclose()  # type: ignore[attr-defined]
 
 
