@@ -7,7 +7,7 @@
     ├── FileError               an operation on one node failed: an error reply
     │   ├── NoEntry  NotDirectory  IsDirectory  AlreadyExists  ReadOnly  NotPermitted
     │   ├── InvalidArgument  NotSupported  TooLarge  TooMany  Busy  IoFailed
-    │   └── NotEmpty  CrossDevice
+    │   └── NotEmpty  CrossDevice  NoMemory  NoSpace
     ├── StoreError              Git said no
     │   ├── UnknownObject  InvalidHash  InvalidName
     │   ├── MergeConflict  NotFastForward  HeadMoved
@@ -43,6 +43,8 @@ __all__ = [
     "IsDirectory",
     "MergeConflict",
     "NoEntry",
+    "NoMemory",
+    "NoSpace",
     "NotDirectory",
     "NotEmpty",
     "NotFastForward",
@@ -186,6 +188,20 @@ class CrossDevice(FileError):
     text = "Invalid cross-device link"
 
 
+class NoMemory(FileError):
+    """A budget of memory, of a connection or of the server, is used up."""
+
+    errno = errno.ENOMEM
+    text = "Cannot allocate memory"
+
+
+class NoSpace(FileError):
+    """There is no room on the disk, or the server may not use more of it for large files."""
+
+    errno = errno.ENOSPC
+    text = "No space left on device"
+
+
 class IoFailed(FileError):
     """The operation was fine; doing it failed (disk full, damaged object)."""
 
@@ -309,6 +325,7 @@ _BY_ERRNO: dict[int, type[FileError]] = {
     for kind in (
         NoEntry, NotDirectory, IsDirectory, AlreadyExists, ReadOnly, NotPermitted,
         InvalidArgument, NotSupported, TooLarge, TooMany, Busy, NotEmpty, CrossDevice,
+        NoMemory, NoSpace,
     )
 }  # fmt: skip
 

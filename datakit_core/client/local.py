@@ -84,11 +84,11 @@ class LocalDatabase:
 
     async def tree(self, tree: TreeId) -> Tree:
         """Read one directory."""
-        return self._store.tree(tree)
+        return await self._store.load_tree(tree)
 
     async def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob."""
-        return self._store.blob(blob)
+        return await self._store.read_blob(blob)
 
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         """What is at ``path`` below ``tree``; the root is its own entry."""
@@ -101,7 +101,7 @@ class LocalDatabase:
             raise NoEntry
         if entry.is_directory:
             raise IsDirectory
-        return self._store.blob(BlobId(entry.id))
+        return await self._store.read_blob(BlobId(entry.id))
 
     async def history(self, commit: CommitId) -> AsyncIterator[Commit]:
         """``commit`` and its first parents, newest first."""
@@ -117,7 +117,7 @@ class LocalDatabase:
 
     async def diff(self, old: TreeId, new: TreeId) -> Sequence[Change]:
         """The files that differ, sorted by path."""
-        return self._store.diff(old, new)
+        return await self._store.diff_in_slices(old, new)
 
     @asynccontextmanager
     async def transaction(self, branch: str) -> AsyncIterator[Transaction]:
@@ -156,7 +156,7 @@ class LocalDatabase:
                 overlay.graft(path, content)
             else:
                 overlay.put(path, content)
-        tree, objects = overlay.freeze()
+        tree, objects = await self._store.freeze(overlay)
         await self._store.write_objects(objects)
         return tree
 

@@ -1,8 +1,9 @@
 """Blobs that were read lately, shared by all connections.
 
 A client reads a file in pieces, and Git can only give a blob whole. Keeping the content with
-every open file would let a client fill the memory by opening one big file a thousand times, so
-the bytes of big blobs live here, within a budget.
+every open file would let a client fill the memory by opening one file a thousand times, so the
+bytes live here, within a budget. What is too large to be read on the event loop is no affair of
+this: see :mod:`datakit_core.dbfs.large`.
 """
 
 from __future__ import annotations

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from datakit_core.store import Change, CommitId, Store, TreeId, parse_id
-from datakit_core.vfs import DynamicDirectory, TextFile, inode_of
+from datakit_core.store.steps import Steps
+from datakit_core.vfs import Answer, DynamicDirectory, TextFile, inode_of
 
 __all__ = ["diff_directory", "diff_text"]
 
+_STEP = 512
+"""Lines that are written in one step."""
 
-def diff_text(changes: Iterable[Change]) -> bytes:
+
+def diff_text(changes: Iterable[Change]) -> Steps[bytes]:
     """One line for each path: ``+``, ``-`` or ``*``, a space, the path."""
-    lines = (f"{change.kind.value} {change.path}\n" for change in changes)
+    lines = []
+    for change in changes:
+        lines.append(f"{change.kind.value} {change.path}\n")
+        if not len(lines) % _STEP:
+            yield
     return "".join(lines).encode(errors="surrogateescape")
 
 
 def diff_directory(
-    store: Store, inode: int, diff_from: Callable[[TreeId], bytes]
+    store: Store, inode: int, diff_from: Callable[[TreeId], Answer[bytes]]
 ) -> DynamicDirectory:
     """The directory ``diff``: its file COMMIT says what differs from that commit's tree.
 

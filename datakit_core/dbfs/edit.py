@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+from datakit_core.budget import Budget
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.diff import diff_text
 from datakit_core.errors import Busy, InvalidArgument, ReadOnly
 from datakit_core.store import (
     EMPTY_TREE,
+    LARGE_READ,
+    BlobId,
     CommitId,
     Entry,
     FileMode,
@@ -18,16 +23,21 @@ from datakit_core.store import (
     Store,
     Tree,
     TreeId,
-    diff,
-    merge,
     parse_id,
 )
-from datakit_core.store.objects import decode_tree
+from datakit_core.store.diff import diff_steps
+from datakit_core.store.names import MAX_DEPTH, join, split_path
+from datakit_core.store.objects import decode_tree_steps
+from datakit_core.store.slices import in_slices
+from datakit_core.store.steps import Steps
 from datakit_core.vfs import Answer, CommandFile, MemoryFile, inode_of
 
 __all__ = ["Edit", "Merged"]
 
+T = TypeVar("T")
+
 _NO_MESSAGE = "(no commit message)"
+_BUSY = "The transaction is being committed or merged; wait for that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +55,15 @@ class Edit:
     Attributes:
         transaction: The store's side of it.
         contents: Where stored blobs are read.
+        large: Where large ones are.
         inode: Not used by any other transaction of the connection.
         message: The file ``msg``.
         parents: The file ``parents``: text that only a commit or a merge looks at.
         ctl: The command file that commits or closes.
         merge: The command file that merges a commit into the edits.
         merged: What was merged last; none before the first merge.
-        conflicts: Paths that the last merge could not resolve and nobody has touched since.
+        conflicts: Paths that the last merge could not resolve and nobody has touched since,
+            sorted by their bytes.
     """
 
     def __init__(
@@ -61,14 +73,22 @@ class Edit:
         branch: str,
         inode: int,
         finished: Callable[[], None],
+        budget: Budget | None = None,
     ) -> None:
-        """Start from the head of ``branch``; call ``finished`` after the commit or the close."""
+        """Start from the head of ``branch``; call ``finished`` after the commit or the close.
+
+        Raises:
+            NoMemory: The ``budget``, which the edits take their memory from, is used up.
+        """
         self.contents = contents
         self._store = store
         self._finished = finished
         self._busy = False
+        self._looking = 0
         self._over = False
-        self.transaction = store.transaction(branch)
+        self._copying = asyncio.Lock()
+        self.large = store.large
+        self.transaction = store.transaction(branch, budget)
         self.inode = inode
         self.message = MemoryFile("msg", inode=inode_of(inode, "msg"))
         parents = self.transaction.parents.encode()
@@ -76,7 +96,8 @@ class Edit:
         self.ctl = CommandFile("ctl", self._control, inode=inode_of(inode, "ctl"))
         self.merge = CommandFile("merge", self._merge, inode=inode_of(inode, "merge"))
         self.merged: Merged | None = None
-        self.conflicts: set[str] = set()
+        self.conflicts: dict[str, None] = {}
+        self._conflict_directories: set[str] = set()
 
     def check_open(self) -> None:
         """Refuse a change that no commit would contain.
@@ -87,35 +108,97 @@ class Edit:
         """
         if self._over:
             raise ReadOnly("The transaction is closed; start another one")
-        if self._busy:
-            raise Busy("The transaction is being committed or merged; wait for that")
+        if self._busy or self._looking:
+            raise Busy(_BUSY)
+
+    def change_file(self, path: str, change: Callable[[], T]) -> Answer[T]:
+        """Change a file at ``path``, which may have to be copied into a spool first.
+
+        Raises:
+            ReadOnly: The transaction is over.
+            Busy: It is being committed or merged.
+        """
+        self.check_open()
+        entry = self.transaction.tree.unedited(path)
+        if entry is None or entry.is_directory:
+            return change()
+        size = self.contents.size(BlobId(entry.id))
+        if size > LARGE_READ:
+            return self._change_large(path, entry, size, change)
+        return self.when_loaded(path.rpartition("/")[0], change)
+
+    def when_loaded(self, directory: str, change: Callable[[], T]) -> Answer[T]:
+        """Do what needs the names in a directory, and in those above it.
+
+        Decoding a directory of 100,000 names takes a tenth of a second, so it is done in slices,
+        once: then they are at hand.
+        """
+        missing = self._missing(directory)
+        return change() if missing is None else self._load_first(missing, directory, change)
+
+    def _missing(self, directory: str) -> TreeId | None:
+        """A tree on the way to ``directory`` that is not at hand."""
+        tree, at = self.transaction.tree, ""
+        if tree.unedited(directory) is None:  # it is edited, and so is all that is above it
+            return None
+        for part in ("", *split_path(directory)):
+            at = join(at, part) if part else at
+            entry = tree.unedited(at)
+            if entry is not None and entry.is_directory:
+                missing = TreeId(entry.id)
+                if not self._store.at_hand(missing):
+                    return missing
+        return None
+
+    async def _load_first(self, missing: TreeId, directory: str, change: Callable[[], T]) -> T:
+        for _ in range(MAX_DEPTH):
+            await self._store.load_tree(missing)
+            found = self._missing(directory)
+            if found is None:
+                break
+            missing = found
+        return change()
+
+    async def _change_large(self, path: str, entry: Entry, size: int, change: Callable[[], T]) -> T:
+        async with self._copying:  # of several writes at once, the first one copies
+            if self.transaction.tree.unedited(path) == entry:
+                spool = await self.large.copy(BlobId(entry.id), size)
+                self.transaction.tree.adopt(path, entry, spool)
+        self.check_open()
+        return change()
 
     def touched(self, path: str) -> None:
         """Somebody has dealt with ``path`` and all below it: conflicts there are resolved."""
-        if self.conflicts:
-            below = f"{path}/"
-            self.conflicts = {
-                conflict
-                for conflict in self.conflicts
-                if conflict != path and not conflict.startswith(below)
-            }
+        self.conflicts.pop(path, None)
+        if path in self._conflict_directories:
+            below = f"{path}/" if path else ""
+            for conflict in [each for each in self.conflicts if each.startswith(below)]:
+                del self.conflicts[conflict]
+            self._conflict_directories.discard(path)
 
     def close(self) -> None:
-        """Forget the edits; what is open can still be read. Does nothing after a commit."""
+        """Forget the edits; what is open shows the tree before them. Nothing after a commit."""
         if not self._over:
             self.transaction.close()
             self._end()
 
-    def diff_from(self, tree: TreeId) -> bytes:
-        """What differs from ``tree`` to the edits as they are now, one path to a line."""
-        now, objects = self.transaction.tree.freeze()
+    async def diff_from(self, tree: TreeId) -> bytes:
+        """What differs from ``tree`` to the edits as they are now, one path to a line.
+
+        Raises:
+            Busy: It is being committed or merged.
+        """
+        with self._still():
+            now, objects = await self._store.freeze(self.transaction.tree)
         new = {item.id: item for item in objects}
 
-        def read(wanted: TreeId) -> Tree:
+        def read(wanted: TreeId) -> Steps[Tree]:
             found = new.get(ObjectId(wanted))
-            return self._store.tree(wanted) if found is None else decode_tree(found.data)
+            if found is None:
+                return self._store.tree_steps(wanted)
+            return decode_tree_steps(found.data)
 
-        return diff_text(diff(read, tree, now))
+        return await in_slices(diff_text(await in_slices(diff_steps(read, tree, now))))
 
     def _control(self, command: str) -> Answer[bytes]:
         match command.split(" ", 2):
@@ -136,8 +219,8 @@ class Edit:
                 raise InvalidArgument(f'Unknown command "{command}"')
 
     def _close(self) -> bytes:
-        if self._busy:
-            raise Busy("The transaction is being committed or merged; wait for that")
+        if self._busy or self._looking:
+            raise Busy(_BUSY)
         self.close()
         return b""
 
@@ -159,7 +242,8 @@ class Edit:
     async def _store_tree(self) -> bytes:
         """Store the tree as it is now, without a commit, so that it can be used elsewhere."""
         self.check_open()
-        tree, objects = self.transaction.tree.freeze()
+        with self._still():
+            tree, objects = await self._store.freeze(self.transaction.tree)
         await self._store.write_objects(objects)
         return f"{Entry(FileMode.DIRECTORY, tree)}\n".encode()
 
@@ -168,17 +252,19 @@ class Edit:
         with self._alone():
             theirs = CommitId(parse_id(command))
             their_tree = self._store.commit(theirs).tree
-            our_tree, objects = self.transaction.tree.freeze()
+            our_tree, objects = await self._store.freeze(self.transaction.tree)
             ours = await self._store.create_commit(
                 our_tree, self._parent_ids(), self._message(), objects=objects
             )
             base = await self._store.merge_base(ours, theirs)
             base_tree = None if base is None else self._store.commit(base).tree
-            result = merge(self._store.whole_tree, base_tree, our_tree, their_tree)
+            result = await self._store.merge_trees(base_tree, our_tree, their_tree)
             await self._store.write_objects(result.objects)
+            await self._store.load_tree(result.tree)
             self.transaction.tree.graft("", Entry(FileMode.DIRECTORY, result.tree))
         self.merged = Merged(our_tree, their_tree, base_tree or EMPTY_TREE)
-        self.conflicts = set(result.conflicts)
+        self.conflicts = dict.fromkeys(result.conflicts)
+        self._conflict_directories = {at for path in self.conflicts for at in _above(path)}
         parents = self.parents.content
         separator = b"\n" if parents and not parents.endswith(b"\n") else b""
         self.parents.content = parents + separator + f"{theirs}\n".encode()
@@ -196,6 +282,17 @@ class Edit:
         finally:
             self._busy = False
 
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Let nobody change the edits while they are looked at as a whole; any number may look."""
+        if self._busy:
+            raise Busy(_BUSY)
+        self._looking += 1
+        try:
+            yield
+        finally:
+            self._looking -= 1
+
     def _parent_ids(self) -> list[CommitId]:
         lines = (line.strip() for line in _text(self.parents).splitlines())
         return [self._store.commit(CommitId(parse_id(line))).id for line in lines if line]
@@ -207,6 +304,13 @@ class Edit:
         if not self._over:
             self._over = True
             self._finished()
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories that ``path`` is below, the root included."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _text(file: MemoryFile) -> str:

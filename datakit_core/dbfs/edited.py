@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datakit_core.dbfs.edit import Edit
+from datakit_core.dbfs.large import LargeReader
 from datakit_core.dbfs.listing import Listing
-from datakit_core.dbfs.tree import kind_of
+from datakit_core.dbfs.tree import MOST_TARGET, kind_of
 from datakit_core.errors import (
     CrossDevice,
     IsDirectory,
@@ -19,7 +20,7 @@ from datakit_core.errors import (
     NotEmpty,
     NotPermitted,
 )
-from datakit_core.store import BlobId, FileMode, Overlay
+from datakit_core.store import LARGE_READ, BlobId, FileMode, Overlay
 from datakit_core.store.names import check_file_name
 from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
 
@@ -72,9 +73,11 @@ class _EditedNode(Node):
         """Remove it, with all that is in it."""
         self._check_not_root()
         self._edit.check_open()
+        return self._edit.when_loaded(self._path.rpartition("/")[0], self._remove)
+
+    def _remove(self) -> None:
         self._tree.remove(self._path)
         self._edit.touched(self._path)
-        return None
 
     def _move(self, path: str) -> None:
         self._check_not_root()
@@ -108,12 +111,18 @@ class EditedDirectory(_EditedNode, Directory):
 
     def list(self) -> Answer[Sequence[Stat]]:
         """The names, sorted."""
+        return self._edit.when_loaded(self._path, self._list)
+
+    def _list(self) -> Sequence[Stat]:
         return Listing(list(self._tree.list(self._path)), self._describe_child)
 
     def create(self, name: str, kind: Kind, target: str = "") -> Answer[Node]:
         """Make a directory, an empty file, or a link to ``target``; a file is replaced."""
         self._edit.check_open()
         check_file_name(name)
+        return self._edit.when_loaded(self._path, lambda: self._create(name, kind, target))
+
+    def _create(self, name: str, kind: Kind, target: str) -> Node:
         path = self._below(name)
         self._check_parent()
         if kind is Kind.DIRECTORY:
@@ -182,7 +191,7 @@ class _EditedFile(_EditedNode, File):
             case FileMode.DIRECTORY:
                 raise IsDirectory
             case _:
-                return _EditedHandle(self)
+                return _EditedHandle(self, self._edit)
 
     def chmod(self, kind: Kind, target: str = "") -> Answer[None]:
         """Make it normal, executable or a link; a link's target is its content."""
@@ -197,35 +206,61 @@ class _EditedFile(_EditedNode, File):
 
     def truncate(self, length: int) -> Answer[None]:
         """Cut it, or extend it with zero bytes."""
-        self._edit.check_open()
+        if length == 0:  # whatever was there need not be read
+            self._edit.check_open()
+            self._truncate(0)
+            return None
+        return self._edit.change_file(self._path, lambda: self._truncate(length))
+
+    def _truncate(self, length: int) -> None:
         self._tree.truncate(self._path, length)
         self._edit.touched(self._path)
-        return None
+
+    def stored(self) -> BlobId | None:
+        """The blob that has the content, if it is not edited."""
+        entry = self._tree.unedited(self._path)
+        return None if entry is None or entry.is_directory else BlobId(entry.id)
 
     def read(self, offset: int, count: int) -> bytes:
-        """A part of the content as it is now."""
-        stored = self._tree.unedited(self._path)
-        if stored is None or stored.is_directory:
-            return self._tree.read(self._path, offset, count)
-        return read_range(self._edit.contents.get(BlobId(stored.id)), offset, count)
+        """A part of the content as it is now, if that is edited."""
+        return self._tree.read(self._path, offset, count)
 
-    def write(self, offset: int, data: bytes) -> int:
+    def write(self, offset: int, data: bytes) -> Answer[int]:
         """Change the content; the file is made again if it has gone."""
-        self._edit.check_open()
+        return self._edit.change_file(self._path, lambda: self._write(offset, data))
+
+    def _write(self, offset: int, data: bytes) -> int:
         self._tree.write(self._path, offset, data)
         self._edit.touched(self._path)
         return len(data)
 
 
 class _EditedHandle(Handle):
-    def __init__(self, file: _EditedFile) -> None:
+    def __init__(self, file: _EditedFile, edit: Edit) -> None:
         self._file = file
+        self._edit = edit
+        self._large: tuple[BlobId, LargeReader] | None = None
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
-        return self._file.read(offset, count)
+        stored = self._file.stored()
+        if self._large is not None and self._large[0] != stored:
+            self.close()
+        if stored is None:
+            return self._file.read(offset, count)
+        size = self._edit.contents.size(stored)
+        if size <= LARGE_READ:
+            return read_range(self._edit.contents.get(stored), offset, count)
+        if self._large is None:
+            self._large = stored, LargeReader(self._edit.large, stored, size)
+        return self._large[1].read(offset, count)
 
     def write(self, offset: int, data: bytes) -> Answer[int]:
         return self._file.write(offset, data)
+
+    def close(self) -> None:
+        if self._large is not None:
+            self._large[1].close()
+            self._large = None
 
 
 def _describe(edit: Edit, path: str, mode: FileMode) -> Stat:
@@ -234,5 +269,7 @@ def _describe(edit: Edit, path: str, mode: FileMode) -> Stat:
     name = path.rpartition("/")[2] or "rw"
     if mode is FileMode.DIRECTORY:
         return Stat(name, Kind.DIRECTORY, inode)
-    target = tree.read(path).decode(errors="surrogateescape") if mode is FileMode.LINK else ""
-    return Stat(name, kind_of(mode), inode, tree.size(path), target)
+    target, size = "", tree.size(path)
+    if mode is FileMode.LINK and size <= MOST_TARGET:
+        target = tree.read(path).decode(errors="surrogateescape")
+    return Stat(name, kind_of(mode), inode, size, target)

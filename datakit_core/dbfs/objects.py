@@ -64,6 +64,9 @@ def _raw_objects_directory(view: View, kind: ObjectKind) -> DynamicDirectory:
         if view.store.kind(wanted) is not kind:
             raise NoEntry
         inode = inode_of("raw", wanted)
+        if kind is ObjectKind.BLOB:
+            origin = view.fixed_tree(TreeId(wanted), inode)
+            return BlobFile(origin, Entry(FileMode.NORMAL, wanted), name)
         return TextFile(name, lambda: view.store.raw(wanted), inode=inode, version=1)
 
     return DynamicDirectory(kind.value, lookup, inode=inode_of("raw", kind.value))

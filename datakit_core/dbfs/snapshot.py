@@ -8,7 +8,8 @@ from datakit_core.dbfs.diff import diff_directory, diff_text
 from datakit_core.dbfs.layout import Layout
 from datakit_core.dbfs.tree import TreeDirectory
 from datakit_core.dbfs.view import View
-from datakit_core.store import Commit, CommitId, Signature, diff, parse_id
+from datakit_core.store import Commit, CommitId, Signature, TreeId, parse_id
+from datakit_core.store.slices import in_slices
 from datakit_core.vfs import DynamicDirectory, Node, TextFile, inode_of
 
 __all__ = ["commits_directory", "snapshots_directory"]
@@ -46,11 +47,11 @@ def _snapshot(view: View, commit: Commit) -> Layout:
         return TreeDirectory(view.fixed_tree(commit.tree, inode_of(inode, "ro")))
 
     def differences() -> DynamicDirectory:
-        return diff_directory(
-            view.store,
-            inode_of(inode, "diff"),
-            lambda old: diff_text(diff(view.store.tree, old, commit.tree)),
-        )
+        async def diff_from(old: TreeId) -> bytes:
+            changes = await view.store.diff_in_slices(old, commit.tree)
+            return await in_slices(diff_text(changes))
+
+        return diff_directory(view.store, inode_of(inode, "diff"), diff_from)
 
     return Layout(
         commit.id,

@@ -49,7 +49,18 @@ class TransactionsDirectory(Named, Directory):
         """Start a transaction from the branch's head."""
         if kind is not Kind.DIRECTORY:
             raise NotPermitted("Can only contain directories")
+        head = self._view.head(self._branch)
+        tree = None if head is None else self._view.store.commit(head).tree
+        if tree is None or self._view.store.at_hand(tree):
+            return self._begin(name)
+        return self._begin_later(tree, name)
+
+    def _begin(self, name: str) -> Node:
         return _node(self._view, self._view.begin(self._branch, name), name)
+
+    async def _begin_later(self, tree: TreeId, name: str) -> Node:
+        await self._view.store.load_tree(tree)
+        return self._begin(name)
 
 
 def _node(view: View, edit: Edit, name: str) -> Layout:
@@ -86,8 +97,7 @@ def _merge_makers(view: View, edit: Edit) -> Makers:
         return TreeDirectory(view.fixed_tree(tree, inode), name=name)
 
     def conflicts() -> bytes:
-        paths = sorted(edit.conflicts, key=lambda path: path.encode(errors="surrogateescape"))
-        return "".join(f"{path}\n" for path in paths).encode(errors="surrogateescape")
+        return "".join([f"{path}\n" for path in edit.conflicts]).encode(errors="surrogateescape")
 
     inode = inode_of(edit.inode, "conflicts")
     return {

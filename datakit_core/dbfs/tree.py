@@ -11,21 +11,27 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from datakit_core.dbfs.contents import Contents
+from datakit_core.dbfs.large import LargeReader
 from datakit_core.dbfs.listing import Listing
 from datakit_core.errors import NoEntry
-from datakit_core.store import BlobId, Entry, FileMode, Store, TreeId
+from datakit_core.store import LARGE_READ, BlobId, Entry, FileMode, Store, Tree, TreeId
 from datakit_core.vfs import Answer, Directory, File, Handle, Kind, Node, Stat, inode_of, read_range
 
 __all__ = [
+    "MOST_TARGET",
     "BlobFile",
     "FixedTree",
     "Origin",
     "TreeDirectory",
     "kind_of",
+    "open_blob",
 ]
 
 _KEPT_IN_HANDLE = 256 << 10
 """Bytes up to which an open file holds its content itself; above, it asks for it each time."""
+
+MOST_TARGET = 4096
+"""Bytes of a link's target (PATH_MAX); a longer one is no path, and is shown empty."""
 
 _KINDS = {
     FileMode.DIRECTORY: Kind.DIRECTORY,
@@ -151,7 +157,14 @@ class TreeDirectory(_TreeNode, Directory):
 
     def list(self) -> Answer[Sequence[Stat]]:
         """The names as they are now; sizes are looked up when they are asked for."""
-        tree = self._origin.store.tree(TreeId(self._find().entry.id))
+        tree = TreeId(self._find().entry.id)
+        store = self._origin.store
+        return self._shown(store.tree(tree)) if store.at_hand(tree) else self._list_later(tree)
+
+    async def _list_later(self, tree: TreeId) -> Sequence[Stat]:
+        return self._shown(await self._origin.store.load_tree(tree))
+
+    def _shown(self, tree: Tree) -> Sequence[Stat]:
         return Listing(list(tree.items()), self._describe_child)
 
     def _describe_child(self, item: tuple[str, Entry]) -> Stat:
@@ -165,7 +178,7 @@ class TreeFile(_TreeNode, File):
 
     def open(self) -> Answer[Handle]:
         """Fix the blob, and read it when it is asked for."""
-        return _BlobHandle(self._origin.contents, BlobId(self._find().entry.id))
+        return open_blob(self._origin, BlobId(self._find().entry.id))
 
 
 class BlobFile(File):
@@ -193,7 +206,26 @@ class BlobFile(File):
 
     def open(self) -> Answer[Handle]:
         """Read the blob."""
-        return _BlobHandle(self._origin.contents, BlobId(self._entry.id))
+        return open_blob(self._origin, BlobId(self._entry.id))
+
+
+def open_blob(origin: Origin, blob: BlobId) -> Handle:
+    """A handle on a blob, however large it is."""
+    size = origin.contents.size(blob)
+    if size > LARGE_READ:
+        return _LargeHandle(LargeReader(origin.store.large, blob, size))
+    return _BlobHandle(origin.contents, blob)
+
+
+class _LargeHandle(Handle):
+    def __init__(self, reader: LargeReader) -> None:
+        self._reader = reader
+
+    def read(self, offset: int, count: int) -> Answer[bytes]:
+        return self._reader.read(offset, count)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 class _BlobHandle(Handle):
@@ -220,7 +252,7 @@ def _describe(origin: Origin, inode: int, name: str, entry: Entry) -> Stat:
         return Stat(name, Kind.DIRECTORY, inode, version=origin.version)
     blob = BlobId(entry.id)
     target = ""
-    if entry.mode is FileMode.LINK:
-        target = origin.contents.get(blob).decode(errors="surrogateescape")
     size = origin.contents.size(blob)
+    if entry.mode is FileMode.LINK and size <= MOST_TARGET:
+        target = origin.contents.get(blob).decode(errors="surrogateescape")
     return Stat(name, kind_of(entry.mode), inode, size, target, origin.version)

@@ -39,7 +39,8 @@ class ConnectionLimits:
     Attributes:
         session: Limits on messages, fids and waiting requests.
         max_running: Coroutines at a time; the connection is not read while there are more.
-        max_unsent: Bytes of replies that the client has not taken; as ``max_running``.
+        max_unsent: Bytes of replies that the client has not taken, or that will come soon; as
+            ``max_running``.
         batch: Frames that are answered before other connections have their turn.
         handshake: Seconds until a new connection must have attached.
         tls_handshake: Seconds that a TLS handshake may take.
@@ -120,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._scheduled = False
         self._serving = False
         self._client_is_slow = False
+        self._held_back = False
         self._deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -249,7 +251,8 @@ class Connection(asyncio.Protocol):
         self._flush()
         if answered:
             self._traffic.at_once.add(time.perf_counter_ns() - start, answered)
-        if more or self._blocked:
+        self._held_back = more or self._blocked
+        if self._held_back:
             self._transport.pause_reading()
             self._schedule()
         else:
@@ -277,6 +280,8 @@ class Connection(asyncio.Protocol):
                 self._start(cast("Work", answer))
             else:
                 late.add(frame, None)
+                if self._blocked:
+                    return True
             if kind in control:
                 late.control(frame)
             left -= 1
@@ -287,7 +292,11 @@ class Connection(asyncio.Protocol):
     @property
     def _blocked(self) -> bool:
         """Whether something else has to happen before the next request."""
-        return self._client_is_slow or len(self._tasks) >= self._limits.max_running
+        return (
+            self._client_is_slow
+            or len(self._tasks) >= self._limits.max_running
+            or self._session.promised > self._limits.max_unsent
+        )
 
     def _schedule(self) -> None:
         """Go on when the others have had their turn."""
@@ -320,6 +329,8 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(frame)
         self._late.sent(frame, time.perf_counter_ns())
+        if self._held_back:
+            self._schedule()
 
     def _flush(self) -> None:
         if self._unsent and not self._transport.is_closing():

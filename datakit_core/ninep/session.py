@@ -139,6 +139,7 @@ class Session:
     Attributes:
         framer: Cuts the received bytes into the frames for :meth:`receive`.
         attached: Whether a Tattach has succeeded since the last Tversion.
+        promised: Bytes of replies that will come without anything else having to happen.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class Session:
         self._handlers: Handlers = {Tversion: self._version}
         self.framer = Framer(self._limits.first_frame)
         self.attached = False
+        self.promised = 0
 
     @property
     def fids(self) -> int:
@@ -222,6 +224,7 @@ class Session:
             if isinstance(pending, _Waiting):
                 pending.give_up()
         self._pending.clear()
+        self.promised = 0
         if self._operations is not None:
             self._operations.fids.clear()
         self._operations = None
@@ -311,6 +314,7 @@ class Session:
             waiting.give_up()
             raise TooMany(f"Too many requests wait: at most {self._limits.max_waiting}")
         self._pending[tag] = waiting
+        self.promised += answer.promised
         if later.fid is not None:
             later.fid.waiting[tag] = lambda: self._end(waiting)
         answer.on_done(lambda _: self._arrived(waiting))
@@ -332,6 +336,8 @@ class Session:
         if pending.abandoned:
             return False
         del self._pending[pending.tag]
+        if isinstance(pending, _Waiting):
+            self.promised -= pending.answer.promised
         if pending.later.fid is not None:
             pending.later.fid.waiting.pop(pending.tag, None)
         for tag in pending.flushes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from datakit_core import lazy
 from datakit_core.store.diff import Change, ChangeKind, TreeReader, diff
+from datakit_core.store.largeblobs import LARGE_READ, BlobSpool, LargeBlobs
 from datakit_core.store.merge import Merge, Reason, conflict_file, merge
 from datakit_core.store.objects import (
     EMPTY_TREE,
@@ -59,7 +60,9 @@ __all__ = [
     "ANYTHING",
     "EMPTY_TREE",
     "FOR_OTHERS",
+    "LARGE_READ",
     "BlobId",
+    "BlobSpool",
     "Change",
     "ChangeKind",
     "Commit",
@@ -69,6 +72,7 @@ __all__ = [
     "FetchPolicy",
     "FileMode",
     "InlineWriter",
+    "LargeBlobs",
     "Merge",
     "NewObject",
     "ObjectId",

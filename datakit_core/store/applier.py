@@ -20,7 +20,7 @@ from datakit_core.store.objects import CommitId, NewObject, ObjectKind
 from datakit_core.store.recovery import recover
 from datakit_core.store.repository import open_repository
 from datakit_core.store.requests import (
-    LARGE,
+    Bulk,
     ImportDirectory,
     IsAncestor,
     MergeBase,
@@ -117,21 +117,16 @@ class Applier:
     def _write(self, writes: Sequence[Write]) -> Sequence[DatakitError | None]:
         if not writes:
             return ()
-        objects = [new for write in writes for new in write.objects]
-        moves = any(write.updates for write in writes)
-        if not moves and sum(len(new.data) for new in objects) > LARGE:
-            self._write_bulk(objects)
-            return [None] * len(writes)
         if self._group is None:
             self._group = self._begin()
         return self._group.carry_out(writes)
 
-    def _write_bulk(self, objects: Sequence[NewObject]) -> None:
+    def _write_bulk(self, objects: Sequence[NewObject], *, last: bool) -> None:
         for new in objects:
             written = str(self._repository.odb.write(_TYPES[new.kind], new.data))
             if written != new.id:
                 raise RepositoryError(f"object {new.id} is {written}: it was named wrongly")
-        if self._durability is Durability.FULL:
+        if last and self._durability is Durability.FULL:
             sync_file_system(self._path)
 
     def _begin(self) -> GroupCommit:
@@ -155,6 +150,9 @@ class Applier:
                 return same or self._repository.descendant_of(descendant, ancestor)
             case ImportDirectory(path):
                 return import_directory(self._repository, path)
+            case Bulk(objects, last):
+                self._write_bulk(objects, last=last)
+                return None
             case Write():
                 raise AssertionError("writes are carried out together")
 

@@ -26,15 +26,19 @@ from datakit_core.store.objects import (
     Tree,
     TreeId,
     decode_commit,
-    decode_whole_tree,
+    decode_whole_tree_steps,
 )
 from datakit_core.store.reader import Reader
 from datakit_core.store.refs import RefFiles, ref_of
-from datakit_core.store.requests import LARGE, IsAncestor, MergeBase, RefUpdate, Write
+from datakit_core.store.requests import LARGE, Bulk, IsAncestor, MergeBase, RefUpdate, Write
+from datakit_core.store.steps import Steps
 from datakit_core.store.watch import Watches
 from datakit_core.store.writer import Writer
 
 __all__ = ["Branches", "Staged"]
+
+_MOST_IN_PART = 500
+"""Objects that the writer is given at a time."""
 
 _ATTEMPTS = 1000
 """Lost races after which a move is given up: something moves the branch all the time."""
@@ -67,10 +71,12 @@ class Staged:
                 if not self._uses[new.id]:
                     del self._uses[new.id], self._objects[new.id]
 
-    def whole_tree(self, tree: TreeId) -> Tree:
-        """Read one directory, submodules included."""
+    def whole_tree_steps(self, tree: TreeId) -> Steps[Tree]:
+        """Read one directory, submodules included, in steps."""
         new = self._objects.get(tree)
-        return self._reader.whole_tree(tree) if new is None else decode_whole_tree(new.data)
+        if new is None:
+            return self._reader.whole_tree_steps(tree)
+        return decode_whole_tree_steps(new.data)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read a commit."""
@@ -193,9 +199,11 @@ class Branches:
 
     async def write_ahead(self, objects: Sequence[NewObject]) -> Sequence[NewObject]:
         """Store ``objects`` now if they are large; what is left to be written with the move."""
-        if sum(len(new.data) for new in objects) <= LARGE:
+        parts = list(_parts(objects))
+        if len(parts) <= 1:
             return objects
-        await self._bulk.submit(Write(tuple(objects)))
+        for number, part in enumerate(parts, 1):
+            await self._bulk.submit(Bulk(part, last=number == len(parts)))
         return ()
 
     async def write(self, objects: Sequence[NewObject]) -> None:
@@ -273,3 +281,15 @@ class Branches:
     def _check_commit(self, commit: CommitId | None) -> None:
         if commit is not None and self._reader.kind(commit) is not ObjectKind.COMMIT:
             raise UnknownObject(f"no commit {commit}")
+
+
+def _parts(objects: Sequence[NewObject]) -> Iterator[tuple[NewObject, ...]]:
+    """Cut ``objects`` so that no part takes long to hand over; none of them is a single part."""
+    start = size = 0
+    for number, new in enumerate(objects):
+        size += len(new.data)
+        if size > LARGE or number - start >= _MOST_IN_PART:
+            yield tuple(objects[start : number + 1])
+            start, size = number + 1, 0
+    if start < len(objects):
+        yield tuple(objects[start:])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datakit_core.errors import HeadMoved, MergeConflict, NotFastForward
 from datakit_core.store.activity import Activity
 from datakit_core.store.branch import Branches
-from datakit_core.store.merge import merge
+from datakit_core.store.merge import merge_steps
 from datakit_core.store.objects import (
     CommitId,
     NewObject,
@@ -22,6 +22,7 @@ from datakit_core.store.objects import (
     encode_commit,
     new_object,
 )
+from datakit_core.store.slices import in_slices
 
 __all__ = ["Commits", "NewCommit"]
 
@@ -159,7 +160,7 @@ class Commits:
             return own
         if base == own.id:
             return NewCommit(tip, own.tree, (), own.message, ())
-        return self._merge(base, tip, own)
+        return await self._merge(base, tip, own)
 
     def _near_base(self, tip: CommitId, own: NewCommit) -> CommitId | None:
         """The only parent of ``own``, if it is a recent head of the branch.
@@ -176,14 +177,16 @@ class Commits:
             at = parents[0] if parents else None
         return None
 
-    def _merge(self, base: CommitId | None, tip: CommitId, own: NewCommit) -> NewCommit:
+    async def _merge(self, base: CommitId | None, tip: CommitId, own: NewCommit) -> NewCommit:
         staged = self._branches.staged
         with staged.holding(own.objects):
-            merged = merge(
-                staged.whole_tree,
-                staged.commit(base).tree if base is not None else None,
-                staged.commit(tip).tree,
-                own.tree,
+            merged = await in_slices(
+                merge_steps(
+                    staged.whole_tree_steps,
+                    staged.commit(base).tree if base is not None else None,
+                    staged.commit(tip).tree,
+                    own.tree,
+                )
             )
             if merged.conflicts:
                 self._activity.conflicts += 1

@@ -9,17 +9,33 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeAlias
 
 from datakit_core.store.names import join
 from datakit_core.store.objects import Entry, Tree, TreeId
+from datakit_core.store.steps import Steps, at_once
 
-__all__ = ["Change", "ChangeKind", "TreeReader", "changed_names", "diff"]
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "TreeReader",
+    "TreeSteps",
+    "changed_names",
+    "diff",
+    "diff_steps",
+    "stepping",
+]
 
 TreeReader: TypeAlias = Callable[[TreeId], Tree]
 """Reads one directory; raises ``UnknownObject``."""
 
+TreeSteps: TypeAlias = Callable[[TreeId], Steps[Tree]]
+"""Reads one directory in steps."""
+
 _EMPTY: Tree = {}
+_STEP = 256
+"""Changed names in one step."""
 
 
 class ChangeKind(enum.Enum):
@@ -49,9 +65,44 @@ def diff(read: TreeReader, old: TreeId | None, new: TreeId | None) -> list[Chang
         old: The former tree; none is an empty one.
         new: The present tree; none is an empty one.
     """
-    changes = list(_walk(read, old, new))
-    changes.sort(key=lambda change: change.path.encode(errors="surrogateescape"))
-    return changes
+    return at_once(diff_steps(stepping(read), old, new))
+
+
+def diff_steps(read: TreeSteps, old: TreeId | None, new: TreeId | None) -> Steps[list[Change]]:
+    """As :func:`diff`, in steps."""
+    changes: list[tuple[bytes, Change]] = []
+    # A list of what is left to compare, and not recursion: trees that were pushed by others may
+    # be deeper than Python's stack.
+    left: list[tuple[str, TreeId | None, TreeId | None]] = [("", old, new)]
+    while left:
+        directory, old, new = left.pop()
+        if old == new:
+            continue
+        before_tree = (yield from read(old)) if old else _EMPTY
+        after_tree = (yield from read(new)) if new else _EMPTY
+        for name, before, after in changed_names(before_tree, after_tree):
+            path = join(directory, name)
+            before_id, after_id = _tree_of(before), _tree_of(after)
+            if before_id or after_id:
+                left.append((path, before_id, after_id))
+            kind = _file_change(before, after)
+            if kind is not None:
+                changes.append((path.encode(errors="surrogateescape"), Change(kind, path)))
+                if not len(changes) % _STEP:
+                    yield
+    changes.sort(key=itemgetter(0))
+    yield
+    return [change for _, change in changes]
+
+
+def stepping(read: TreeReader) -> TreeSteps:
+    """A reader that takes one step for each directory."""
+
+    def steps(tree: TreeId) -> Steps[Tree]:
+        yield
+        return read(tree)
+
+    return steps
 
 
 def changed_names(old: Tree, new: Tree) -> Iterator[tuple[str, Entry | None, Entry | None]]:
@@ -65,37 +116,20 @@ def changed_names(old: Tree, new: Tree) -> Iterator[tuple[str, Entry | None, Ent
             yield name, before, None
 
 
-def _walk(read: TreeReader, old: TreeId | None, new: TreeId | None) -> Iterator[Change]:
-    # A list of what is left to compare, and not recursion: trees that were pushed by others may
-    # be deeper than Python's stack.
-    left: list[tuple[str, TreeId | None, TreeId | None]] = [("", old, new)]
-    while left:
-        directory, old, new = left.pop()
-        if old == new:
-            continue
-        before_tree = read(old) if old else _EMPTY
-        after_tree = read(new) if new else _EMPTY
-        for name, before, after in changed_names(before_tree, after_tree):
-            path = join(directory, name)
-            before_id, after_id = _tree_of(before), _tree_of(after)
-            if before_id or after_id:
-                left.append((path, before_id, after_id))
-            yield from _file_change(path, before, after)
-
-
 def _tree_of(entry: Entry | None) -> TreeId | None:
     return TreeId(entry.id) if entry is not None and entry.is_directory else None
 
 
-def _file_change(path: str, before: Entry | None, after: Entry | None) -> Iterator[Change]:
+def _file_change(before: Entry | None, after: Entry | None) -> ChangeKind | None:
+    """What became of the file at a path, if there is or was one."""
     was = before is not None and not before.is_directory
     now = after is not None and not after.is_directory
     match was, now:
         case True, True:
-            yield Change(ChangeKind.MODIFIED, path)
+            return ChangeKind.MODIFIED
         case True, False:
-            yield Change(ChangeKind.REMOVED, path)
+            return ChangeKind.REMOVED
         case False, True:
-            yield Change(ChangeKind.ADDED, path)
+            return ChangeKind.ADDED
         case _:
-            return
+            return None

@@ -14,11 +14,11 @@ texts of the reasons are those of the original DataKit, and part of the 9P inter
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from datakit_core.errors import StoreError
-from datakit_core.store.diff import TreeReader
+from datakit_core.store.diff import TreeReader, TreeSteps, stepping
 from datakit_core.store.names import join
 from datakit_core.store.objects import (
     EMPTY_TREE,
@@ -28,16 +28,19 @@ from datakit_core.store.objects import (
     ObjectKind,
     Tree,
     TreeId,
-    encode_tree,
+    encode_tree_steps,
     new_object,
 )
+from datakit_core.store.steps import Steps, at_once
 
-__all__ = ["Merge", "Reason", "conflict_file", "merge"]
+__all__ = ["Merge", "Reason", "conflict_file", "merge", "merge_steps"]
 
 _MAX_DEPTH = 300
 """Directories below one another that a merge follows; each takes two frames of Python's stack."""
 
 _EMPTY: Tree = {}
+_STEP = 128
+"""Names of a directory that are looked at in one step."""
 
 
 class Reason(enum.Enum):
@@ -56,7 +59,7 @@ class Merge:
     Attributes:
         tree: The merged tree; a path in conflict holds :func:`conflict_file`.
         objects: What has to be written for it: directories, and the conflict files.
-        conflicts: Path to reason, sorted by path; empty when the merge is clean.
+        conflicts: Path to reason, sorted by the bytes of the paths; empty when the merge is clean.
     """
 
     tree: TreeId
@@ -81,21 +84,37 @@ def merge(read: TreeReader, base: TreeId | None, ours: TreeId, theirs: TreeId) -
     Raises:
         StoreError: The trees are too deep.
     """
+    return at_once(merge_steps(stepping(read), base, ours, theirs))
+
+
+def merge_steps(read: TreeSteps, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Steps[Merge]:
+    """As :func:`merge`, in steps."""
     merger = _Merger(read)
-    tree = merger.directories("", base, ours, theirs, 0)
-    conflicts = dict(sorted(merger.conflicts.items()))
+    tree = yield from merger.directories("", base, ours, theirs, 0)
+    yield
+    conflicts = yield from _sorted(merger.conflicts)
     return Merge(tree or EMPTY_TREE, tuple(merger.objects.values()), conflicts)
+
+
+def _sorted(conflicts: Mapping[str, Reason]) -> Steps[Mapping[str, Reason]]:
+    rows: list[tuple[bytes, str]] = []
+    for path in conflicts:
+        rows.append((path.encode(errors="surrogateescape"), path))
+        if not len(rows) % _STEP:
+            yield
+    rows.sort()
+    return {path: conflicts[path] for _, path in rows}
 
 
 @dataclass(slots=True)
 class _Merger:
-    read: Callable[[TreeId], Tree]
+    read: TreeSteps
     objects: dict[str, NewObject] = field(default_factory=dict)
     conflicts: dict[str, Reason] = field(default_factory=dict)
 
     def directories(
         self, path: str, base: TreeId | None, ours: TreeId | None, theirs: TreeId | None, depth: int
-    ) -> TreeId | None:
+    ) -> Steps[TreeId | None]:
         """Merge three directories, of which any may be absent; none if nothing is left."""
         if ours == theirs or theirs == base:
             return ours
@@ -103,30 +122,35 @@ class _Merger:
             return theirs
         if depth > _MAX_DEPTH:
             raise StoreError(f"cannot merge trees that are deeper than {_MAX_DEPTH} directories")
-        before, our, their = (self.read(tree) if tree else _EMPTY for tree in (base, ours, theirs))
+        before = (yield from self.read(base)) if base else _EMPTY
+        our = (yield from self.read(ours)) if ours else _EMPTY
+        their = (yield from self.read(theirs)) if theirs else _EMPTY
         merged: dict[str, Entry] = {}
-        for name in dict.fromkeys((*our, *their)):
-            at = join(path, name)
-            entry = self._entry(at, before.get(name), our.get(name), their.get(name), depth)
+        for number, name in enumerate(dict.fromkeys((*our, *their))):
+            if not number % _STEP:
+                yield
+            sides = before.get(name), our.get(name), their.get(name)
+            entry = yield from self._entry(join(path, name), *sides, depth)
             if entry is not None:
                 merged[name] = entry
-        return self._keep_tree(merged)
+        return (yield from self._keep_tree(merged))
 
     def _entry(
         self, path: str, base: Entry | None, ours: Entry | None, theirs: Entry | None, depth: int
-    ) -> Entry | None:
+    ) -> Steps[Entry | None]:
         if ours == theirs or theirs == base:
             return ours
         if ours == base:
             return theirs
         file, reason = _merge_files(_file(base), _file(ours), _file(theirs))
-        tree = self.directories(path, _tree(base), _tree(ours), _tree(theirs), depth + 1)
+        known = len(self.conflicts)
+        tree = yield from self.directories(path, _tree(base), _tree(ours), _tree(theirs), depth + 1)
         if tree is None:
             return file if reason is None else self._conflict(path, reason)
         if file is None and reason is None:
             return Entry(FileMode.DIRECTORY, tree)
-        for below in [at for at in self.conflicts if at.startswith(f"{path}/")]:
-            del self.conflicts[below]
+        while len(self.conflicts) > known:  # those below the path
+            self.conflicts.popitem()
         return self._conflict(path, Reason.FILE_AND_DIRECTORY)
 
     def _conflict(self, path: str, reason: Reason) -> Entry:
@@ -135,10 +159,10 @@ class _Merger:
         self.objects[blob.id] = blob
         return Entry(FileMode.NORMAL, blob.id)
 
-    def _keep_tree(self, entries: Mapping[str, Entry]) -> TreeId | None:
+    def _keep_tree(self, entries: Mapping[str, Entry]) -> Steps[TreeId | None]:
         if not entries:
             return None
-        tree = new_object(ObjectKind.TREE, encode_tree(entries))
+        tree = new_object(ObjectKind.TREE, (yield from encode_tree_steps(entries)))
         self.objects[tree.id] = tree
         return TreeId(tree.id)
 

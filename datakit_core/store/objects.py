@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import NewType, TypeAlias
 
 from datakit_core.errors import InvalidHash, StoreError
+from datakit_core.store.steps import Steps, at_once
 
 __all__ = [
     "EMPTY_TREE",
@@ -32,9 +33,12 @@ __all__ = [
     "TreeId",
     "decode_commit",
     "decode_tree",
+    "decode_tree_steps",
     "decode_whole_tree",
+    "decode_whole_tree_steps",
     "encode_commit",
     "encode_tree",
+    "encode_tree_steps",
     "new_object",
     "parse_id",
     "served",
@@ -86,8 +90,12 @@ _OCTAL = {mode: b"%o" % mode for mode in FileMode}
 _MODES = {octal: mode for mode, octal in _OCTAL.items()}
 
 # The two passes of a regular expression are twice as fast as looking for each field from Python.
-_WHOLE_TREE = re.compile(rb"(?:[0-7]{1,7} [^\0]++\0.{20})*+", re.DOTALL)
+_SOME_ENTRIES = re.compile(rb"(?:[0-7]{1,7} [^\0]++\0.{20}){1,512}+", re.DOTALL)
 _TREE_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+
+
+_STEP = 256
+"""Entries of a directory that are encoded in one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +176,15 @@ EMPTY_TREE = TreeId(new_object(ObjectKind.TREE, b"").id)
 
 def encode_tree(entries: Mapping[str, Entry]) -> bytes:
     """The content of a tree object; entries may come in any order."""
+    return at_once(encode_tree_steps(entries))
+
+
+def encode_tree_steps(entries: Mapping[str, Entry]) -> Steps[bytes]:
+    """As :func:`encode_tree`, in steps."""
     rows: list[tuple[bytes, bytes]] = []
     for name, entry in entries.items():
+        if not len(rows) % _STEP:
+            yield
         raw = name.encode(errors="surrogateescape")
         # Git sorts a directory as if its name ended in a slash.
         key = raw + b"/" if entry.mode is FileMode.DIRECTORY else raw
@@ -181,6 +196,11 @@ def encode_tree(entries: Mapping[str, Entry]) -> bytes:
 def decode_tree(data: bytes) -> Tree:
     """Read a tree object, as far as it is served: :func:`served` of the whole tree."""
     return served(decode_whole_tree(data))
+
+
+def decode_tree_steps(data: bytes) -> Steps[Tree]:
+    """As :func:`decode_tree`, in steps."""
+    return served((yield from decode_whole_tree_steps(data)))
 
 
 def served(tree: Tree) -> Tree:
@@ -200,14 +220,28 @@ def decode_whole_tree(data: bytes) -> Tree:
     Raises:
         StoreError: The object is damaged.
     """
-    if not _WHOLE_TREE.fullmatch(data):
-        raise StoreError("damaged tree object; run git fsck")
+    return at_once(decode_whole_tree_steps(data))
+
+
+def decode_whole_tree_steps(data: bytes) -> Steps[Tree]:
+    """As :func:`decode_whole_tree`, in steps."""
     entries: dict[str, Entry] = {}
+    position = 0
+    while position < len(data):
+        part = _SOME_ENTRIES.match(data, position)
+        if part is None:
+            raise StoreError("damaged tree object; run git fsck")
+        position = part.end()
+        _decode_entries(part[0], entries)
+        yield
+    return MappingProxyType(entries)
+
+
+def _decode_entries(data: bytes, entries: dict[str, Entry]) -> None:
     for octal, name, raw_id in _TREE_ENTRY.findall(data):
         mode = _MODES.get(octal) or _nearest_mode(int(octal, 8))
         if mode is not None:
             entries[name.decode(errors="surrogateescape")] = Entry(mode, ObjectId(raw_id.hex()))
-    return MappingProxyType(entries)
 
 
 def served_mode(mode: int) -> FileMode | None:

@@ -21,6 +21,7 @@ from datakit_core.errors import (
     InvalidArgument,
     InvalidName,
     IoFailed,
+    NoSpace,
     RepositoryError,
     StoreError,
     TooLarge,
@@ -31,6 +32,7 @@ from datakit_core.store.objects import CommitId, NewObject, ObjectId, ObjectKind
 __all__ = [
     "LARGE",
     "Batch",
+    "Bulk",
     "Frames",
     "ImportDirectory",
     "IsAncestor",
@@ -81,6 +83,19 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Bulk:
+    """Store objects in great number or size, past the journal; a part of them at a time.
+
+    Attributes:
+        objects: The part.
+        last: Whether this is the last part; then all of them are made durable.
+    """
+
+    objects: tuple[NewObject, ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MergeBase:
     """Find the best common ancestor of two commits."""
 
@@ -103,7 +118,7 @@ class ImportDirectory:
     path: Path
 
 
-Request: TypeAlias = Write | MergeBase | IsAncestor | ImportDirectory
+Request: TypeAlias = Write | Bulk | MergeBase | IsAncestor | ImportDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,9 @@ def encode_request(request: Request) -> list[bytes]:
                 "refs": [[update.name, update.old, update.new] for update in updates],
             }
             return _frame(header, [new.data for new in objects])
+        case Bulk(objects, last):
+            header = {"bulk": [[new.kind.value, new.id, len(new.data)] for new in objects]}
+            return _frame({**header, "last": last}, [new.data for new in objects])
         case MergeBase(one, other):
             return _frame({"base": [one, other]})
         case IsAncestor(ancestor, descendant):
@@ -147,6 +165,8 @@ def decode_request(frame: tuple[Any, memoryview]) -> Request:
         case {"write": objects, "refs": refs}:
             updates = tuple(RefUpdate(name, old, new) for name, old, new in refs)
             return Write(tuple(_objects(objects, payload)), updates)
+        case {"bulk": objects, "last": bool() as last}:
+            return Bulk(tuple(_objects(objects, payload)), last)
         case {"base": [one, other]}:
             return MergeBase(one, other)
         case {"ancestor": [ancestor, descendant]}:
@@ -226,7 +246,7 @@ def _objects(headers: list[Any], payload: memoryview) -> Iterator[NewObject]:
 _ERRORS: dict[str, Callable[[str], DatakitError]] = {
     kind.__name__: kind
     for kind in (
-        InvalidArgument, InvalidName, IoFailed, RepositoryError, StoreError, TooLarge,
+        InvalidArgument, InvalidName, IoFailed, NoSpace, RepositoryError, StoreError, TooLarge,
         UnknownObject,
     )
 }  # fmt: skip

@@ -13,12 +13,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from datakit_core.errors import UnknownObject
+from datakit_core.budget import Budget
+from datakit_core.errors import TooLarge, UnknownObject
 from datakit_core.store.activity import Activity, Batches, Batching
 from datakit_core.store.applier import Durability
 from datakit_core.store.branch import Branches
 from datakit_core.store.commits import Commits
-from datakit_core.store.diff import Change, diff
+from datakit_core.store.diff import Change, diff, diff_steps
+from datakit_core.store.freezing import freeze_overlay
+from datakit_core.store.largeblobs import LARGE_READ, LargeBlobs
+from datakit_core.store.merge import Merge, merge_steps
 from datakit_core.store.names import check_branch
 from datakit_core.store.notice import RefNotices
 from datakit_core.store.objects import (
@@ -34,7 +38,7 @@ from datakit_core.store.objects import (
     TreeId,
 )
 from datakit_core.store.process import ProcessWriter
-from datakit_core.store.reader import Reader
+from datakit_core.store.reader import MAX_BLOB, Reader
 from datakit_core.store.recovery import recover_repository
 from datakit_core.store.refs import RefFiles
 from datakit_core.store.remote import Remotes
@@ -45,6 +49,9 @@ from datakit_core.store.repository import (
     prepare_repository,
 )
 from datakit_core.store.requests import ImportDirectory
+from datakit_core.store.slices import in_slices
+from datakit_core.store.spool import SpoolSpace
+from datakit_core.store.steps import Steps
 from datakit_core.store.transaction import Transaction
 from datakit_core.store.tree import Overlay
 from datakit_core.store.watch import (
@@ -69,10 +76,17 @@ class Store:
         path: The repository.
         activity: What became of commits.
         batches: What each of the writers did at a time; none if they do one thing at a time.
+        large: Blobs that are too large to be read at once.
     """
 
     def __init__(
-        self, path: Path, reader: Reader, writer: Writer, bulk: Writer, clock: Callable[[], float]
+        self,
+        path: Path,
+        reader: Reader,
+        writer: Writer,
+        bulk: Writer,
+        clock: Callable[[], float],
+        large: LargeBlobs,
     ) -> None:
         """Put the parts together; see :meth:`open`."""
         self.path = path
@@ -80,6 +94,7 @@ class Store:
         self.batches: Sequence[Batches] = [
             each.batches for each in (writer, bulk) if isinstance(each, Batching)
         ]
+        self.large = large
         self._reader, self._bulk = reader, bulk
         self._watches = Watches(reader)
         self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
@@ -118,7 +133,9 @@ class Store:
         with lock_repository(path) as unclean_since:
             prepare_repository(repository)
             reader, main, bulk = Reader(repository), writer(path), writer(path)
-            store = cls(path, reader, main, bulk, clock)
+            large = LargeBlobs(path, SpoolSpace(path), synced=durability is Durability.FULL)
+            large.space.clear()
+            store = cls(path, reader, main, bulk, clock, large)
             notices = RefNotices(path, store._branches.notice, store._branches.compare)
             try:
                 notices.start()
@@ -126,6 +143,7 @@ class Store:
                 yield store
             finally:
                 await notices.close()
+                await large.close()
                 await main.close()
                 await bulk.close()
                 reader.close()
@@ -158,9 +176,30 @@ class Store:
         """As :meth:`tree`, with the submodules, which are not served: for merging."""
         return self._reader.whole_tree(tree)
 
+    def at_hand(self, tree: TreeId) -> bool:
+        """Whether :meth:`tree` would answer within a few milliseconds."""
+        return self._reader.at_hand(tree)
+
+    def tree_steps(self, tree: TreeId) -> Steps[Tree]:
+        """As :meth:`tree`, in steps."""
+        return self._reader.tree_steps(tree)
+
+    async def load_tree(self, tree: TreeId) -> Tree:
+        """As :meth:`tree`; others have their turn meanwhile."""
+        return await in_slices(self._reader.tree_steps(tree))
+
     def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob; raises ``UnknownObject`` or ``TooLarge``."""
         return self._reader.blob(blob)
+
+    async def read_blob(self, blob: BlobId) -> bytes:
+        """Read a whole blob, and let others have their turn if it is large."""
+        size = self._reader.size(blob)
+        if size <= LARGE_READ:
+            return self._reader.blob(blob)
+        if size > MAX_BLOB:
+            raise TooLarge
+        return await self.large.read(blob, size)
 
     def size(self, blob: BlobId) -> int:
         """A blob's length in bytes; does not read it."""
@@ -182,13 +221,38 @@ class Store:
         """The files that differ, sorted by path; equal directories are not read."""
         return diff(self._reader.tree, old, new)
 
-    def transaction(self, branch: str) -> Transaction:
-        """Begin to edit ``branch`` from its present head; it need not exist."""
-        return Transaction(self._reader, self._branches, self._commits, check_branch(branch))
+    async def diff_in_slices(self, old: TreeId | None, new: TreeId | None) -> list[Change]:
+        """As :meth:`diff`; others have their turn meanwhile."""
+        return await in_slices(diff_steps(self._reader.tree_steps, old, new))
+
+    async def merge_trees(self, base: TreeId | None, ours: TreeId, theirs: TreeId) -> Merge:
+        """Merge stored trees as :func:`datakit_core.store.merge.merge` does; stores nothing."""
+        return await in_slices(merge_steps(self._reader.whole_tree_steps, base, ours, theirs))
+
+    def transaction(self, branch: str, budget: Budget | None = None) -> Transaction:
+        """Begin to edit ``branch`` from its present head; it need not exist.
+
+        Args:
+            branch: The branch.
+            budget: What the edits take their memory from, until the transaction is released.
+
+        Raises:
+            NoMemory: The budget is used up.
+        """
+        check_branch(branch)
+        return Transaction(self._reader, self._branches, self._commits, self.large, branch, budget)
 
     def overlay(self, base: TreeId | None) -> Overlay:
         """Begin to edit a tree that belongs to no branch; none begins with nothing."""
-        return Overlay(self._reader, base)
+        return Overlay(self._reader, base, space=self.large.space)
+
+    async def freeze(self, overlay: Overlay) -> tuple[TreeId, tuple[NewObject, ...]]:
+        """Name an edited tree, which nobody may edit meanwhile, and store its long files.
+
+        Returns:
+            The tree, and the objects that are still to be stored for it.
+        """
+        return await freeze_overlay(overlay, self.large)
 
     async def create_commit(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from datakit_core.budget import Budget
 from datakit_core.errors import (
     Busy,
     InvalidArgument,
@@ -12,9 +13,13 @@ from datakit_core.errors import (
 )
 from datakit_core.store.branch import Branches
 from datakit_core.store.commits import Commits, NewCommit
+from datakit_core.store.freezing import freeze_overlay
+from datakit_core.store.largeblobs import LargeBlobs
 from datakit_core.store.objects import (
+    EMPTY_TREE,
     CommitId,
     ObjectKind,
+    TreeId,
     parse_id,
 )
 from datakit_core.store.reader import Reader
@@ -36,15 +41,25 @@ class Transaction:
         tree: The edited tree, which begins as that of ``base``.
     """
 
-    def __init__(self, reader: Reader, branches: Branches, commits: Commits, branch: str) -> None:
-        """Begin at the branch's present head."""
-        self._reader, self._commits = reader, commits
+    def __init__(
+        self,
+        reader: Reader,
+        branches: Branches,
+        commits: Commits,
+        large: LargeBlobs,
+        branch: str,
+        budget: Budget | None = None,
+    ) -> None:
+        """Begin at the branch's present head; memory is taken from ``budget``."""
+        self._reader, self._commits, self._large = reader, commits, large
         self.branch = branch
         self.base = branches.head(branch)
         self.parents = "" if self.base is None else f"{self.base}\n"
         self.message = ""
         base = None if self.base is None else reader.commit(self.base)
-        self.tree = Overlay(reader, base.tree if base is not None else None)
+        self.tree = Overlay(
+            reader, base.tree if base is not None else None, space=large.space, budget=budget
+        )
         self._closed = False
         self._committing = False
 
@@ -66,8 +81,9 @@ class Transaction:
             Busy: It is being committed already.
         """
         with self._ending():
-            head = await self._commits.land(self.branch, self.prepare())
-            self._closed = True
+            commit = await self.prepare()
+            head = await self._commits.land(self.branch, commit)
+            self._end(commit.tree)
             return head
 
     async def commit_if(self, head: CommitId | None) -> CommitId:
@@ -78,19 +94,27 @@ class Transaction:
                 the transaction stays.
         """
         with self._ending():
-            commit = await self._commits.land_if(self.branch, head, self.prepare())
-            self._closed = True
-            return commit
+            commit = await self.prepare()
+            landed = await self._commits.land_if(self.branch, head, commit)
+            self._end(commit.tree)
+            return landed
 
-    def prepare(self) -> NewCommit:
+    async def prepare(self) -> NewCommit:
         """The commit of the edits as they are now; it is on no branch, and not stored."""
         parents = parse_parents(self._reader, self.parents)
-        tree, objects = self.tree.freeze()
+        tree, objects = await freeze_overlay(self.tree, self._large)
         return self._commits.new(tree, parents, self.message, objects)
 
     def close(self) -> None:
-        """Give the edits up; does nothing after a commit."""
+        """Give the edits up, and all that they hold; does nothing after a commit."""
+        if not self._closed:
+            base = self.base
+            self._end(EMPTY_TREE if base is None else self._reader.commit(base).tree)
+
+    def _end(self, tree: TreeId) -> None:
+        """What is open shows ``tree`` from now on."""
         self._closed = True
+        self.tree.end(tree)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:

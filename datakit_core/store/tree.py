@@ -7,9 +7,10 @@ edited keeps its id, so that a commit's cost follows the edits and not the size 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from datakit_core.budget import Budget
 from datakit_core.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -20,12 +21,17 @@ from datakit_core.errors import (
     TooLarge,
     UnknownObject,
 )
+from datakit_core.store.content import FileContent
 from datakit_core.store.edited import (
+    NAME,
+    NODE,
     Content,
     EditedDirectory,
     EditedFile,
+    files_of,
     freeze,
     height_of,
+    memory_of,
     mode_of,
     touch,
     weight_of,
@@ -41,13 +47,15 @@ from datakit_core.store.objects import (
     TreeId,
 )
 from datakit_core.store.reader import ObjectReader
+from datakit_core.store.spool import Spool, SpoolSpace
+from datakit_core.store.steps import Steps, at_once
 
 __all__ = ["MAX_EDITS", "MAX_FILE", "Overlay"]
 
-MAX_FILE = 64 << 20
-"""Bytes that one edited file may have."""
+MAX_FILE = 4 << 30
+"""Bytes that one edited file may have; what is long is on disk."""
 
-MAX_EDITS = 1 << 30
+MAX_EDITS = 8 << 30
 """Bytes that all edited files of one overlay may have together."""
 
 
@@ -66,6 +74,8 @@ class Overlay:
         *,
         max_file: int = MAX_FILE,
         max_edits: int = MAX_EDITS,
+        space: SpoolSpace | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """Start from ``base``, or from nothing.
 
@@ -74,11 +84,17 @@ class Overlay:
             base: The tree to edit.
             max_file: Bytes that one edited file may have.
             max_edits: Bytes that all edited files may have together.
+            space: Where long files are; without it, all of them are in memory.
+            budget: What memory is taken from, until :meth:`end`.
+
+        Raises:
+            NoMemory: The budget is used up.
         """
         self._reader = reader
         self._max_file, self._max_edits = max_file, max_edits
-        self._edits = 0
-        self._root = self._load(base if base is not None else EMPTY_TREE)
+        self._space, self._budget = space, budget
+        self._edits = self._memory = 0
+        self._root: Content = self._load(base if base is not None else EMPTY_TREE)
 
     def mode(self, path: str) -> FileMode | None:
         """What is at ``path``, or none."""
@@ -109,7 +125,7 @@ class Overlay:
         """A file's length in bytes; 0 for a directory."""
         match self._existing(path):
             case EditedFile() as file:
-                return len(file.data)
+                return file.content.length
             case Entry() as entry if not entry.is_directory:
                 return self._reader.size(BlobId(entry.id))
             case _:
@@ -121,20 +137,23 @@ class Overlay:
         Raises:
             InvalidArgument: ``offset`` is negative or beyond the end.
         """
-        content: bytes | bytearray
+        content: FileContent | bytes
         match self._existing(path):
             case EditedFile() as file:
-                content = file.data
+                content = file.content
             case Entry() as entry if not entry.is_directory:
                 content = self._reader.blob(BlobId(entry.id))
             case _:
                 raise IsDirectory
+        length = len(content) if isinstance(content, bytes) else content.length
         if offset < 0:
             raise InvalidArgument(f"Negative offset {offset}")
-        if offset > len(content):
-            raise InvalidArgument(f"Offset {offset} beyond end-of-file (len = {len(content)})")
-        end = len(content) if count is None else offset + max(count, 0)
-        return bytes(memoryview(content)[offset:end])
+        if offset > length:
+            raise InvalidArgument(f"Offset {offset} beyond end-of-file (len = {length})")
+        count = length - offset if count is None else max(count, 0)
+        if isinstance(content, bytes):
+            return bytes(memoryview(content)[offset : offset + count])
+        return content.read(offset, count)
 
     def write(self, path: str, offset: int, data: bytes) -> None:
         """Write at ``offset``; an absent file is made, a gap is filled with zero bytes.
@@ -144,10 +163,10 @@ class Overlay:
         """
         if offset < 0:
             raise InvalidArgument(f"Bad write offset {offset}")
-        file = self._edit_file(path, offset + len(data))
-        if offset > len(file.data):
-            file.data.extend(bytes(offset - len(file.data)))
-        file.data[offset : offset + len(data)] = data
+        content = self._edit_file(path, offset + len(data)).content
+        held = content.held
+        content.write(offset, data)
+        self._settle(content, held)
 
     def truncate(self, path: str, length: int) -> None:
         """Cut a file to ``length`` bytes, or extend it with zero bytes."""
@@ -157,10 +176,11 @@ class Overlay:
         if length == 0 and isinstance(old, Entry) and not old.is_directory:
             self.put(path, b"", old.mode)  # however long it is, it need not be read
             return
-        file = self._edit_file(path, length)
-        self._edits -= max(len(file.data) - length, 0)
-        del file.data[length:]
-        file.data.extend(bytes(length - len(file.data)))
+        content = self._edit_file(path, length).content
+        held = content.held
+        self._edits -= max(content.length - length, 0)
+        content.truncate(length)
+        self._settle(content, held)
 
     def put(self, path: str, data: bytes, mode: FileMode = FileMode.NORMAL) -> None:
         """Create or replace a file; missing directories above it are made."""
@@ -171,15 +191,27 @@ class Overlay:
         if old is not None and mode_of(old) is FileMode.DIRECTORY:
             raise IsDirectory
         self._check_parents(parts, make=True)
-        self._grow(len(old.data) if isinstance(old, EditedFile) else 0, len(data))
-        self._parent(parts, make=True).names[parts[-1]] = EditedFile(bytearray(data), mode)
+        self._charge(NODE)
+        try:
+            self._grow(old.content if isinstance(old, EditedFile) else None, len(data))
+            names = self._parent(parts, make=True).names
+        except BaseException:
+            self._release(NODE)
+            raise
+        if isinstance(old, EditedFile):
+            self._release(NODE + old.content.held)
+        content = FileContent(data, self._space)
+        self._settle(content, 0)
+        names[parts[-1]] = EditedFile(content, mode)
 
     def mkdir(self, path: str) -> None:
         """Make an empty directory; its parent must exist."""
         parts = check_path(path)
         if self._peek(parts) is not None:
             raise AlreadyExists
-        self._parent(parts).names[parts[-1]] = EditedDirectory(None, {})
+        names = self._parent(parts).names
+        self._charge(NODE)
+        names[parts[-1]] = EditedDirectory(None, {})
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""
@@ -187,7 +219,7 @@ class Overlay:
         if not parts:
             raise NotPermitted
         self._existing(path)
-        self._edits -= weight_of(self._parent(parts).names.pop(parts[-1]))
+        self._drop(self._parent(parts).names.pop(parts[-1]))
 
     def rename(self, path: str, name: str) -> None:
         """Give a node another name in its directory.
@@ -227,7 +259,8 @@ class Overlay:
         if target is not None and self._has_children(target):
             raise IsDirectory
         names = self._parent(target_parts).names
-        self._edits -= weight_of(names[target_parts[-1]]) if target is not None else 0
+        if target is not None:
+            self._drop(names[target_parts[-1]])
         names[target_parts[-1]] = self._parent(parts).names.pop(parts[-1])
 
     def set_mode(self, path: str, mode: FileMode) -> None:
@@ -261,7 +294,7 @@ class Overlay:
             return
         names = self._parent(parts, make=True).names
         if parts[-1] in names:
-            self._edits -= weight_of(names[parts[-1]])
+            self._drop(names[parts[-1]])
         names[parts[-1]] = entry
 
     def freeze(self) -> tuple[TreeId, tuple[NewObject, ...]]:
@@ -270,18 +303,58 @@ class Overlay:
         Returns:
             Its id, and the objects to write for it: those of edited files and directories.
         """
+        return at_once(self.freeze_steps())
+
+    def freeze_steps(self) -> Steps[tuple[TreeId, tuple[NewObject, ...]]]:
+        """As :meth:`freeze`, in steps; nothing may be edited meanwhile."""
         objects: dict[str, NewObject] = {}
-        entry = freeze(self._root, objects)
+        entry = yield from freeze(self._root, objects)
         return (EMPTY_TREE if entry is None else TreeId(entry.id)), tuple(objects.values())
 
+    def unstored(self) -> Sequence[FileContent]:
+        """The contents that are too long for memory, and are to be stored before freezing."""
+        return [
+            file.content
+            for file in files_of(self._root)
+            if file.content.spool is not None and file.content.stored is None
+        ]
+
+    def adopt(self, path: str, entry: Entry, spool: Spool) -> None:
+        """Edit the stored file ``entry`` at ``path``, whose content is in ``spool``.
+
+        Nothing happens if something else is at ``path`` by now.
+
+        Raises:
+            TooLarge: All edits together would have too many bytes.
+        """
+        if self._find(path) == entry:
+            content = FileContent.spooled(spool, BlobId(entry.id))
+            self._charge(NODE)
+            self._grow(None, content.length)
+            parts = split_path(path)
+            self._parent(parts).names[parts[-1]] = EditedFile(content, entry.mode)
+
+    def end(self, tree: TreeId) -> None:
+        """Let go of all edits, at once; what is read afterwards is ``tree``, which is stored."""
+        for file in files_of(self._root):
+            if file.content.spool is not None:
+                file.content.spool.close()
+        self._root = Entry(FileMode.DIRECTORY, tree)
+        self._release(self._memory)
+        self._edits = 0
+
     def _load(self, tree: TreeId) -> EditedDirectory:
-        return EditedDirectory(tree, dict(self._reader.whole_tree(tree)))
+        names = self._reader.whole_tree(tree)
+        memory = NODE + NAME * len(names)
+        self._charge(memory)
+        return EditedDirectory(tree, dict(names), memory=memory)
 
     def _graft_root(self, entry: Entry) -> None:
         if not entry.is_directory:
             raise IsDirectory
-        self._edits = 0
-        self._root = self._load(TreeId(entry.id))
+        loaded = self._load(TreeId(entry.id))
+        self._drop(self._root)
+        self._root = loaded
 
     def _find(self, path: str) -> Content | None:
         """What is at ``path``, without making nodes of what is only looked at."""
@@ -317,6 +390,7 @@ class Overlay:
         if len(parts) > MAX_DEPTH:
             raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
         self._check_parents(parts, make=make)
+        assert isinstance(self._root, EditedDirectory), "editing has not ended"
         directory = self._root
         for part in parts[:-1]:
             touch(directory)
@@ -324,6 +398,7 @@ class Overlay:
             if isinstance(child, Entry):
                 child = self._load(TreeId(child.id))
             elif child is None:
+                self._charge(NODE)
                 child = EditedDirectory(None, {})
             assert isinstance(child, EditedDirectory), "checked before anything was changed"
             directory.names[part] = child
@@ -364,21 +439,53 @@ class Overlay:
             if self._reader.size(BlobId(old.id)) > self._max_file:
                 raise TooLarge
             content = self._reader.blob(BlobId(old.id))
-        held = len(old.data) if isinstance(old, EditedFile) else 0
-        self._grow(held, max(len(content), held, end))
+        held = old.content.length if isinstance(old, EditedFile) else len(content)
+        self._grow(old.content if isinstance(old, EditedFile) else None, max(held, end))
         names = self._parent(parts).names
         if not isinstance(old, EditedFile):
             mode = FileMode.NORMAL if old is None else mode_of(old)
-            old = EditedFile(bytearray(content), mode)
+            self._charge(NODE)
+            old = EditedFile(FileContent(content, self._space), mode)
+            self._settle(old.content, 0)
             names[parts[-1]] = old
-        old.frozen = None
         return old
 
-    def _grow(self, old: int, new: int) -> None:
+    def _grow(self, old: FileContent | None, new: int) -> None:
         """Refuse a file of ``new`` bytes before anything is allocated, or account for it."""
-        if new > self._max_file or self._edits - old + new > self._max_edits:
+        before = old.length if old is not None else 0
+        if new > self._max_file or self._edits - before + new > self._max_edits:
             raise TooLarge
-        self._edits += new - old
+        if self._budget is not None:
+            content = old or FileContent(b"", self._space)
+            more = content.held_with(new) - content.held
+            if more > 0:  # only looked at: what is really held is accounted for afterwards
+                self._budget.take(more)
+                self._budget.give(more)
+        self._edits += new - before
+
+    def _settle(self, content: FileContent, before: int) -> None:
+        """Account for the memory of content that had ``before`` bytes there."""
+        more = content.held - before
+        if more > 0:
+            self._charge(more)
+        else:
+            self._release(-more)
+
+    def _charge(self, count: int) -> None:
+        """Take memory; raises ``NoMemory`` before anything is changed."""
+        if self._budget is not None:
+            self._budget.take(count)
+            self._memory += count
+
+    def _release(self, count: int) -> None:
+        if self._budget is not None:
+            self._budget.give(count)
+            self._memory -= count
+
+    def _drop(self, node: Content) -> None:
+        """Account for a node that has gone."""
+        self._edits -= weight_of(node)
+        self._release(memory_of(node))
 
     def _has_children(self, node: Content) -> bool:
         match node:

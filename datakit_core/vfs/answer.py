@@ -28,10 +28,17 @@ class Deferred(Generic[T]):
     keep a value that was meant for this waiter (a flushed stream read loses nothing).
     """
 
-    __slots__ = ("_callback", "_cancelled", "_done", "_error", "_on_cancel", "_value")
+    __slots__ = ("_callback", "_cancelled", "_done", "_error", "_on_cancel", "_value", "promised")
 
-    def __init__(self, on_cancel: Callable[[], None] | None = None) -> None:
-        """Wait; ``on_cancel`` is called at most once, when the waiter gives up first."""
+    def __init__(self, on_cancel: Callable[[], None] | None = None, *, promised: int = 0) -> None:
+        """Wait; ``on_cancel`` is called at most once, when the waiter gives up first.
+
+        Args:
+            on_cancel: Tells the owner.
+            promised: Bytes that will certainly and soon be there; a server that waits for many
+                of them reads no more requests. 0 for what may never come.
+        """
+        self.promised = promised
         self._callback: Callable[[Deferred[T]], None] | None = None
         self._on_cancel = on_cancel
         self._done = False

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import random
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from datakit_core.ninep.endpoint import TcpEndpoint
 from datakit_core.ninep.fids import BoundFid
 from datakit_core.ninep.messages import Tclunk, Topen, Tread, Twalk
 from datakit_core.ninep.wire import Fid
+from tests.support.memory import resident
 from tests.support.peer import ONE, ROOT
 from tests.support.raw import Raw, connect
 from tests.support.scenarios import begin, commit_files
@@ -25,12 +25,6 @@ from tests.support.waiting import until
 from tests.support.wire import RawClient
 
 ROUNDS = 5
-PAGE = 4096
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory (proc_pid_statm(5))."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def counts() -> dict[str, int]:

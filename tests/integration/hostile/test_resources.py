@@ -6,11 +6,13 @@ import zlib
 
 import pytest
 
-from datakit_core.ninep.messages import OpenMode, Rcreate, Tcreate
+from datakit_core.ninep.messages import OpenMode, Rcreate, Tcreate, Tread
 from tests.support.git import git
+from tests.support.memory import resident
 from tests.support.raw import Raw, RawError, connect
 from tests.support.scenarios import begin, commit, commit_files
 from tests.support.served import Served
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ async def place(raw: Raw) -> list[str]:
 
 
 class TestSizes:
-    @pytest.mark.parametrize("offset", [1 << 30, 1 << 40, (1 << 63) - 2])
+    @pytest.mark.parametrize("offset", [4 << 30, 1 << 40, (1 << 63) - 2])
     async def test_a_write_far_out_is_refused_before_anything_is_allocated(
         self, raw: Raw, place: list[str], offset: int
     ) -> None:
@@ -45,7 +47,7 @@ class TestSizes:
             with pytest.raises(RawError):
                 await raw.read_at(await raw.open(path), offset, count)
 
-    @pytest.mark.parametrize("length", [1 << 30, 1 << 50, (1 << 63) - 1])
+    @pytest.mark.parametrize("length", [5 << 30, 1 << 50, (1 << 63) - 1])
     async def test_a_truncation_far_out_is_refused(
         self, raw: Raw, place: list[str], length: int
     ) -> None:
@@ -200,15 +202,65 @@ class TestObjects:
         path.unlink(missing_ok=True)
         path.write_bytes(content)
 
-    async def test_a_blob_of_four_gibibytes_is_refused_unread(
+    async def test_five_bytes_of_a_blob_of_four_gibibytes_are_read_without_the_rest(
         self, raw: Raw, served: Served
     ) -> None:
         blob = "4" * 40
-        self.put(served, blob, zlib.compress(b"blob 4294967296\0" + bytes(1000)))
+        self.put(served, blob, _bomb(4096))
+        before = resident()
         assert (await raw.stat(f"trees/F-{blob}")).length == 1 << 32
+        fid = await raw.open(f"trees/F-{blob}")
+        assert await raw.read_at(fid, 10 << 20, 5) == bytes(5)
+        with pytest.raises(RawError, match="beyond end-of-file"):
+            await raw.read_at(fid, (1 << 32) + 1, 5)
+        assert served.store.large.space.files == 1
+        await raw.clunk(fid)
+        assert served.store.large.space.files == served.store.large.space.used == 0
+        assert resident() - before < 64 << 20
+
+    async def test_a_blob_above_all_limits_is_refused(self, raw: Raw, served: Served) -> None:
+        blob = "5" * 40
+        self.put(served, blob, zlib.compress(b"blob %d\0" % (9 << 30) + bytes(1000)))
         fid = await raw.open(f"trees/F-{blob}")
         with pytest.raises(RawError, match="File too large"):
             await raw.read_at(fid, 0, 5)
+
+    async def test_readers_of_one_large_blob_share_its_spool_and_take_it_along(
+        self, raw: Raw, served: Served
+    ) -> None:
+        blob = "4" * 40
+        self.put(served, blob, _bomb(4096))
+        async with connect(served.port) as other:
+            for _ in range(20):
+                await other.read_at(await other.open(f"trees/F-{blob}"), 0, 5)
+            fid = await raw.open(f".datakit/blob/{blob}")
+            await raw.read_at(fid, 0, 5)
+            assert served.store.large.space.files == 1
+        await until(lambda: served.server.connections == 2)
+        assert await raw.read_at(fid, 5, 5) == bytes(5)
+        await raw.clunk(fid)
+        assert served.store.large.space.files == 0
+
+    async def test_a_read_that_waits_for_a_large_blob_can_be_given_up(
+        self, raw: Raw, served: Served
+    ) -> None:
+        blob = "4" * 40
+        self.put(served, blob, _bomb(4096))
+        fid = await raw.open(f"trees/F-{blob}")
+        tag, reply = raw.start(Tread(fid, 4 << 30, 0))
+        await reply
+        tag, _ = raw.start(Tread(fid, (4 << 30) - 100, 100))
+        await raw.flush(tag)
+        await raw.clunk(fid)
+        assert served.store.large.space.files == 0
+
+    async def test_a_damaged_large_blob_is_an_error(self, raw: Raw, served: Served) -> None:
+        blob = "6" * 40
+        self.put(served, blob, zlib.compress(b"blob 2000000\0" + bytes(1000)))
+        fid = await raw.open(f"trees/F-{blob}")
+        with pytest.raises(RawError, match="run git fsck"):
+            await raw.read_at(fid, 1_000_000, 5)
+        await raw.clunk(fid)
 
     @pytest.mark.parametrize(
         "content", [b"", b"garbage", zlib.compress(b"blob 5\0abc"), zlib.compress(b"commit 3\0abc")]
@@ -233,6 +285,15 @@ class TestObjects:
         blob = git(served.store.path, "rev-parse", "master:file")
         (served.store.path / "objects" / blob[:2] / blob[2:]).unlink()
         await _read_or_fail(raw, f"snapshots/{head}/ro/file", served)
+
+
+def _bomb(mebibytes: int) -> bytes:
+    """The loose object of a blob of so many mebibytes of zeros, but for the checksum at its end."""
+    deflate = zlib.compressobj(1)
+    header = deflate.compress(b"blob %d\0" % (mebibytes << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    # After a full flush nothing refers to what was before, so a piece can be repeated.
+    piece = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    return header + piece * mebibytes
 
 
 async def _read_or_fail(raw: Raw, path: str, served: Served) -> None:
