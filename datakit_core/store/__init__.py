@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from datakit_core import lazy
 from datakit_core.store.diff import Change, ChangeKind, TreeReader, diff
-from datakit_core.store.largeblobs import LARGE_READ, BlobSpool, LargeBlobs
 from datakit_core.store.merge import Merge, Reason, conflict_file, merge
 from datakit_core.store.objects import (
     EMPTY_TREE,
@@ -30,6 +29,7 @@ from datakit_core.store.objects import (
 
 if TYPE_CHECKING:
     from datakit_core.store.applier import Durability
+    from datakit_core.store.largeblobs import LARGE_READ, BlobSpool, LargeBlobs
     from datakit_core.store.policy import ANYTHING, FOR_OTHERS, FetchPolicy
     from datakit_core.store.reader import Reader, open_reader
     from datakit_core.store.store import Store
@@ -42,10 +42,13 @@ else:
         __name__,
         {
             "ANYTHING": "policy",
+            "BlobSpool": "largeblobs",
             "Durability": "applier",
             "FOR_OTHERS": "policy",
             "FetchPolicy": "policy",
             "InlineWriter": "writer",
+            "LARGE_READ": "largeblobs",
+            "LargeBlobs": "largeblobs",
             "Overlay": "tree",
             "Reader": "reader",
             "Store": "store",
