@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from datakit_core.errors import ConfigError, ReadOnly
-from datakit_core.ninep import FdEndpoint, TcpEndpoint, UnixEndpoint, connect, serve
-from datakit_core.ninep.listening import describe_peer
+from datakit_core.ninep import Endpoint, FdEndpoint, TcpEndpoint, UnixEndpoint, connect, serve
+from datakit_core.ninep.listening import describe_peer, open_socket
 from tests.support.tree import TreeDirectory
 from tests.support.waiting import until
 
@@ -31,6 +31,19 @@ async def test_several_endpoints_are_served_at_once(tmp_path: Path) -> None:
         for endpoint in server.endpoints:
             async with connect(endpoint) as client:
                 assert await client.read(["f"]) == b"hello"
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_replies_are_sent_at_once(inherited: bool) -> None:
+    """A watcher waits for what nobody has just asked for; Nagle's algorithm would hold it back."""
+    endpoint: Endpoint = TcpEndpoint("127.0.0.1", 0)
+    if inherited:
+        endpoint = FdEndpoint(socket.create_server(("127.0.0.1", 0)).detach())
+    listener, _ = open_socket(endpoint)
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_the_port_that_the_system_chose_is_told() -> None:
