@@ -86,7 +86,7 @@ class BranchesDirectory(Named, Directory):
         return BranchDirectory(self._view, self._view.make_branch(name))
 
     def _describe(self, name: str) -> Stat:
-        return Stat(name, Kind.DIRECTORY, self._view.branch(name).inode)
+        return Stat(name, Kind.DIRECTORY, self._view.branch_inode(name))
 
 
 class BranchDirectory(Layout):

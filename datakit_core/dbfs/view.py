@@ -169,6 +169,11 @@ class View:
             self._by_inode[branch.inode] = branch
         return branch
 
+    def branch_inode(self, name: str) -> int:
+        """The inode of :meth:`branch`, without making one that a listing would drop again."""
+        branch = self._known.get(name)
+        return self._free_inode(name) if branch is None else branch.inode
+
     def make_branch(self, name: str) -> Branch:
         """A branch without commits; an existing one is taken as it is.
 
