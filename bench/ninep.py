@@ -18,15 +18,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from socket import MSG_WAITALL, create_connection
 from tempfile import TemporaryDirectory
 
 from bench.load import Script, client, replay, servers
+from bench.load.session import HELLO, MSIZE, Session, codec
 from datakit_core.ninep import LINUX
-from datakit_core.ninep.codec import codec_for
 from datakit_core.ninep.linux_messages import Tgetattr, Tlopen
-from datakit_core.ninep.messages import Record, Rversion, Tattach, Tclunk, Tread, Tversion, Twalk
-from datakit_core.ninep.wire import NO_FID, NO_TAG, Fid, Tag
+from datakit_core.ninep.messages import Record, Tattach, Tclunk, Tread, Tversion, Twalk
+from datakit_core.ninep.wire import NO_FID, Fid, Tag
 from datakit_core.store import Store
 
 __all__ = ["main"]
@@ -38,14 +37,11 @@ SIZES = {"small": 100, "medium": 1 << 16, "large": 1 << 20}
 FIDS = {name: Fid(number) for number, name in enumerate(SIZES, start=1)}
 PLACE = ("branch", "main", "ro")
 """Where the database shows the files; diod's are in directories of these names."""
-MSIZE = (1 << 20) + 24
 READ_OVERHEAD = 24
 """What clients leave free in a message of data."""
 DEPTH = 32
 STATS = 0x7FF
 """P9_GETATTR_BASIC: all that stat(2) tells."""
-
-codec = codec_for(LINUX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class Peer:
         requests: list[Record] = [Tattach(Fid(0), NO_FID, "", self.tree, 0)]
         for name, fid in FIDS.items():
             requests += [Twalk(Fid(0), fid, (*PLACE, name)), Tlopen(fid, 0)]
-        return [_hello(), *(codec.encode(Tag(0), request) for request in requests)]
+        return [HELLO, *(codec.encode(Tag(0), request) for request in requests)]
 
     def reads(self, name: str) -> list[Record]:
         """What reads a file whole."""
@@ -134,14 +130,19 @@ def main() -> None:
         files = {name: bytes(size) for name, size in SIZES.items()}
         asyncio.run(_commit(place / "db.git", files))
         exported = _lay_out(place / "files", files)
-        ports = {
+        running = {
             "datakit": stack.enter_context(servers.datakit(place / "db.git")),
             "diod": stack.enter_context(servers.diod(place / "files")),
             "echo": stack.enter_context(servers.echo(_reply_sizes())),
         }
         peers = [
-            Peer(name, port, str(exported) if name == "diod" else "", _msize(name, port))
-            for name, port in ports.items()
+            Peer(
+                name,
+                server.port,
+                str(exported) if name == "diod" else "",
+                _msize(name, server.port),
+            )
+            for name, server in running.items()
         ]
         print(f"medians of {ROUNDS} rounds (in brackets the best)")
         print(f"{'':32}{'datakit':>18}{'diod':>18}{'echo':>18}{'to diod':>9}{'to echo':>9}")
@@ -178,21 +179,12 @@ def _lay_out(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def _hello() -> bytes:
-    return codec.encode(NO_TAG, Tversion(MSIZE, LINUX.version))
-
-
 def _msize(name: str, port: int) -> int:
     """The longest message that a server agrees to; the echo agrees to everything."""
     if name == "echo":
         return MSIZE
-    with create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(_hello())
-        head = connection.recv(4, MSG_WAITALL)
-        frame = head + connection.recv(int.from_bytes(head, "little") - 4, MSG_WAITALL)
-    _, reply = codec.decode(frame)
-    assert isinstance(reply, Rversion)
-    return reply.msize
+    with Session(port) as session:
+        return session.msize
 
 
 def _reply_sizes() -> dict[int, int]:

@@ -12,15 +12,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-__all__ = ["datakit", "diod", "echo"]
+__all__ = ["Running", "datakit", "diod", "echo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server.
+
+    Attributes:
+        port: Where it listens on loopback.
+        pid: Its process.
+    """
+
+    port: int
+    pid: int
 
 
 @contextlib.contextmanager
-def datakit(repository: Path) -> Iterator[int]:
-    """``datakit serve`` on a repository, as people run it; gives the port."""
+def datakit(repository: Path) -> Iterator[Running]:
+    """``datakit serve`` on a repository, as people run it."""
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "datakit_core.cli", "serve", "--git", repository),
@@ -35,15 +49,15 @@ def datakit(repository: Path) -> Iterator[int]:
         found = re.search(r"tcp://127\.0\.0\.1:(\d+)", server.stdout.readline())
         if found is None:
             raise SystemExit("datakit serve has not started")
-        yield int(found[1])
+        yield Running(int(found[1]), server.pid)
     finally:
         server.terminate()
         server.communicate()
 
 
 @contextlib.contextmanager
-def diod(directory: Path) -> Iterator[int]:
-    """``diod`` on a directory, without authentication; gives the port."""
+def diod(directory: Path) -> Iterator[Running]:
+    """``diod`` on a directory, without authentication."""
     program = shutil.which("diod", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         raise SystemExit("diod is not there: install Debian's package diod")
@@ -59,15 +73,15 @@ def diod(directory: Path) -> Iterator[int]:
     )
     try:
         _wait(port, server)
-        yield port
+        yield Running(port, server.pid)
     finally:
         server.terminate()
         server.wait()
 
 
 @contextlib.contextmanager
-def echo(sizes: dict[int, int]) -> Iterator[int]:
-    """An asyncio protocol that answers every message without looking at it; gives the port.
+def echo(sizes: dict[int, int]) -> Iterator[Running]:
+    """An asyncio protocol that answers every message without looking at it.
 
     Args:
         sizes: The size of the reply's body by the type of the request; for Tread (116) what is
@@ -79,7 +93,7 @@ def echo(sizes: dict[int, int]) -> Iterator[int]:
     process.start()
     theirs.close()
     try:
-        yield ours.recv()
+        yield Running(ours.recv(), process.pid or 0)
     finally:
         process.terminate()
         process.join()
