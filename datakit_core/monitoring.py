@@ -29,6 +29,7 @@ from datakit_core.ninep import Server
 from datakit_core.ninep.linux_messages import LINUX_MESSAGES
 from datakit_core.ninep.messages import CLASSIC
 from datakit_core.store import Store
+from datakit_core.store.maintenance import MaintenanceStatus
 
 __all__ = ["Sources", "registry_of", "serve_metrics"]
 
@@ -45,6 +46,7 @@ class Sources:
         store: The database.
         auto_push_lag: Tells for how many seconds the oldest commit has waited that a mirror does
             not have; 0 if none waits. None where nothing is mirrored.
+        maintenance: What maintenance has found and done; none where there is none.
         loop_lag: How late the event loop is.
     """
 
@@ -52,6 +54,7 @@ class Sources:
     files: DatabaseFiles
     store: Store
     auto_push_lag: Callable[[], float] | None = None
+    maintenance: MaintenanceStatus | None = None
     loop_lag: Histogram = field(default_factory=Histogram)
 
 
@@ -92,6 +95,8 @@ class _Figures(Collector):
         yield from _requests(self._sources.server)
         yield from _database(self._sources)
         yield from _writes(self._sources.store)
+        if self._sources.maintenance is not None:
+            yield from _maintenance(self._sources.maintenance)
         yield _histogram(
             "datakit_event_loop_lag_seconds",
             "How late a timer of the event loop fired, looked at ten times a second.",
@@ -144,10 +149,12 @@ def _requests(server: Server) -> Iterator[Metric]:
         "datakit_9p_request_seconds",
         "Time until a request had its reply, if it was answered at once, or by a task such as "
         "a commit. Readers of streams do not count.",
-        labels=["answered"],
+        labels=["type", "answered"],
     )
-    for way, shown in (("at_once", traffic.at_once), ("by_task", traffic.by_task)):
-        seconds.add_metric([way], _buckets(shown), shown.total / 1e9)
+    for way, by_type in (("at_once", traffic.at_once), ("by_task", traffic.by_task)):
+        for number, shown in sorted(by_type.items()):
+            kind = _TYPES.get(number, "unknown")
+            seconds.add_metric([kind, way], _buckets(shown), shown.total / 1e9)
     yield seconds
 
 
@@ -184,6 +191,46 @@ def _writes(store: Store) -> Iterator[Metric]:
         "Time in which all that had come together was written and on disk.",
         Histogram.sum(batches.synced for batches in store.batches),
     )
+    yield _gauge(
+        "datakit_journal_bytes",
+        "Length of the journal: what a start after a crash would carry out again.",
+        sum(batches.journal.size for batches in store.batches),
+    )
+    yield _gauge(
+        "datakit_journal_records",
+        "Records in the journal, one for each batch.",
+        sum(batches.journal.records for batches in store.batches),
+    )
+
+
+def _maintenance(status: MaintenanceStatus) -> Iterator[Metric]:
+    facts = status.facts
+    yield _gauge("datakit_loose_objects", "Objects in files of their own, about.", facts.loose)
+    yield _gauge("datakit_packs", "Packs of objects.", facts.packs)
+    yield _gauge(
+        "datakit_disk_free_bytes", "What the disk of the repository has left.", status.free
+    )
+    runs = CounterMetricFamily(
+        "datakit_maintenance_runs",
+        "Maintenance by step (objects packed, refs packed, unused objects collected) and outcome.",
+        labels=["step", "outcome"],
+    )
+    seconds = GaugeMetricFamily(
+        "datakit_maintenance_last_duration_seconds",
+        "How long the last run of a step took.",
+        labels=["step"],
+    )
+    finished = GaugeMetricFamily(
+        "datakit_maintenance_last_success_timestamp_seconds",
+        "When a step last went well, in seconds since 1970; 0 if it has not since the start.",
+        labels=["step"],
+    )
+    for step, outcomes in status.steps.items():
+        runs.add_metric([step.value, "done"], outcomes.done)
+        runs.add_metric([step.value, "failed"], outcomes.failed)
+        seconds.add_metric([step.value], outcomes.seconds)
+        finished.add_metric([step.value], outcomes.finished)
+    yield from (runs, seconds, finished)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

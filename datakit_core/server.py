@@ -19,6 +19,7 @@ from datakit_core.metrics import Address
 from datakit_core.ninep.connection import ConnectionInfo
 from datakit_core.ninep.server import Server, serve
 from datakit_core.store import ANYTHING, FOR_OTHERS, Durability, FetchPolicy, Store
+from datakit_core.store.maintenance import MaintenanceStatus, maintaining
 from datakit_core.store.mirror import mirroring
 
 __all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
@@ -40,6 +41,7 @@ async def serve_store(
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
+    maintenance: bool = True,
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -54,6 +56,7 @@ async def serve_store(
             :func:`datakit_core.store.mirror.mirroring` says.
         listen_http: Where to serve the repository by Git's smart HTTP, as
             :class:`datakit_core.smart_http.HttpAddress` reads it; nowhere by default.
+        maintenance: Whether to keep the repository quick and small meanwhile.
 
     Raises:
         ConfigError: An address is none, or is in use; or a URL is not allowed.
@@ -74,10 +77,13 @@ async def serve_store(
         lag: Callable[[], float] | None = None
         if auto_push is not None:
             lag = (await stack.enter_async_context(mirroring(store, auto_push))).status.lag
+        upkeep: MaintenanceStatus | None = None
+        if maintenance:
+            upkeep = (await stack.enter_async_context(maintaining(store))).status
         if listen_prometheus is not None:
             from datakit_core.monitoring import Sources, serve_metrics  # only for who wants it
 
-            sources = Sources(server, files, store, auto_push_lag=lag)
+            sources = Sources(server, files, store, auto_push_lag=lag, maintenance=upkeep)
             await stack.enter_async_context(serve_metrics(sources, listen_prometheus))
         yield server
 
@@ -91,6 +97,7 @@ async def open_server(
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
+    maintenance: bool = True,
     durability: Durability = Durability.FULL,
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
@@ -103,6 +110,7 @@ async def open_server(
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
         listen_http: As for :func:`serve_store`.
+        maintenance: As for :func:`serve_store`.
         durability: What an acknowledged commit survives.
 
     Raises:
@@ -123,6 +131,7 @@ async def open_server(
                 listen_prometheus=listen_prometheus,
                 auto_push=auto_push,
                 listen_http=listen_http,
+                maintenance=maintenance,
             )
         )
 
@@ -136,6 +145,7 @@ async def run(
     listen_prometheus: Address | None = None,
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
+    maintenance: bool = True,
     durability: Durability = Durability.FULL,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
@@ -148,6 +158,7 @@ async def run(
         listen_prometheus: As for :func:`serve_store`.
         auto_push: As for :func:`serve_store`.
         listen_http: As for :func:`serve_store`.
+        maintenance: As for :func:`serve_store`.
         durability: What an acknowledged commit survives.
     """
     stop = asyncio.Event()
@@ -162,6 +173,7 @@ async def run(
             listen_prometheus=listen_prometheus,
             auto_push=auto_push,
             listen_http=listen_http,
+            maintenance=maintenance,
             durability=durability,
         ) as server:
             announce(server)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from datakit_core.cli import branching, mounting, reading, writing
+from datakit_core.cli import branching, maintaining, mounting, reading, writing
 from datakit_core.cli.serve import app
 from datakit_core.errors import (
     AlreadyExists,
@@ -29,7 +29,7 @@ from datakit_core.errors import (
 
 __all__ = ["app", "main"]
 
-for _part in (reading, writing, branching, mounting):
+for _part in (reading, writing, branching, mounting, maintaining):
     app.add_typer(_part.commands)
 
 _NO = (

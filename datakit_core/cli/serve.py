@@ -77,6 +77,13 @@ HowDurable: TypeAlias = Annotated[
         "death of the server, which is faster on slow disks.",
     ),
 ]
+Maintained: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--maintenance/--no-maintenance",
+        help="Whether to pack objects and refs, and drop what nothing has needed for long.",
+    ),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -99,6 +106,7 @@ def _datakit(
     auto_push: AutoPush = None,
     listen_http: ListenHttp = None,
     durability: HowDurable = "full",
+    maintenance: Maintained = True,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -122,6 +130,7 @@ def _datakit(
             auto_push=auto_push,
             listen_http=listen_http,
             durability=durability,
+            maintenance=maintenance,
             verbose=verbose,
             log_destination=log_destination,
         )
@@ -136,6 +145,7 @@ def serve(
     auto_push: AutoPush = None,
     listen_http: ListenHttp = None,
     durability: HowDurable = "full",
+    maintenance: Maintained = True,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
@@ -163,6 +173,7 @@ def serve(
             auto_push=auto_push,
             listen_http=[url for url in (listen_http or "").split(",") if url],
             durability=Durability.parse(durability),
+            maintenance=maintenance,
         )
     )
 

@@ -239,18 +239,17 @@ class Connection(asyncio.Protocol):
         self._scheduled = False
         if self._transport.is_closing():
             return
-        start, unsent = time.perf_counter_ns(), len(self._unsent)
+        start, answered = time.perf_counter_ns(), list[int]()
         try:
-            more = self._blocked or self._answer_batch(start)
+            more = self._blocked or self._answer_batch(start, answered)
         except ProtocolError as error:
             logger.warning("%s broke the protocol: %s", self._info, error)
             self._traffic.broken += 1
             self.stop()
             return
-        answered = len(self._unsent) - unsent
         self._flush()
         if answered:
-            self._traffic.at_once.add(time.perf_counter_ns() - start, answered)
+            self._traffic.add_batch(answered, time.perf_counter_ns() - start)
         self._held_back = more or self._blocked
         if self._held_back:
             self._transport.pause_reading()
@@ -258,8 +257,10 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _answer_batch(self, start: int) -> bool:
+    def _answer_batch(self, start: int, kinds: list[int]) -> bool:
         """Answer frames until none is left (false), or it is enough for now (true).
+
+        The types of those that are answered at once are added to ``kinds``.
 
         Here every nanosecond is one for each request: names are looked up before the loop.
         """
@@ -274,6 +275,7 @@ class Connection(asyncio.Protocol):
                 if answer[4] != kind + 1:
                     failed[kind] += 1
                 unsent.append(answer)
+                kinds.append(kind)
                 room -= len(answer)
             elif answer is not None:
                 late.add(frame, start)

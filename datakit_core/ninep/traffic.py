@@ -7,6 +7,9 @@ batch. What the figures are called is the affair of whoever shows them.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
 from datakit_core.metrics import Histogram
 from datakit_core.ninep.messages import Tflush, Tversion
 
@@ -29,9 +32,9 @@ class Traffic:
         answered: Requests by type.
         failed: Those of them that were answered with an error.
         flushed: Requests that were given up while they waited, by type.
-        at_once: How long batches took of which every request was answered at once, counted for
-            each request in them: so long did its client wait.
-        by_task: How long requests took that need more than a look, such as commits.
+        at_once: How long batches took, counted for each request in them that was answered at
+            once, by its type: so long did its client wait.
+        by_task: How long requests took that need more than a look, such as commits, by type.
     """
 
     __slots__ = (
@@ -51,8 +54,16 @@ class Traffic:
         self.answered = [0] * _TYPES
         self.failed = [0] * _TYPES
         self.flushed = [0] * _TYPES
-        self.at_once = Histogram()
-        self.by_task = Histogram()
+        self.at_once: defaultdict[int, Histogram] = defaultdict(Histogram)
+        self.by_task: defaultdict[int, Histogram] = defaultdict(Histogram)
+
+    def add_batch(self, kinds: Sequence[int], nanoseconds: int) -> None:
+        """Requests of these types were answered at once, together, in so much time."""
+        if len(kinds) == 1:
+            self.at_once[kinds[0]].add(nanoseconds)
+        else:
+            for kind, times in Counter(kinds).items():
+                self.at_once[kind].add(nanoseconds, times)
 
 
 class Late:
@@ -89,7 +100,7 @@ class Late:
         if reply[4] != kind + 1:
             traffic.failed[kind] += 1
         if start is not None:
-            traffic.by_task.add(now - start)
+            traffic.by_task[kind].add(now - start)
 
     def control(self, frame: bytes) -> None:
         """A flush or a new session has come, which ends requests without a reply."""

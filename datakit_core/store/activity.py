@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from datakit_core.metrics import Histogram
 
-__all__ = ["Activity", "Batches", "Batching"]
+__all__ = ["Activity", "Batches", "Batching", "JournalLength"]
 
 
 @dataclass(slots=True)
@@ -27,6 +27,19 @@ class Activity:
     overtaken: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class JournalLength:
+    """How much a start after a crash would carry out again.
+
+    Attributes:
+        size: In bytes.
+        records: One for each batch.
+    """
+
+    size: int = 0
+    records: int = 0
+
+
 @dataclass(slots=True)
 class Batches:
     """What a writer did together, because it had come while the writer was busy.
@@ -34,10 +47,12 @@ class Batches:
     Attributes:
         requests: How many requests the batches had.
         synced: How long each batch took to be on disk.
+        journal: The length of the writer's journal.
     """
 
     requests: int = 0
     synced: Histogram = field(default_factory=Histogram)
+    journal: JournalLength = field(default_factory=JournalLength)
 
     def add(self, requests: int, nanoseconds: int) -> None:
         """A batch of ``requests`` is on disk after ``nanoseconds``."""

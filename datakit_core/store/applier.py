@@ -13,12 +13,13 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from datakit_core.errors import ConfigError, DatakitError, RepositoryError, UnknownObject
+from datakit_core.store.activity import JournalLength
 from datakit_core.store.directory import import_directory
 from datakit_core.store.disk import RepositoryFiles, sync_file_system
 from datakit_core.store.groupcommit import GroupCommit
 from datakit_core.store.objects import CommitId, NewObject, ObjectKind
 from datakit_core.store.recovery import recover
-from datakit_core.store.repository import open_repository
+from datakit_core.store.repository import loose_only, open_repository
 from datakit_core.store.requests import (
     Bulk,
     ImportDirectory,
@@ -70,7 +71,8 @@ class Applier:
     def __init__(self, path: Path, durability: Durability = Durability.FULL) -> None:
         """Open the repository at ``path``; the journal is begun by the first write."""
         self._path, self._durability = path, durability
-        self._repository = open_repository(path)
+        self._repository, self._writing = open_repository(path), loose_only(path)
+        self._packs = self._look_at_packs()
         self._disk: RepositoryFiles | None = None
         self._journal: WriteAhead | None = None
         self._group: GroupCommit | None = None
@@ -80,8 +82,20 @@ class Applier:
         """Seconds until :meth:`tend` has something to do; none if only requests make work."""
         return None if self._journal is None else self._journal.due
 
+    @property
+    def journal_length(self) -> JournalLength:
+        """How much a start after a crash would carry out again."""
+        return JournalLength() if self._journal is None else self._journal.length
+
     def tend(self) -> None:
         """Do what is due between requests; quick."""
+        packs = self._look_at_packs()
+        if packs != self._packs:
+            self._packs = packs
+            try:
+                self._reopen()
+            except DatakitError as error:
+                _log.warning("goes on with packs that were removed: %s", error)
         if self._journal is not None:
             try:
                 self._journal.tend()
@@ -113,6 +127,21 @@ class Applier:
         if self._disk is not None:
             self._disk.close()
         self._repository.free()
+        self._writing.free()
+
+    def _look_at_packs(self) -> int:
+        """What changes when packs come or go."""
+        try:
+            return (self._path / "objects" / "pack").stat().st_mtime_ns
+        except OSError:  # there is none yet, or requests will tell
+            return 0
+
+    def _reopen(self) -> None:
+        """Let go of packs that were removed: they take their place until nobody reads them."""
+        old, self._repository = self._repository, open_repository(self._path)
+        if self._group is not None:
+            self._group.repository = self._repository
+        old.free()
 
     def _write(self, writes: Sequence[Write]) -> Sequence[DatakitError | None]:
         if not writes:
@@ -123,7 +152,7 @@ class Applier:
 
     def _write_bulk(self, objects: Sequence[NewObject], *, last: bool) -> None:
         for new in objects:
-            written = str(self._repository.odb.write(_TYPES[new.kind], new.data))
+            written = str(self._writing.odb.write(_TYPES[new.kind], new.data))
             if written != new.id:
                 raise RepositoryError(f"object {new.id} is {written}: it was named wrongly")
         if last and self._durability is Durability.FULL:
@@ -149,7 +178,7 @@ class Applier:
                 same = ancestor == descendant
                 return same or self._repository.descendant_of(descendant, ancestor)
             case ImportDirectory(path):
-                return import_directory(self._repository, path)
+                return import_directory(self._writing, path)
             case Bulk(objects, last):
                 self._write_bulk(objects, last=last)
                 return None

@@ -62,6 +62,10 @@ class Disk(Protocol):
         """The files of loose objects that were written after ``since``, in seconds since 1970."""
         ...
 
+    def touch(self, name: str) -> bool:
+        """Let a file count as written now; false if absent."""
+        ...
+
     def replace(self, name: str, content: bytes, *, synced: bool = False) -> None:
         """Give a file its content, in one step; ``synced`` if no journal could restore it."""
         ...
@@ -143,6 +147,14 @@ class RepositoryFiles:
             for file in os.scandir(folder)
             if len(file.name) == 38 and file.stat().st_mtime > since
         ]
+
+    def touch(self, name: str) -> bool:
+        """As :meth:`Disk.touch`."""
+        try:
+            os.utime(self._root + name)
+        except FileNotFoundError:
+            return False
+        return True
 
     def replace(self, name: str, content: bytes, *, synced: bool = False) -> None:
         """As :meth:`Disk.replace`."""

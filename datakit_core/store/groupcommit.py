@@ -48,7 +48,11 @@ _Targets = dict[str, CommitId | None]
 
 
 class GroupCommit:
-    """Writes to one repository, in groups."""
+    """Writes to one repository, in groups.
+
+    Attributes:
+        repository: For looking at it; may be replaced by a fresh handle between groups.
+    """
 
     def __init__(
         self, repository: pygit2.Repository, disk: Disk, journal: WriteAhead | None
@@ -60,7 +64,7 @@ class GroupCommit:
             disk: For writing to it; all that is there has been synced.
             journal: Makes the writes durable; none leaves that to the kernel.
         """
-        self._repository, self._disk, self._journal = repository, disk, journal
+        self.repository, self._disk, self._journal = repository, disk, journal
         self._files = RefFiles(Path(repository.path))
         self._refs = RefMoves(disk, IDENTITY)
         self._known: _Targets = {
@@ -72,7 +76,7 @@ class GroupCommit:
         """Carry out the first writes, at least one; their outcomes, which are then durable."""
         if self._journal is not None and self._journal.failed:
             return [RepositoryError(
-                f"the disk of {self._repository.path} has failed; see to it, then restart DataKit"
+                f"the disk of {self.repository.path} has failed; see to it, then restart DataKit"
             )] * len(writes)  # fmt: skip
         group = _first_group(writes)
         outcomes = self._store_all(group)
@@ -84,7 +88,7 @@ class GroupCommit:
             if done:
                 self._finish(done, targets)
         except OSError as error:
-            _log.exception("cannot write to %s", self._repository.path)
+            _log.exception("cannot write to %s", self.repository.path)
             failure = self._failure(error)
             outcomes = [failure if outcome is None else outcome for outcome in outcomes]
         finally:
@@ -195,7 +199,8 @@ class GroupCommit:
         digest.update(new.data)
         if digest.hexdigest() != new.id:
             raise StoreError(f"object {new.id} is {digest.hexdigest()}: it was named wrongly")
-        if new.id not in self._repository.odb:
+        # Though a pack may have it: if nothing refers to it, the pack may be about to lose it.
+        if not self._disk.touch(loose_name(new.id)):
             self._disk.replace(loose_name(new.id), encode_loose(new))
 
     def _check(self, update: RefUpdate, targets: _Targets) -> None:
@@ -211,7 +216,7 @@ class GroupCommit:
 
     def _target(self, name: str) -> CommitId | None:
         try:
-            target = self._repository.lookup_reference(name).target
+            target = self.repository.lookup_reference(name).target
         except KeyError:
             return None
         if isinstance(target, str):
@@ -220,7 +225,7 @@ class GroupCommit:
 
     def _keeps_reflogs(self) -> bool:
         try:
-            wanted = self._repository.config["core.logallrefupdates"]
+            wanted = self.repository.config["core.logallrefupdates"]
         except KeyError:
             return False
         return (wanted or "true").lower() in ("true", "always")
@@ -228,7 +233,7 @@ class GroupCommit:
     def _failure(self, error: Exception) -> DatakitError:
         if isinstance(error, DatakitError):
             return error
-        return RepositoryError(f"cannot write to {self._repository.path}: {error}")
+        return RepositoryError(f"cannot write to {self.repository.path}: {error}")
 
 
 def _first_group(writes: Sequence[Write]) -> Sequence[Write]:

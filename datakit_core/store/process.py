@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from datakit_core.errors import DatakitError, RepositoryError
-from datakit_core.store.activity import Batches
+from datakit_core.store.activity import Batches, JournalLength
 from datakit_core.store.applier import Durability
 from datakit_core.store.requests import (
     Batch,
@@ -157,6 +157,8 @@ class _Channel(asyncio.Protocol):
             match decode_answer(frame):
                 case Batch(requests, nanoseconds):
                     self._batches.add(requests, nanoseconds)
+                case JournalLength() as length:
+                    self._batches.journal = length
                 case answer:
                     self._settle(answer)
         if not self._waiting:
@@ -164,6 +166,7 @@ class _Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.alive = False
+        self._batches.journal = JournalLength()
         while self._waiting:
             self._settle(
                 RepositoryError(

@@ -218,6 +218,11 @@ class Reader:
         mode = served_mode(int(child.filemode))
         return None if mode is None else Entry(mode, ObjectId(str(child.id)))
 
+    def reopen(self) -> None:
+        """Let go of packs that were removed: they take their place until nobody reads them."""
+        old, self._repository = self._repository, open_repository(Path(self._repository.path))
+        old.free()
+
     def close(self) -> None:
         """Let go of the repository's files."""
         self._repository.free()

@@ -20,6 +20,9 @@ __all__ = ["PACKED_REFS", "RefMoves"]
 _LOCK_PATIENCE = 1.0
 """Seconds to wait for another Git process that is moving the same ref."""
 
+_PACKING_PATIENCE = 10.0
+"""Seconds to wait for Git to have packed all refs, and synced them."""
+
 _LOCK_PAUSE = 0.01
 PACKED_REFS = "packed-refs"
 """The file of the packed refs; its lock is needed to delete a ref."""
@@ -63,7 +66,8 @@ class RefMoves:
         Raises:
             RepositoryError: It stays locked.
         """
-        deadline = time.monotonic() + _LOCK_PATIENCE
+        patience = _PACKING_PATIENCE if name == PACKED_REFS else _LOCK_PATIENCE
+        deadline = time.monotonic() + patience
         while not self.lock(name):
             if time.monotonic() > deadline:
                 raise RepositoryError(

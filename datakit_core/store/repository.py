@@ -23,6 +23,7 @@ from datakit_core.errors import RepositoryError
 __all__ = [
     "create_repository",
     "lock_repository",
+    "loose_only",
     "open_repository",
     "prepare_repository",
     "remove_stale_locks",
@@ -58,6 +59,20 @@ def open_repository(path: Path) -> pygit2.Repository:
         repository = pygit2.Repository(path, RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
     except (pygit2.GitError, ValueError) as error:
         raise RepositoryError(f"cannot open {path}: {error}") from error
+    return repository
+
+
+def loose_only(path: Path) -> pygit2.Repository:
+    """A handle for writing objects: it knows no packs, so that what it writes becomes a file.
+
+    Maintenance drops old objects to which nothing refers from packs. What is written anew must
+    not rely on such a copy; a loose object is young from then on, also if it was there already.
+    """
+    objects = pygit2.Odb()
+    directory, level, unsynced, default = str(path / "objects"), 1, False, 0
+    objects.add_backend(pygit2.OdbBackendLoose(directory, level, unsynced, default, default), 1)
+    repository = open_repository(path)
+    repository.set_odb(objects)
     return repository
 
 

@@ -27,6 +27,7 @@ from datakit_core.errors import (
     TooLarge,
     UnknownObject,
 )
+from datakit_core.store.activity import JournalLength
 from datakit_core.store.objects import CommitId, NewObject, ObjectId, ObjectKind
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "decode_request",
     "encode_answer",
     "encode_batch",
+    "encode_journal_length",
     "encode_request",
 ]
 
@@ -196,9 +198,18 @@ def encode_batch(batch: Batch) -> list[bytes]:
     return _frame({"batch": [batch.requests, batch.nanoseconds]})
 
 
-def decode_answer(frame: tuple[Any, memoryview]) -> Value | DatakitError | Batch:
-    """The value or error in a frame, or what it tells of a batch."""
+def encode_journal_length(length: JournalLength) -> list[bytes]:
+    """The frame that tells how long the journal is now."""
+    return _frame({"journal": [length.size, length.records]})
+
+
+def decode_answer(
+    frame: tuple[Any, memoryview],
+) -> Value | DatakitError | Batch | JournalLength:
+    """The value or error in a frame, or what it tells of a batch or of the journal."""
     match frame[0]:
+        case {"journal": [int() as size, int() as records]}:
+            return JournalLength(size, records)
         case {"batch": [int() as requests, int() as nanoseconds]}:
             return Batch(requests, nanoseconds)
         case {"value": (str() | bool() | None) as value}:

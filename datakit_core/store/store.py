@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from weakref import WeakSet
 
 from datakit_core.budget import Budget
 from datakit_core.errors import TooLarge, UnknownObject
@@ -100,6 +101,7 @@ class Store:
         self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
         self._commits = Commits(self._branches, clock, self.activity)
         self._remotes = Remotes(path)
+        self._transactions: WeakSet[Transaction] = WeakSet()
 
     @classmethod
     @asynccontextmanager
@@ -147,6 +149,22 @@ class Store:
                 await main.close()
                 await bulk.close()
                 reader.close()
+
+    @property
+    def oldest_transaction(self) -> float:
+        """Seconds for which the oldest open transaction has been open; 0 if none is."""
+        begun = [each.begun for each in self._transactions if not each.closed]
+        return time.monotonic() - min(begun) if begun else 0.0
+
+    @property
+    def transaction_bases(self) -> set[CommitId]:
+        """The commits with which open transactions began."""
+        bases = {each.base for each in self._transactions if not each.closed}
+        return {base for base in bases if base is not None}
+
+    def reopen(self) -> None:
+        """Let go of files that maintenance has removed; what is read stays the same."""
+        self._reader.reopen()
 
     @property
     def subscribers(self) -> int:
@@ -240,7 +258,9 @@ class Store:
             NoMemory: The budget is used up.
         """
         check_branch(branch)
-        return Transaction(self._reader, self._branches, self._commits, self.large, branch, budget)
+        made = Transaction(self._reader, self._branches, self._commits, self.large, branch, budget)
+        self._transactions.add(made)
+        return made
 
     def overlay(self, base: TreeId | None) -> Overlay:
         """Begin to edit a tree that belongs to no branch; none begins with nothing."""

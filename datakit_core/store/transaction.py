@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,6 +37,7 @@ class Transaction:
     Attributes:
         branch: Where a commit goes.
         base: The branch's head when the transaction began.
+        begun: When that was, by the monotonic clock.
         parents: The parents of the commit to be, one hash a line; checked when committing.
         message: Its message.
         tree: The edited tree, which begins as that of ``base``.
@@ -53,6 +55,7 @@ class Transaction:
         """Begin at the branch's present head; memory is taken from ``budget``."""
         self._reader, self._commits, self._large = reader, commits, large
         self.branch = branch
+        self.begun = time.monotonic()
         self.base = branches.head(branch)
         self.parents = "" if self.base is None else f"{self.base}\n"
         self.message = ""

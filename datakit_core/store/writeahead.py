@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from datakit_core.store.activity import JournalLength
 from datakit_core.store.disk import Disk, Log
 from datakit_core.store.journal import JOURNAL_HEADER, encode_record
 from datakit_core.store.recovery import SEGMENT
@@ -40,9 +41,10 @@ class WriteAhead:
         """
         self._disk, self._clock = disk, clock
         self._number = 0
-        self._size = 0
+        self._size = self._records = 0
         self._since = 0.0
         self._old: list[str] = []
+        self._old_lengths: list[JournalLength] = []
         self._failed = False
         self._checkpoint: threading.Thread | None = None
         self._log = self._begin()
@@ -61,6 +63,15 @@ class WriteAhead:
         """Whether a sync has failed: what the kernel has dropped then, no later sync tells."""
         return self._failed
 
+    @property
+    def length(self) -> JournalLength:
+        """What all segments hold, old ones included until their checkpoint is done."""
+        old = tuple(self._old_lengths) if self._old else ()
+        return JournalLength(
+            self._size + sum(each.size for each in old),
+            self._records + sum(each.records for each in old),
+        )
+
     def record(self, write: Write) -> None:
         """Return when ``write`` is in the journal on disk.
 
@@ -72,6 +83,7 @@ class WriteAhead:
         record = encode_record(write)
         self._log.append(record)
         self._size += len(record)
+        self._records += 1
         try:
             self._log.sync()
         except OSError:
@@ -117,11 +129,14 @@ class WriteAhead:
         return f"{SEGMENT}{self._number:08}"
 
     def _begin(self) -> Log:
-        self._size = 0
+        self._size = self._records = 0
         return self._disk.create_log(self._name, JOURNAL_HEADER)
 
     def _turn(self) -> None:
         self._log.close()
+        if not self._old:
+            self._old_lengths.clear()
+        self._old_lengths.append(JournalLength(self._size, self._records))
         self._old.append(self._name)
         self._number += 1
         self._since = self._clock()

@@ -31,7 +31,7 @@ def _commands(word: str, command: object) -> Iterator[tuple[str, list[str]]]:
 
 def flags(parameter: object) -> Iterator[str]:
     """All spellings of an option; an argument has none."""
-    for spelling in getattr(parameter, "opts", []):
+    for spelling in (*getattr(parameter, "opts", []), *getattr(parameter, "secondary_opts", [])):
         if spelling.startswith("-"):
             yield spelling
 

@@ -1,5 +1,7 @@
 """The server is killed again and again while clients commit: nothing acknowledged is lost.
 
+It packs objects and refs all the time meanwhile.
+
 ``DATAKIT_CRASHES`` is the number of kills.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,7 @@ from tests.support.git import git
 
 CRASHES = int(os.environ.get("DATAKIT_CRASHES", "3"))
 CLIENTS = 4
+SERVER = [sys.executable, "-m", "tests.support.maintained"]
 BRANCHES = ("one", "two")
 
 
@@ -71,7 +75,7 @@ async def run_until_killed(path: Path, clients: list[Client], moment: float) -> 
         if sum(len(client.heads) for client in clients) >= before + 10:
             busy.set()
 
-    async with datakit("--git", path, "--url=tcp://127.0.0.1:0") as (process, line):
+    async with datakit(path, command=SERVER) as (process, line):
 
         async def work(client: Client) -> None:
             try:

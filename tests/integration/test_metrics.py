@@ -21,6 +21,7 @@ from datakit_core.metrics import Address
 from datakit_core.monitoring import Sources, serve_metrics
 from datakit_core.ninep import Server, serve
 from datakit_core.store import BlobId, CommitId, ObjectId, Store
+from datakit_core.store.maintenance import MaintenanceStatus
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nonblocking")
@@ -66,7 +67,9 @@ async def monitored(path: Path) -> AsyncIterator[Monitored]:
     async with Store.open(path, create=True) as store:
         files = DatabaseFiles(store)
         async with serve(lambda _: files.connect(), "tcp://127.0.0.1:0") as server:
-            sources = Sources(server, files, store, auto_push_lag=lambda: 1.5)
+            sources = Sources(
+                server, files, store, auto_push_lag=lambda: 1.5, maintenance=MaintenanceStatus()
+            )
             async with (
                 serve_metrics(sources, Address("127.0.0.1", 0)) as page,
                 connect(str(server.endpoints[0])) as database,
@@ -96,7 +99,8 @@ async def test_requests_and_clients_are_counted(tmp_path: Path) -> None:
     assert figures["datakit_9p_requests_total outcome=error type=Twalk"] == 1
     assert "datakit_9p_requests_total outcome=error type=Tattach" not in figures
     assert figures["datakit_9p_fids"] == 1, "the root; all others were clunked"
-    assert figures["datakit_9p_request_seconds_count answered=by_task"] == 1, "the commit"
+    assert figures["datakit_9p_request_seconds_count answered=by_task type=Twrite"] == 1
+    assert figures["datakit_9p_request_seconds_count answered=at_once type=Tattach"] == 2
     assert figures["datakit_9p_received_bytes_total"] > 100
     assert figures["datakit_9p_sent_bytes_total"] > 100
     assert figures["datakit_auto_push_lag_seconds"] == 1.5
@@ -132,6 +136,23 @@ async def test_commits_count_by_what_became_of_them(tmp_path: Path) -> None:
         <= figures["datakit_write_batch_seconds_count"]
         <= (figures["datakit_write_requests_total"])
     )
+
+
+async def test_the_journal_is_measured_until_its_checkpoint(tmp_path: Path) -> None:
+    async with monitored(tmp_path / "db.git") as it:
+        await put(it.database, "file")
+        figures = await it.figures()
+        while not figures["datakit_journal_records"]:  # it is told after the acknowledgement
+            figures = await it.figures()
+        assert figures["datakit_journal_bytes"] > 100
+        await put(it.database, "other")
+        more = await it.figures()
+        while more["datakit_journal_records"] == figures["datakit_journal_records"]:
+            more = await it.figures()
+        assert more["datakit_journal_bytes"] > figures["datakit_journal_bytes"]
+        while more["datakit_journal_records"]:  # for five seconds, until all is on disk
+            more = await it.figures()
+        assert more["datakit_journal_bytes"] == 0
 
 
 async def test_watchers_count_while_they_wait(tmp_path: Path) -> None:

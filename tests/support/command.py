@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,11 @@ COMMAND = [sys.executable, "-m", "datakit_core.cli"]
 
 
 @asynccontextmanager
-async def datakit(*arguments: str | Path) -> AsyncIterator[tuple[Process, str]]:
+async def datakit(
+    *arguments: str | Path, command: Sequence[str] = COMMAND
+) -> AsyncIterator[tuple[Process, str]]:
     """A running server, and the line in which it says where it serves."""
-    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     try:
         line = (await process.stdout.readline()).decode().strip()

@@ -72,6 +72,9 @@ class RecordingDisk:
     def loose_objects(self, since: float) -> list[str]:
         return self.disk.loose_objects(since)
 
+    def touch(self, name: str) -> bool:
+        return self.disk.touch(name)
+
     def replace(self, name: str, content: bytes, *, synced: bool = False) -> None:
         self.disk.replace(name, content, synced=synced)
         self.steps.append(Put(name, content, synced))

@@ -34,7 +34,17 @@ def test_a_late_reply_counts_when_it_is_sent() -> None:
     late.sent(frame(8, Rread(b"news")), 9_000)
     assert traffic.answered[Twrite.number] == traffic.answered[Tread.number] == 1
     assert sum(traffic.failed) == 0
-    assert (traffic.by_task.count, traffic.by_task.total) == (1, 4_000)
+    assert [*traffic.by_task] == [Twrite.number]
+    shown = traffic.by_task[Twrite.number]
+    assert (shown.count, shown.total) == (1, 4_000)
+
+
+def test_a_batch_counts_for_each_request_by_its_type() -> None:
+    traffic = Traffic()
+    traffic.add_batch([Tread.number, Twrite.number, Tread.number], 1_000)
+    traffic.add_batch([Tread.number], 500)
+    shown = {kind: (each.count, each.total) for kind, each in traffic.at_once.items()}
+    assert shown == {Tread.number: (3, 2_500), Twrite.number: (1, 1_000)}
 
 
 def test_an_error_counts_as_failed() -> None:
