@@ -37,3 +37,14 @@ def test_every_numbered_test_is_in_its_row() -> None:
     for file in sorted(HERE.glob("test_*.py")):
         for name, number in re.findall(r"def (test_(\d+)_\w+)\(", file.read_text()):
             assert f"`{file.name}::{name}`" in "".join(table[int(number)]), f"{file.name}::{name}"
+
+
+def test_every_scenario_runs_in_9p2000l_unless_the_text_says_why_not() -> None:
+    _, _, dialects = (HERE / "README.md").read_text().partition("## In which dialects")
+    excused = {f"{file}::{name}" for file, name in TEST.findall(dialects)}
+    without = {
+        f"{file.name}::{name}"
+        for file in HERE.glob("test_*.py")
+        for name in re.findall(r"@classic.*\nasync def (test_\d+_\w+)\(", file.read_text())
+    }
+    assert without == excused
