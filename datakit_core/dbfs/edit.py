@@ -224,11 +224,15 @@ class Edit:
         self.close()
         return b""
 
-    async def _commit(self, commit: Callable[[], Awaitable[CommitId]]) -> bytes:
+    def _commit(self, commit: Callable[[], Awaitable[CommitId]]) -> Answer[bytes]:
         """Commit, and give the id of the commit that the branch got."""
+        self._begin_alone()
+        self.transaction.message = self._message()
+        self.transaction.parents = _text(self.parents)
+        return self._land(commit)
+
+    async def _land(self, commit: Callable[[], Awaitable[CommitId]]) -> bytes:
         with self._alone():
-            self.transaction.message = self._message()
-            self.transaction.parents = _text(self.parents)
             head = await commit()
         self._end()
         return f"{head}\n".encode()
@@ -247,8 +251,12 @@ class Edit:
         await self._store.write_objects(objects)
         return f"{Entry(FileMode.DIRECTORY, tree)}\n".encode()
 
-    async def _merge(self, command: str) -> bytes:
+    def _merge(self, command: str) -> Answer[bytes]:
         """Merge a commit into the edits, which are committed first, without a branch."""
+        self._begin_alone()
+        return self._merge_alone(command)
+
+    async def _merge_alone(self, command: str) -> bytes:
         with self._alone():
             theirs = CommitId(parse_id(command))
             their_tree = self._store.commit(theirs).tree
@@ -270,13 +278,19 @@ class Edit:
         self.parents.content = parents + separator + f"{theirs}\n".encode()
         return b"ok"
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let nobody change the edits while they are on their way into the store."""
+    def _begin_alone(self) -> None:
+        """Let nobody change the edits from now on: they are on their way into the store.
+
+        Called before the first coroutine, so that requests count in the order in which they came.
+        """
         self.check_open()
         if self.conflicts:
             raise InvalidArgument("conflicts file is not empty")
         self._busy = True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """After :meth:`_begin_alone`, and until the edits are stored or refused."""
         try:
             yield
         finally:
