@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +19,7 @@ from datakit_core.store import (
     CommitId,
     Entry,
     FileMode,
+    NewObject,
     ObjectId,
     Store,
     Tree,
@@ -37,6 +38,9 @@ __all__ = ["Edit", "Merged"]
 T = TypeVar("T")
 
 _NO_MESSAGE = "(no commit message)"
+
+_MOST_KEPT = 1 << 20
+"""Bytes that a transaction holds of merges; the rest waits for Git's gc, two weeks by default."""
 _BUSY = "The transaction is being committed or merged; wait for that"
 
 
@@ -86,6 +90,7 @@ class Edit:
         self._busy = False
         self._looking = 0
         self._over = False
+        self._merged_objects: dict[ObjectId, NewObject] = {}
         self._copying = asyncio.Lock()
         self.large = store.large
         self.transaction = store.transaction(branch, budget)
@@ -233,6 +238,8 @@ class Edit:
 
     async def _land(self, commit: Callable[[], Awaitable[CommitId]]) -> bytes:
         with self._alone():
+            if self._merged_objects:  # which no ref has kept since, if somebody ran git gc --prune
+                await self._store.write_objects(list(self._merged_objects.values()))
             head = await commit()
         self._end()
         return f"{head}\n".encode()
@@ -269,6 +276,7 @@ class Edit:
             result = await self._store.merge_trees(base_tree, our_tree, their_tree)
             await self._store.write_objects(result.objects)
             await self._store.load_tree(result.tree)
+            self._keep((*objects, *result.objects))
             self.transaction.tree.graft("", Entry(FileMode.DIRECTORY, result.tree))
         self.merged = Merged(our_tree, their_tree, base_tree or EMPTY_TREE)
         self.conflicts = dict.fromkeys(result.conflicts)
@@ -277,6 +285,12 @@ class Edit:
         separator = b"\n" if parents and not parents.endswith(b"\n") else b""
         self.parents.content = parents + separator + f"{theirs}\n".encode()
         return b"ok"
+
+    def _keep(self, objects: Sequence[NewObject]) -> None:
+        """Hold what a merge has stored, which no ref keeps, for the commit; unless it is much."""
+        kept = self._merged_objects | {item.id: item for item in objects}
+        if sum(len(item.data) for item in kept.values()) <= _MOST_KEPT:
+            self._merged_objects = kept
 
     def _begin_alone(self) -> None:
         """Let nobody change the edits from now on: they are on their way into the store.

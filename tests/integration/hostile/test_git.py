@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.git import git
 from tests.support.raw import Raw, RawError
-from tests.support.scenarios import begin, commit_files, head_of, put
+from tests.support.scenarios import begin, commit, commit_files, head_of, put
 from tests.support.served import Served
 
 DISGUISED = [".git", ".GIT", ".git ", ".git.", "git~1", "GIT~1", ".g\u200cit", ".git:x", "a\\b"]
@@ -131,3 +131,22 @@ async def test_a_branch_to_fetch_is_a_name(raw: Raw, served: Served, branch: str
     await raw.write("remotes/origin/url", f"file://{served.store.path}".encode())
     with pytest.raises(RawError):
         await raw.write("remotes/origin/fetch", branch.encode())
+
+
+@pytest.mark.parametrize("merging", [False, True])
+async def test_pruning_takes_nothing_from_an_open_transaction(
+    raw: Raw, served: Served, merging: bool
+) -> None:
+    theirs = await commit_files(raw, "theirs", {"theirs": b"1"})
+    await commit_files(raw, "master", {"old": b"2"})
+    place = await begin(raw, "master")
+    await put(raw, place, "dir/new", b"3")
+    if merging:
+        await raw.write([*place, "merge"], theirs.encode())
+    git(served.store.path, "-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+    await put(raw, place, "last", b"4")
+    await commit(raw, place)
+    git(served.store.path, "fsck", "--full", "--strict")
+    names = ["dir", "last", "old", *(["theirs"] if merging else [])]
+    assert await raw.list("branch/master/ro") == names
+    assert await raw.read("branch/master/ro/dir/new") == b"3"
