@@ -38,7 +38,7 @@ from datakit_ci.place import place_of
 from datakit_core import __version__
 from datakit_core.errors import ConfigError
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "prepare"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
 _PRINTED = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, types.GenericAlias)
@@ -66,6 +66,11 @@ def fingerprint(function: types.FunctionType) -> str:
             "distributions": walk.distributions,
         }
     )
+
+
+def prepare() -> None:
+    """Find out which distributions are installed, which takes a while, before it is needed."""
+    _distributions()
 
 
 class _Walk:

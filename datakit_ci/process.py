@@ -17,14 +17,14 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, NamedTuple, Protocol, TypeAlias
 
 from datakit_ci.procfs import members_of_session
 
-__all__ = ["Command", "Sink", "run_process"]
+__all__ = ["Command", "Leader", "Pipes", "Sink", "Start", "run_process", "start_process"]
 
 Sink: TypeAlias = Callable[[bytes], None]
 """Takes the next bytes of an output; called on the event loop, so it must not block."""
@@ -53,7 +53,54 @@ class Command:
     stdin: bytes = b""
 
 
-async def run_process(command: Command, *, stdout: Sink, stderr: Sink, grace: float = 5.0) -> int:
+class Pipes(NamedTuple):
+    """Our ends of a command's pipes, unbuffered."""
+
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+
+
+class Leader(Protocol):
+    """A command that was started: it leads a session and a group."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, and that of its session and its group."""
+        ...
+
+    @property
+    def pipes(self) -> Pipes:
+        """Its input and its outputs."""
+        ...
+
+    @property
+    def ended(self) -> asyncio.Future[int]:
+        """Its exit status, or the negative number of a signal; then it is a zombie."""
+        ...
+
+    def release(self) -> None:
+        """Reap the zombie: from now on, the id may be another process's."""
+        ...
+
+
+Start: TypeAlias = Callable[[Command], Awaitable[Leader]]
+"""Starts a command; raises ``OSError`` if that is not possible."""
+
+
+async def start_process(command: Command) -> Leader:
+    """Start a command as a child of ours; takes about a millisecond."""
+    return _Child(command)
+
+
+async def run_process(
+    command: Command,
+    *,
+    stdout: Sink,
+    stderr: Sink,
+    grace: float = 5.0,
+    start: Start = start_process,
+) -> int:
     """Run ``command`` to its end and return its exit status.
 
     Args:
@@ -62,6 +109,7 @@ async def run_process(command: Command, *, stdout: Sink, stderr: Sink, grace: fl
         stderr: Takes what it prints on standard error.
         grace: Seconds between SIGTERM and SIGKILL when the run is cancelled; a second
             cancellation kills at once.
+        start: How it is started.
 
     Returns:
         The exit status, or the negative number of the signal that killed the command.
@@ -69,7 +117,7 @@ async def run_process(command: Command, *, stdout: Sink, stderr: Sink, grace: fl
     Raises:
         OSError: The command cannot be started, or a sink failed (the disk is full).
     """
-    process = _Process(command, stdout, stderr)
+    process = _Process(await start(command), command.stdin, stdout, stderr)
     try:
         await process.ended
     finally:
@@ -81,27 +129,23 @@ async def run_process(command: Command, *, stdout: Sink, stderr: Sink, grace: fl
 class _Process:
     """A running command and what the loop watches of it: its end, and its three pipes."""
 
-    def __init__(self, command: Command, stdout: Sink, stderr: Sink) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._popen = _start(command)
-        self._pidfd = os.pidfd_open(self._popen.pid)
+    def __init__(self, leader: Leader, data: bytes, stdout: Sink, stderr: Sink) -> None:
+        loop = asyncio.get_running_loop()
+        self._leader = leader
         self._exited = asyncio.Event()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(self._pidfd, self._on_exit)
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        assert self._popen.stderr is not None
-        self._input = _Input(self._loop, self._popen.stdin, command.stdin)
+        self.ended: asyncio.Future[None] = loop.create_future()
+        pipes = leader.pipes
+        self._input = _Input(loop, pipes.stdin, data)
         self._outputs = [
-            _Output(self._loop, self._popen.stdout, stdout, self._on_failure),
-            _Output(self._loop, self._popen.stderr, stderr, self._on_failure),
+            _Output(loop, pipes.stdout, stdout, self._on_failure),
+            _Output(loop, pipes.stderr, stderr, self._on_failure),
         ]
+        leader.ended.add_done_callback(lambda _: self._on_exit())
 
     @property
     def status(self) -> int:
         """The exit status; only after the end."""
-        assert self._popen.returncode is not None
-        return self._popen.returncode
+        return self._leader.ended.result()
 
     async def stop(self, grace: float) -> None:
         """Ask the group to end, kill it after ``grace`` seconds, and wait until it is gone."""
@@ -128,16 +172,14 @@ class _Process:
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, number)
+            os.killpg(self._leader.pid, number)
 
     def _on_exit(self) -> None:
         """Kill what the leader left behind, then reap it. Independent of any task's fate."""
         self._signal(signal.SIGKILL)
-        if _was_killed(self._popen.pid):
-            _kill_session(self._popen.pid)
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._popen.wait()
+        if self.status < 0:
+            _kill_session(self._leader.pid)
+        self._leader.release()
         self._input.close()
         self._exited.set()
         if not self.ended.done():
@@ -148,24 +190,41 @@ class _Process:
             self.ended.set_exception(error)
 
 
-def _start(command: Command) -> subprocess.Popen[bytes]:
-    """Start without a shell, in a session of its own; takes about a millisecond."""
-    return subprocess.Popen(
-        command.arguments,
-        cwd=command.directory,
-        env=command.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        start_new_session=True,
-    )
+class _Child:
+    """A command that is a child of ours."""
 
+    def __init__(self, command: Command) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._popen = subprocess.Popen(
+            command.arguments,
+            cwd=command.directory,
+            env=command.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        assert self._popen.stderr is not None
+        self.pid = self._popen.pid
+        self.pipes = Pipes(self._popen.stdin, self._popen.stdout, self._popen.stderr)
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
 
-def _was_killed(pid: int) -> bool:
-    """Whether a zombie of ours was killed by a signal; it stays a zombie."""
-    end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    return end is not None and end.si_code != os.CLD_EXITED
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert end is not None
+        exited = end.si_code == os.CLD_EXITED
+        self.ended.set_result(end.si_status if exited else -end.si_status)
+
+    def release(self) -> None:
+        """Reap the zombie."""
+        self._popen.wait()
 
 
 def _kill_session(session: int) -> None:

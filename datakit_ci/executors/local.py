@@ -22,6 +22,7 @@ from typing import Self
 import datakit_core
 from datakit_ci.conditions import FACTS, Sandbox
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
+from datakit_ci.executors.forking import ForkServer
 from datakit_ci.executors.inspection import inspect
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.outcome import Outcome
@@ -34,12 +35,6 @@ from datakit_core.store.objects import EMPTY_TREE
 __all__ = ["LocalExecutor"]
 
 _log = logging.getLogger(__name__)
-
-_CHILD = (sys.executable, "-P", "-m", "datakit_ci.executors.child")
-"""``-P``: the current directory is not searched for modules; a checkout may have our names."""
-
-_KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH")
-"""What our own child needs of our environment to be the same program."""
 
 _MARGIN = 2.0
 """Seconds that the child has, after the grace, to kill what is below it."""
@@ -73,6 +68,7 @@ class LocalExecutor:
         self._pipeline = pipeline.absolute()
         self._directory = directory.absolute()
         self._grace = grace
+        self._server = ForkServer()
         self._problem: str | None = None  # why no sandbox can be had, once that is known
 
     async def __aenter__(self) -> Self:
@@ -88,7 +84,8 @@ class LocalExecutor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Nothing to do: each build cleans up after itself."""
+        """End the server that builds are forked from; each build cleans up after itself."""
+        await self._server.close()
 
     async def run(self, request: BuildRequest, log: Sink) -> Outcome:
         """Run one build in a child process."""
@@ -128,14 +125,13 @@ class LocalExecutor:
 
     async def _child(self, instruction: Instruction, log: Sink) -> Ending:
         report = bytearray()
-        command = Command(
-            _CHILD,
-            Path(instruction.directory),
-            {name: os.environ[name] for name in _KEPT if name in os.environ},
-            instruction.encode(),
-        )
+        command = Command((), Path(instruction.directory), {}, instruction.encode())
         status = await run_process(
-            command, stdout=report.extend, stderr=log, grace=self._grace + _MARGIN
+            command,
+            stdout=report.extend,
+            stderr=log,
+            grace=self._grace + _MARGIN,
+            start=self._server.start,
         )
         # When a limit ends a command, the end of the command may still be reported after it.
         first, newline, _ = report.partition(b"\n")
