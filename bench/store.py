@@ -15,11 +15,15 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from datakit_core.store import CommitId, Store
+from datakit_core.client import Database, connect
+from datakit_core.server import serve_store
+from datakit_core.store import CommitId, Durability, Store
 
 __all__ = ["main"]
 
 _DIRECTORIES, _FILES = 100, 1000
+_COMMITS = 100
+"""How many are timed from acknowledgement to watcher."""
 _IDENTITY = "A. Writer <writer@example.org> 0 +0000"
 _SYNCED = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 
@@ -45,9 +49,12 @@ async def _run(scratch: Path) -> None:
             print(
                 f"  {clients:2} clients on {branches:2} branches: {rate:6.0f}  {rate / peer:5.1f}x"
             )
-    async with Store.open(scratch / "large.git", create=True) as store:
-        await _measure_large_tree(store)
-        await _measure_watchers(store)
+    for durability in Durability:
+        path = scratch / f"{durability.value}.git"
+        async with Store.open(path, create=True, durability=durability) as store:
+            await _measure_large_tree(store, durability)
+            if durability is Durability.FULL:
+                await _measure_watchers(store, scratch / "socket")
 
 
 async def _commit(store: Store, branch: str, path: str, content: bytes) -> CommitId:
@@ -69,7 +76,7 @@ async def _rate(store: Store, clients: int, branches: int, each: int) -> float:
     return clients * each / (time.perf_counter() - start)
 
 
-async def _measure_large_tree(store: Store) -> None:
+async def _measure_large_tree(store: Store, durability: Durability) -> None:
     overlay = store.overlay(None)
     for directory in range(_DIRECTORIES):
         for number in range(_FILES):
@@ -84,26 +91,61 @@ async def _measure_large_tree(store: Store) -> None:
         number = next(numbers)
         await _commit(store, "main", f"d50/f{number % _FILES:04}", b"%d" % number)
 
-    ours = await _best(change, 20)
+    ours = await _best(change, 50)
     theirs = await _best(lambda: asyncio.to_thread(_plumbing, store.path, next(numbers)), 3)
-    print("one changed file among 100,000, in milliseconds")
-    print(f"  datakit, synced: {ours * 1e3:.2f}   git plumbing: {theirs * 1e3:.2f}   "
+    print(f"one changed file among 100,000, durability {durability.value}, in milliseconds")
+    print(f"  datakit: {ours * 1e3:.2f}   git plumbing: {theirs * 1e3:.2f}   "
           f"{theirs / ours:.0f}x")  # fmt: skip
 
 
-async def _measure_watchers(store: Store) -> None:
-    numbers = iter(range(10**9))
+async def _measure_watchers(store: Store, socket: Path) -> None:
+    """From the acknowledgement, as one client sees it, to the news, as another one does."""
+    address = f"unix://{socket}"
+    async with (
+        serve_store(store, [address], maintenance=False),
+        connect(address) as writer,
+        connect(address) as watcher,
+    ):
+        print("from the acknowledgement of a commit to a watcher of the branch, in milliseconds")
+        print(f"  one watcher: {_spread(await _latencies(writer, watcher))}")
+        for number in range(10_000):
+            store.subscribe_path("main", f"d{number % 50:02}/f{number // 50:04}", _ignore)
+        print(f"  and 10,000 idle ones: {_spread(await _latencies(writer, watcher))}")
 
-    async def change() -> None:
-        await _commit(store, "main", "d50/f0000", b"watched %d" % next(numbers))
 
-    store.subscribe_path("main", "d50/f0000", lambda _: None)
-    alone = await _best(change, 20)
-    for number in range(10_000):
-        store.subscribe_path("main", f"d{number % 50:02}/f{number // 50:04}", lambda _: None)
-    crowded = await _best(change, 20)
-    print("a commit to a watched file, in milliseconds")
-    print(f"  one watcher: {alone * 1e3:.2f}   and 10,000 of other paths: {crowded * 1e3:.2f}")
+async def _latencies(writer: Database, watcher: Database) -> list[float]:
+    """Seconds from acknowledgement to news, for each of some commits; negative if news is first."""
+    acknowledged: dict[CommitId | None, float] = {}
+    seen: dict[CommitId | None, float] = {}
+    news = asyncio.Event()
+
+    async def watch() -> None:
+        async for head in watcher.watch_head("main"):
+            seen[head] = time.perf_counter()
+            news.set()
+            if len(seen) > _COMMITS:
+                return
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch())
+        await news.wait()
+        for number in range(_COMMITS):
+            news.clear()
+            async with writer.transaction("main") as transaction:
+                await transaction.write("d50/f0000", b"%d %f" % (number, time.time()))
+                head = await transaction.commit("")
+            acknowledged[head] = time.perf_counter()
+            await news.wait()
+    return [seen[head] - moment for head, moment in acknowledged.items()]
+
+
+def _spread(seconds: list[float]) -> str:
+    ordered = sorted(second * 1e3 for second in seconds)
+    return f"median {ordered[len(ordered) // 2]:.2f}, slowest of {len(ordered)} {ordered[-1]:.2f}"
+
+
+def _ignore(_: object) -> None:
+    """An idle watcher."""
 
 
 async def _best(what: Callable[[], Awaitable[object]], times: int) -> float:
