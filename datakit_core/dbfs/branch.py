@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datakit_core.dbfs.contents import Contents
+from datakit_core.dbfs.diff import diff_directory, diff_text
 from datakit_core.dbfs.layout import Layout, Makers
 from datakit_core.dbfs.listing import Listing
 from datakit_core.dbfs.transaction import TransactionsDirectory
@@ -14,6 +15,7 @@ from datakit_core.dbfs.view import Branch, View
 from datakit_core.dbfs.watch import WatchDirectory, head_line, head_stream, reflog_stream
 from datakit_core.errors import NoEntry, NotPermitted
 from datakit_core.store import EMPTY_TREE, CommitId, Store, TreeId, parse_id
+from datakit_core.store.slices import in_slices
 from datakit_core.vfs import (
     Answer,
     CommandFile,
@@ -96,7 +98,8 @@ class BranchDirectory(Layout):
         """Show ``branch``."""
         self._view = view
         self._branch = branch
-        super().__init__(branch.name, self._makers(), branch.inode)
+        hidden: Makers = {"diff": self._differences}
+        super().__init__(branch.name, self._makers(), branch.inode, hidden=hidden)
 
     @property
     def name(self) -> str:
@@ -127,6 +130,17 @@ class BranchDirectory(Layout):
             "reflog": lambda: reflog_stream(view.store, branch),
             "head": self._head_file,
         }
+
+    def _differences(self) -> Node:
+        """What differs from a commit to the head; clients compare listings, so it is in none."""
+        view, branch = self._view, self._branch
+
+        async def diff_from(old: TreeId) -> bytes:
+            head = view.head(branch)
+            new = EMPTY_TREE if head is None else view.store.commit(head).tree
+            return await in_slices(diff_text(await view.store.diff_in_slices(old, new)))
+
+        return diff_directory(view.store, inode_of(branch.inode, "diff"), diff_from)
 
     def _head_file(self) -> TextFile:
         inode = inode_of(self._branch.inode, "head")

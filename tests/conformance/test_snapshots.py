@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from tests.support.raw import Raw
 from tests.support.scenarios import Stream, begin, commit_files, put
 
@@ -13,6 +15,20 @@ async def test_26_commits_are_compared(raw: Raw) -> None:
     assert await raw.read(f"snapshots/{first}/diff/{second}") == b"* file\n- foo\n"
     assert await raw.read(f"snapshots/{second}/diff/{second}") == b""
     assert await raw.list(f"snapshots/{second}/diff") == []
+
+
+async def test_26_a_branch_is_compared_with_a_commit(raw: Raw) -> None:
+    first = await commit_files(raw, "master", {"file": b"1", "old": b""})
+    diff = ["branch", "master", "diff"]
+    assert await raw.read([*diff, first]) == b""
+    await commit_files(raw, "master", {"file": b"2", "old": None, "new": b""})
+    assert await raw.read([*diff, first]) == b"* file\n+ new\n- old\n"
+    assert await raw.list(diff) == []
+    await raw.mkdir("branch/empty")
+    assert await raw.read(["branch", "empty", "diff", first]) == b"- file\n- old\n"
+    with raw.refused("No such file or directory", errno.ENOENT):
+        await raw.walk([*diff, "1" * 40])
+    assert "diff" not in await raw.list("branch/master")
 
 
 async def test_26_a_transaction_is_compared_with_a_commit(raw: Raw) -> None:
