@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from watchfiles import watch
@@ -27,6 +28,12 @@ _STEP = 10
 
 _DEBOUNCE = 100
 """Milliseconds after which changes are reported although more keep coming."""
+
+_AT_ONCE = 200
+"""Changed files that the loop is told of at a time; it looks at each of them."""
+
+_BREATH = 0.01
+"""Seconds until it is told of more."""
 
 _BEAT = 250
 """Milliseconds after which a fresh watch, if nothing happens, is known to be in place."""
@@ -96,10 +103,18 @@ class RefNotices:
                 # What changed before the watch was in place has been reported by nobody.
                 in_place = True
                 self._tell(self._on_heads, self._heads())
-            if recursive and paths:
-                self._tell(self._on_change, paths)
+            if recursive:
+                self._tell_of(paths)
             elif self._packed_refs in paths:
                 self._tell(self._on_heads, self._heads())
+
+    def _tell_of(self, paths: set[Path]) -> None:
+        """Tell of changes, and let the loop do other things in between: there may be thousands."""
+        rest = iter(paths)
+        while some := set(islice(rest, _AT_ONCE)):
+            self._tell(self._on_change, some)
+            if len(some) == _AT_ONCE:
+                self._stop.wait(_BREATH)
 
     def _heads(self) -> Mapping[str, CommitId]:
         return RefFiles(self._repository).heads()
