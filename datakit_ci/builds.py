@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 from datakit_ci.cache import Cache, Finished
 from datakit_ci.executors.base import BuildRequest, Executor, LostBuild
 from datakit_ci.livelog import LiveLog, RedactedLog, read_log
-from datakit_ci.meta import Meta
+from datakit_ci.meta import Meta, duration
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.outcome import Outcome
+from datakit_ci.pools import LockState, PoolState
 from datakit_ci.pulse import Pulse
 from datakit_ci.redaction import Redaction
 from datakit_ci.schedule import Finished as Ended
@@ -46,6 +47,7 @@ class _Live:
         log: Set once it has started.
         stop: Ends the run; none when nothing runs that could be stopped.
         stopping: Whether it is to be stopped as soon as it can be.
+        waits_for: Why it did not start at once; empty if it did.
     """
 
     build: BuildId
@@ -58,6 +60,7 @@ class _Live:
     log: LiveLog | None = None
     stop: Callable[[], None] | None = None
     stopping: bool = False
+    waits_for: str = ""
 
     @property
     def fact(self) -> BuildFact:
@@ -67,7 +70,8 @@ class _Live:
         """
         reason = self.reason
         if self.status is Status.WAITING:
-            reason = f"waiting for pool {self.need.spec.pool}"
+            locks = [f"lock {name}" for name in self.need.spec.conditions.locks]
+            reason = " and ".join([f"waiting for pool {self.need.spec.pool}", *locks])
         elif self.status is Status.RUNNING:
             reason = "running"
         return BuildFact(self.status, reason, build=self.build)
@@ -139,6 +143,18 @@ class Builds:
         for pool, capacity in capacities.items():
             self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
 
+    def pools(self) -> Mapping[str, PoolState]:
+        """What each pool is busy with, and what waits for it."""
+        return self._scheduler.pools()
+
+    def locks(self) -> Mapping[str, LockState]:
+        """What has each lock, and what waits for it."""
+        return self._scheduler.locks()
+
+    def askers(self, build: BuildId) -> frozenset[Build]:
+        """The needs that ``build`` answers."""
+        return frozenset(self._askers.get(build, ()))
+
     def recorded(self, build: BuildId) -> BuildState | None:
         """A wanted build that is recorded; none if it is not, or not wanted."""
         return self._recorded.get(build)
@@ -205,7 +221,11 @@ class Builds:
         if live.status.is_final:
             self._found(need, live.fact)  # it came to no result; a person may try again
             return
-        instructions = self._scheduler.handle(Want(build, need.spec.pool, need))
+        spec = need.spec
+        conditions = spec.conditions
+        want = Want(build, spec.pool, need, conditions.priority, conditions.locks)
+        instructions = self._scheduler.handle(want)
+        live.waits_for = live.waits_for or self._scheduler.reason(build)
         self._tell(live)
         self._carry_out(instructions)
 
@@ -229,6 +249,9 @@ class Builds:
             with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
                 live.log = spooled
                 log = RedactedLog(spooled, redaction)
+                if live.waits_for:
+                    waited = duration(live.queued, live.started)
+                    log.note(f"started after {waited} of {live.waits_for}")
                 self._tell(live)
                 recorded = await self._attempt(live, log)
         except LostBuild as error:

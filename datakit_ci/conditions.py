@@ -57,6 +57,7 @@ class Conditions:
         memory: Bytes that all its processes may use together; 0: no limit.
         processes: How many processes it may have at a time.
         locks: Names of which only one build in the service may hold each, sorted.
+        priority: Larger goes first, whatever the project.
         facts: What it is told of the target, of ``FACTS``, sorted.
         told: Those facts with their values, once the target is known.
         log_limit: Bytes of its log that are kept.
@@ -69,6 +70,7 @@ class Conditions:
     memory: int = 0
     processes: int = PROCESSES
     locks: tuple[str, ...] = ()
+    priority: int = 0
     facts: tuple[str, ...] = ()
     told: tuple[tuple[str, str], ...] = ()
     log_limit: int = LOG_LIMIT

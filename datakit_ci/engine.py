@@ -29,6 +29,7 @@ from datakit_ci.executors.base import Executor
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.meta import duration
 from datakit_ci.need import Build, BuildFact, Facts, Known, Need, StatusOf, TargetHead
+from datakit_ci.pools import LockState, PoolState
 from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
@@ -160,6 +161,24 @@ class Engine:
         """One target; none if it is not known (any more)."""
         watched = self._watched.get(target)
         return None if watched is None else watched.state
+
+    def pools(self) -> Mapping[str, PoolState]:
+        """What each pool is busy with, and what waits for it, the next first."""
+        return self._builds.pools()
+
+    def locks(self) -> Mapping[str, LockState]:
+        """What has each lock, and what waits for it, the next first."""
+        return self._builds.locks()
+
+    def wanted_by(self, build: BuildId) -> frozenset[Target]:
+        """The targets for which a build waits or runs, or which show its result."""
+        needs = self._builds.askers(build)
+        return frozenset(
+            target
+            for need in needs
+            if need in self._dependents
+            for target in self._dependents[need]
+        )
 
     async def build(self, build: BuildId) -> BuildState | None:
         """A build, whether it waits, runs or was recorded long ago; none if there is no such."""

@@ -63,6 +63,7 @@ class StageConditions(TypedDict, total=False):
         memory: What all its processes may use together, such as ``2g``; else there is no limit.
         processes: How many processes it may have at a time.
         locks: Names of which only one build in the service may hold each at a time.
+        priority: Larger goes first where builds wait; 0 without it.
         facts: What it is told of the target: ``target`` (``DATAKIT_TARGET``) and ``commit``
             (``DATAKIT_COMMIT``). They become part of the key of its results.
         log_limit: How much of its log is kept, such as ``1m``.
@@ -73,6 +74,7 @@ class StageConditions(TypedDict, total=False):
     memory: int | str
     processes: int
     locks: Sequence[str]
+    priority: int
     facts: Sequence[str]
     log_limit: int | str
     output_limit: int | str
@@ -153,6 +155,9 @@ def check_conditions(name: str, given: StageConditions | CommandConditions) -> C
     processes = given.get("processes", PROCESSES)
     if not isinstance(processes, int) or processes < 1:
         raise ConfigError(f"stage {name}: processes: {processes!r} is not a number of processes")
+    priority = given.get("priority", 0)
+    if not isinstance(priority, int):
+        raise ConfigError(f"stage {name}: priority: {priority!r} is not a whole number")
     return Conditions(
         secrets=_secrets(name, given.get("secrets", ())),
         sandbox=sandbox,
@@ -160,6 +165,7 @@ def check_conditions(name: str, given: StageConditions | CommandConditions) -> C
         memory=_size(name, "memory", given.get("memory"), 0),
         processes=processes,
         locks=_names(name, "locks", given.get("locks", ())),
+        priority=priority,
         facts=_facts(name, given.get("facts", ())),
         log_limit=_size(name, "log_limit", given.get("log_limit"), LOG_LIMIT),
         output_limit=_size(name, "output_limit", given.get("output_limit"), OUTPUT_LIMIT),

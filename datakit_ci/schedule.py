@@ -10,17 +10,25 @@ what it says. Each build that is wanted is in one of three states::
 
 A build is wanted by any number of owners (targets); equal builds are one build. It runs as long as
 somebody wants it. Until :class:`Finished` says that its processes are gone it holds its unit of
-the pool, so that a pool is never over-committed.
+the pool, and its locks, so that neither is ever over-committed.
+
+**Fair.** Of what waits for a pool, the highest priority goes first; within that, projects take
+turns, the one that was served longest ago first; within a project, first come, first served. What
+waits for a lock goes by priority, then first come, first served, across all pools.
+
+**Without deadlock.** A build takes its unit and all its locks at the same moment, and only if it is
+the first in the line of each of its locks. All these lines have the same order, so whoever is first
+of all is first in each of its own.
 """
 
 from __future__ import annotations
 
 import bisect
-import enum
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from datakit_ci.pools import Lock, LockState, Owner, Phase, Pool, PoolState, Wanted
 from datakit_ci.state import BuildId
 
 __all__ = [
@@ -28,6 +36,7 @@ __all__ = [
     "Event",
     "Finished",
     "Instruction",
+    "LockState",
     "PoolChanged",
     "PoolState",
     "Scheduler",
@@ -38,8 +47,6 @@ __all__ = [
     "Want",
 ]
 
-Owner: TypeAlias = Hashable
-
 
 @dataclass(frozen=True, slots=True)
 class Want:
@@ -49,13 +56,15 @@ class Want:
         build: What to run.
         pool: What it takes one unit of.
         owner: On whose behalf: a target.
-        priority: Larger goes first; among equals, first come, first served.
+        priority: Larger goes first.
+        locks: What only one build at a time may hold each.
     """
 
     build: BuildId
     pool: str
     owner: Owner
     priority: int = 0
+    locks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,74 +132,6 @@ class Stop:
 Instruction: TypeAlias = Start | Stop
 
 
-class _Phase(enum.Enum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    STOPPING = "stopping"
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """A build that somebody wants, or that has not ended yet."""
-
-    build: BuildId
-    pool: str
-    priority: int
-    number: int
-    phase: _Phase = _Phase.QUEUED
-    owners: set[Owner] = field(default_factory=set)
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Where it stands in its pool's queue; no two are equal."""
-        return -self.priority, self.number
-
-
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """A pool, for people.
-
-    Attributes:
-        capacity: Its units; none if it was never declared.
-        busy: What holds one, in the order of starting.
-        queue: What waits for one, the next first.
-    """
-
-    capacity: int | None
-    busy: tuple[BuildId, ...]
-    queue: tuple[BuildId, ...]
-
-
-class _Pool:
-    """One pool's units and queue."""
-
-    __slots__ = ("_queue", "busy", "capacity")
-
-    def __init__(self) -> None:
-        self.capacity: int | None = None
-        self.busy: dict[BuildId, None] = {}
-        self._queue: list[tuple[tuple[int, int], BuildId]] = []
-
-    @property
-    def queue(self) -> tuple[BuildId, ...]:
-        return tuple(build for _, build in self._queue)
-
-    def enqueue(self, wanted: _Wanted) -> None:
-        bisect.insort(self._queue, (wanted.place, wanted.build))
-
-    def dequeue(self, wanted: _Wanted) -> None:
-        del self._queue[self.position(wanted)]
-
-    def position(self, wanted: _Wanted) -> int:
-        return bisect.bisect_left(self._queue, (wanted.place, wanted.build))
-
-    def next(self) -> BuildId | None:
-        """Take the first of the queue if a unit is free."""
-        if not self._queue or len(self.busy) >= (self.capacity or 0):
-            return None
-        return self._queue.pop(0)[1]
-
-
 class Scheduler:
     """Turns events into instructions; deterministic.
 
@@ -200,8 +141,9 @@ class Scheduler:
 
     def __init__(self, capacities: Mapping[str, int]) -> None:
         """Start with nothing wanted, and pools of these ``capacities``."""
-        self._pools: dict[str, _Pool] = {}
-        self._wanted: dict[BuildId, _Wanted] = {}
+        self._pools: dict[str, Pool] = {}
+        self._locks: dict[str, Lock] = {}
+        self._wanted: dict[BuildId, Wanted] = {}
         self._by_owner: dict[Owner, set[BuildId]] = {}
         self._number = 0
         for pool, capacity in capacities.items():
@@ -241,7 +183,7 @@ class Scheduler:
     def is_running(self, build: BuildId) -> bool:
         """Whether ``build`` was started and has not finished, also while it is being stopped."""
         wanted = self._wanted.get(build)
-        return wanted is not None and wanted.phase is not _Phase.QUEUED
+        return wanted is not None and wanted.phase is not Phase.QUEUED
 
     def reason(self, build: BuildId) -> str:
         """Why ``build`` waits, such as ``waiting for pool cpu (2 of 2 busy), 3rd in line``.
@@ -249,48 +191,85 @@ class Scheduler:
         Empty if it runs, or is not wanted.
         """
         wanted = self._wanted.get(build)
-        if wanted is None or wanted.phase is _Phase.RUNNING:
+        if wanted is None or wanted.phase is Phase.RUNNING:
             return ""
-        if wanted.phase is _Phase.STOPPING:
+        if wanted.phase is Phase.STOPPING:
             return "waiting for its cancelled run to end"
+        reasons = [*self._lock_reasons(wanted), *self._pool_reasons(wanted)]
+        return f"waiting for {' and '.join(reasons)}"
+
+    def _lock_reasons(self, wanted: Wanted) -> Iterator[str]:
+        for name in wanted.locks:
+            lock = self._locks[name]
+            ahead = [build for build in self._contenders(lock) if build != wanted.build]
+            if lock.holder is not None:
+                yield f"lock {name}, which {_title(lock.holder)} has"
+            elif ahead and not self._is_first(wanted, lock):
+                yield f"lock {name}, for which {_title(ahead[0])} comes first"
+
+    def _pool_reasons(self, wanted: Wanted) -> Iterator[str]:
         pool = self._pools[wanted.pool]
         if pool.capacity is None:
-            return f"waiting for pool {wanted.pool}, which is not declared"
-        if pool.capacity == 0:
-            return f"waiting for pool {wanted.pool}, which has no units"
-        ahead = pool.position(wanted)
-        line = f", {_ordinal(ahead + 1)} in line" if ahead else ""
-        return f"waiting for pool {wanted.pool} ({len(pool.busy)} of {pool.capacity} busy){line}"
+            yield f"pool {wanted.pool}, which is not declared"
+        elif pool.capacity == 0:
+            yield f"pool {wanted.pool}, which has no units"
+        elif not pool.is_free:
+            ahead = next(n for n, build in enumerate(pool.queue()) if build == wanted.build)
+            line = f", {_ordinal(ahead + 1)} in line" if ahead else ""
+            yield f"pool {wanted.pool} ({len(pool.busy)} of {pool.capacity} busy){line}"
 
     def pools(self) -> Mapping[str, PoolState]:
         """Every pool that was declared or asked for, by name."""
         return {
-            name: PoolState(pool.capacity, tuple(pool.busy), pool.queue)
+            name: PoolState(pool.capacity, tuple(pool.busy), tuple(pool.queue()))
             for name, pool in sorted(self._pools.items())
         }
 
-    def _pool(self, name: str) -> _Pool:
-        return self._pools.setdefault(name, _Pool())
+    def locks(self) -> Mapping[str, LockState]:
+        """Every lock that is held or waited for, by name."""
+        return {
+            name: LockState(lock.holder, tuple(build for _, build in lock.line))
+            for name, lock in sorted(self._locks.items())
+            if lock.holder is not None or lock.line
+        }
+
+    def _pool(self, name: str) -> Pool:
+        return self._pools.setdefault(name, Pool())
 
     def _want(self, event: Want) -> None:
         wanted = self._wanted.get(event.build)
         if wanted is None:
             self._number += 1
-            wanted = _Wanted(event.build, event.pool, event.priority, self._number)
+            locks = tuple(sorted(set(event.locks)))
+            wanted = Wanted(event.build, event.pool, locks, event.priority, self._number)
             self._wanted[event.build] = wanted
-            self._pool(event.pool).enqueue(wanted)
+            self._enqueue(wanted)
         elif event.priority > wanted.priority:
             self._raise(wanted, event.priority)
         wanted.owners.add(event.owner)
         self._by_owner.setdefault(event.owner, set()).add(event.build)
 
-    def _raise(self, wanted: _Wanted, priority: int) -> None:
-        pool = self._pool(wanted.pool)
-        if wanted.phase is _Phase.QUEUED:
-            pool.dequeue(wanted)
+    def _raise(self, wanted: Wanted, priority: int) -> None:
+        if wanted.phase is Phase.QUEUED:
+            self._dequeue(wanted)
         wanted.priority = priority
-        if wanted.phase is _Phase.QUEUED:
-            pool.enqueue(wanted)
+        if wanted.phase is Phase.QUEUED:
+            self._enqueue(wanted)
+
+    def _enqueue(self, wanted: Wanted) -> None:
+        self._pool(wanted.pool).enqueue(wanted)
+        for name in wanted.locks:
+            lock = self._locks.setdefault(name, Lock())
+            bisect.insort(lock.line, (wanted.place, wanted.build))
+
+    def _dequeue(self, wanted: Wanted) -> None:
+        self._pool(wanted.pool).dequeue(wanted)
+        self._leave(wanted)
+
+    def _leave(self, wanted: Wanted) -> None:
+        """Take it out of the lines of its locks."""
+        for name in wanted.locks:
+            self._locks[name].line.remove((wanted.place, wanted.build))
 
     def _unwant(self, build: BuildId, owner: Owner) -> Iterator[Instruction]:
         wanted = self._wanted.get(build)
@@ -308,20 +287,20 @@ class Scheduler:
             self._disown(wanted, owner)
         return self._drop(wanted, "cancelled")
 
-    def _drop(self, wanted: _Wanted, reason: str) -> list[Instruction]:
+    def _drop(self, wanted: Wanted, reason: str) -> list[Instruction]:
         """Nobody wants it: forget it, or stop it first."""
         match wanted.phase:
-            case _Phase.QUEUED:
-                self._pool(wanted.pool).dequeue(wanted)
+            case Phase.QUEUED:
+                self._dequeue(wanted)
                 del self._wanted[wanted.build]
                 return []
-            case _Phase.RUNNING:
-                wanted.phase = _Phase.STOPPING
+            case Phase.RUNNING:
+                wanted.phase = Phase.STOPPING
                 return [Stop(wanted.build, reason)]
-            case _Phase.STOPPING:
+            case Phase.STOPPING:
                 return []
 
-    def _disown(self, wanted: _Wanted, owner: Owner) -> None:
+    def _disown(self, wanted: Wanted, owner: Owner) -> None:
         wanted.owners.discard(owner)
         builds = self._by_owner[owner]
         builds.discard(wanted.build)
@@ -330,25 +309,59 @@ class Scheduler:
 
     def _finished(self, event: Finished) -> None:
         wanted = self._wanted.get(event.build)
-        if wanted is None or wanted.phase is _Phase.QUEUED:
+        if wanted is None or wanted.phase is Phase.QUEUED:
             return
-        pool = self._pool(wanted.pool)
-        del pool.busy[event.build]
-        if wanted.phase is _Phase.STOPPING and wanted.owners and not event.recorded:
-            wanted.phase = _Phase.QUEUED
-            pool.enqueue(wanted)
+        del self._pool(wanted.pool).busy[event.build]
+        for name in wanted.locks:
+            self._locks[name].holder = None
+        if wanted.phase is Phase.STOPPING and wanted.owners and not event.recorded:
+            wanted.phase = Phase.QUEUED
+            self._enqueue(wanted)
             return
         for owner in list(wanted.owners):
             self._disown(wanted, owner)
         del self._wanted[event.build]
 
     def _started(self) -> Iterator[Instruction]:
-        """Fill the free units of every pool."""
+        """Fill the free units of every pool.
+
+        Once over all pools is enough: what starts only takes, so it makes way for nobody.
+        """
         for pool in self._pools.values():
-            while (build := pool.next()) is not None:
-                pool.busy[build] = None
-                self._wanted[build].phase = _Phase.RUNNING
-                yield Start(build)
+            for wanted in self._startable(pool):
+                pool.serve(wanted)
+                self._leave(wanted)
+                for name in wanted.locks:
+                    self._locks[name].holder = wanted.build
+                wanted.phase = Phase.RUNNING
+                yield Start(wanted.build)
+
+    def _startable(self, pool: Pool) -> list[Wanted]:
+        """What is to get the free units of ``pool``."""
+        found: list[Wanted] = []
+        free = (pool.capacity or 0) - len(pool.busy)
+        if free <= 0:
+            return found
+        for build in pool.queue():
+            wanted = self._wanted[build]
+            if all(self._is_first(wanted, self._locks[name]) for name in wanted.locks):
+                found.append(wanted)
+                if len(found) == free:
+                    break
+        return found
+
+    def _is_first(self, wanted: Wanted, lock: Lock) -> bool:
+        return lock.holder is None and next(self._contenders(lock)) == wanted.build
+
+    def _contenders(self, lock: Lock) -> Iterator[BuildId]:
+        """What waits for ``lock`` and could ever run: a pool without units holds up nobody else."""
+        for _, build in lock.line:
+            if self._pools[self._wanted[build].pool].capacity:
+                yield build
+
+
+def _title(build: BuildId) -> str:
+    return f"{build.stage} of {build.project}"
 
 
 def _ordinal(number: int) -> str:

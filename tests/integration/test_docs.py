@@ -94,7 +94,7 @@ def test_every_name_and_option_is_on_the_page() -> None:
     for name in set(datakit_ci.__all__) - types:
         assert re.search(rf"\b{name}\b", TEXT), name
     options = set(shell.__annotations__) | set(check_options.__annotations__)
-    options |= set(get_type_hints(CommandConditions)) - {"locks"}
+    options |= set(get_type_hints(CommandConditions))
     for option in options - {"name", "command", "conditions", "return"}:
         assert f"`{option}=" in TEXT, option
 

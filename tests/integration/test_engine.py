@@ -578,3 +578,29 @@ async def test_two_targets_at_one_commit_have_one_status(world: World) -> None:
         assert files[f"{status}/target_url"] == f"http://ci/{MAIN.path}\n"
     assert files[f"{status}/state"] == "success\n"
     assert len(world.executor.requests) == 4, "what one has run is the other's as well"
+
+
+async def test_builds_with_a_lock_run_one_after_the_other_and_say_who_has_it(world: World) -> None:
+    one, two = (shell(name, name, locks=["deploy"]) for name in ("one", "two"))
+    config = Config(
+        projects=[Project("me/app", lambda t: {"one": one(t.source), "two": two(t.source)})],
+        pools={"cpu": 2},
+    )
+    release = asyncio.Event()
+    world.executor.behaviours = dict.fromkeys(("one", "two"), holding(release))
+    await world.commit(MAIN, FILES)
+    async with world.engine(config) as engine:
+        await world.executor.until(lambda: len(world.executor.running) == 1)
+        (lock,) = engine.locks().values()
+        assert lock.holder is not None
+        assert engine.wanted_by(lock.holder) == {MAIN}
+        (waiting,) = lock.queue
+        state = await engine.build(waiting)
+        assert state is not None
+        assert state.reason == f"waiting for lock deploy, which {lock.holder.stage} of me/app has"
+        assert engine.pools()["cpu"].busy == (lock.holder,)
+        release.set()
+        await engine.idle()
+        log = (await log_of(engine, waiting.stage)).decode()
+        assert log.startswith("[datakit-ci] started after ")
+        assert f" of {state.reason}\n" in log

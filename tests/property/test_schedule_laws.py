@@ -19,7 +19,10 @@ from datakit_ci.schedule import (
 )
 from datakit_ci.state import BuildId
 
-BUILDS = [BuildId("me/app", name, "0" * 64, "1" * 64) for name in "abcdef"]
+BUILDS = [
+    BuildId("me/app" if name in "abd" else "me/site", name, "0" * 64, "1" * 64) for name in "abcdef"
+]
+LOCKS = {"b": ("deploy",), "c": ("deploy", "disk"), "d": ("disk",), "e": ("deploy", "disk")}
 builds = st.sampled_from(BUILDS)
 owners = st.sampled_from(["main", "dev", "pr"])
 
@@ -28,9 +31,15 @@ def pool_of(build: BuildId) -> str:
     return "cpu" if build.stage < "d" else "gpu"
 
 
+def locks_of(build: BuildId) -> tuple[str, ...]:
+    return LOCKS.get(build.stage, ())
+
+
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
-        lambda build, owner, priority: Want(build, pool_of(build), owner, priority),
+        lambda build, owner, priority: Want(
+            build, pool_of(build), owner, priority, locks_of(build)
+        ),
         builds,
         owners,
         st.integers(-1, 1),
@@ -66,6 +75,8 @@ class Model:
                     pool = pool_of(build)
                     busy = [each for each in self.running if pool_of(each) == pool]
                     assert len(busy) <= self.capacity[pool]
+                    held = [lock for each in self.running for lock in locks_of(each)]
+                    assert len(held) == len(set(held))
                 case Stop(build=build):
                     assert build in self.running - self.stopping
                     assert not self.wanted.get(build)
@@ -99,8 +110,22 @@ class Model:
                 assert self.scheduler.reason(build)
             if build in self.running and not self.wanted.get(build):
                 assert build in self.stopping
+        held = {lock for build in self.running for lock in locks_of(build)}
         for name, pool in self.scheduler.pools().items():
-            assert not pool.queue or len(pool.busy) >= self.capacity[name]
+            full = len(pool.busy) >= self.capacity[name]
+            assert full or all(locks_of(build) for build in pool.queue)
+        for name, lock in self.scheduler.locks().items():
+            assert (lock.holder is not None) == (name in held)
+            first = lock.queue[:1] if lock.holder is None else ()
+            for build in first:  # it waits for a unit or for another lock, never for this one
+                pool = self.scheduler.pools()[pool_of(build)]
+                full = len(pool.busy) >= self.capacity[pool_of(build)]
+                others = set(locks_of(build)) - {name}
+                assert full or any(self._is_taken(build, other) for other in others)
+
+    def _is_taken(self, build: BuildId, name: str) -> bool:
+        lock = self.scheduler.locks()[name]
+        return lock.holder is not None or lock.queue[0] != build
 
 
 @given(st.lists(events, max_size=60))
@@ -123,3 +148,36 @@ def test_all_ends_when_nobody_wants_anything(story: list[Event]) -> None:
     for build in sorted(model.running):
         model.handle(Finished(build, recorded=False))
     assert model.scheduler.idle
+
+
+@given(st.lists(builds, unique=True, min_size=1), st.lists(builds, unique=True))
+def test_whatever_waits_runs_in_the_end_although_others_come_again_and_again(
+    waiting: list[BuildId], others: list[BuildId]
+) -> None:
+    """Nobody starves: neither behind other projects, nor for want of several locks at once."""
+    scheduler = Scheduler({"cpu": 1, "gpu": 1})
+    running: list[BuildId] = []
+    started: set[BuildId] = set()
+
+    def tell(event: Event) -> None:
+        for instruction in scheduler.handle(event):
+            assert isinstance(instruction, Start)
+            running.append(instruction.build)
+            started.add(instruction.build)
+
+    for build in [*others, *waiting]:
+        tell(Want(build, pool_of(build), "main", locks=locks_of(build)))
+    for _ in range(3 * len(BUILDS)):
+        if running:
+            ended = running.pop(0)
+            tell(Finished(ended))
+            if ended in others:
+                tell(Want(ended, pool_of(ended), "main", locks=locks_of(ended)))
+    assert started >= set(waiting)
+
+
+@given(st.lists(events, max_size=40))
+def test_equal_stories_have_equal_instructions(story: list[Event]) -> None:
+    one, other = Scheduler({"cpu": 1}), Scheduler({"cpu": 1})
+    valid = [event for event in story if not isinstance(event, Finished)]
+    assert [one.handle(event) for event in valid] == [other.handle(event) for event in valid]

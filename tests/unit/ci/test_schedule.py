@@ -7,6 +7,7 @@ import pytest
 from datakit_ci.schedule import (
     Cancel,
     Finished,
+    LockState,
     PoolChanged,
     PoolState,
     Scheduler,
@@ -181,3 +182,62 @@ def test_places_in_line_are_written_as_people_do(ahead: int, ordinal: str) -> No
     for number in range(ahead + 2):
         scheduler.handle(Want(build(f"b{number:02}"), "cpu", "main"))
     assert scheduler.reason(build(f"b{ahead + 1:02}")).endswith(f", {ordinal} in line")
+
+
+def of(project: str, name: str) -> BuildId:
+    return BuildId(project, name, "0" * 64, "1" * 64)
+
+
+def test_projects_take_turns_within_a_priority() -> None:
+    scheduler = Scheduler({"cpu": 1})
+    big = [of("me/big", name) for name in "abc"]
+    small = of("me/small", "x")
+    for build in [*big, small]:
+        scheduler.handle(Want(build, "cpu", "main"))
+    assert scheduler.pools()["cpu"].queue == (small, big[1], big[2])
+    assert scheduler.reason(small) == "waiting for pool cpu (1 of 1 busy)"
+    assert scheduler.reason(big[1]) == "waiting for pool cpu (1 of 1 busy), 2nd in line"
+    assert scheduler.handle(Finished(big[0])) == [Start(small)]
+
+
+def test_a_lock_is_held_by_one_build_of_all_pools() -> None:
+    scheduler = Scheduler({"cpu": 5, "gpu": 5})
+    one, two, three = (of("me/app", name) for name in ("one", "two", "three"))
+    assert scheduler.handle(Want(one, "cpu", "main", locks=("deploy",))) == [Start(one)]
+    assert scheduler.handle(Want(two, "gpu", "main", locks=("deploy",))) == []
+    assert scheduler.handle(Want(three, "gpu", "main")) == [Start(three)]
+    assert scheduler.reason(two) == "waiting for lock deploy, which one of me/app has"
+    assert scheduler.locks() == {"deploy": LockState(one, (two,))}
+    assert scheduler.handle(Finished(one)) == [Start(two)]
+    assert scheduler.handle(Finished(two)) == []
+    assert scheduler.locks() == {}
+
+
+def test_who_needs_several_locks_is_not_overtaken_for_one_of_them() -> None:
+    scheduler = Scheduler({"cpu": 9})
+    one, both, other = (of("me/app", name) for name in ("one", "both", "other"))
+    scheduler.handle(Want(one, "cpu", "main", locks=("a",)))
+    scheduler.handle(Want(both, "cpu", "main", locks=("a", "b")))
+    assert scheduler.handle(Want(other, "cpu", "main", locks=("b",))) == []
+    assert scheduler.reason(other) == "waiting for lock b, for which both of me/app comes first"
+    assert scheduler.handle(Finished(one)) == [Start(both)]
+    assert scheduler.handle(Finished(both)) == [Start(other)]
+
+
+def test_a_build_in_a_pool_without_units_holds_up_nobody_for_its_lock() -> None:
+    scheduler = Scheduler({"cpu": 1, "none": 0})
+    never, other = of("me/app", "never"), of("me/app", "other")
+    scheduler.handle(Want(never, "none", "main", locks=("a",)))
+    assert scheduler.handle(Want(other, "cpu", "main", locks=("a",))) == [Start(other)]
+    assert scheduler.reason(never) == (
+        "waiting for lock a, which other of me/app has and pool none, which has no units"
+    )
+
+
+def test_a_lock_is_kept_until_the_processes_are_gone() -> None:
+    scheduler = Scheduler({"cpu": 2})
+    one, two = of("me/app", "one"), of("me/app", "two")
+    scheduler.handle(Want(one, "cpu", "main", locks=("a",)))
+    scheduler.handle(Want(two, "cpu", "main", locks=("a",)))
+    assert scheduler.handle(Cancel(one)) == [Stop(one, "cancelled")]
+    assert scheduler.handle(Finished(one, recorded=False)) == [Start(two)]
