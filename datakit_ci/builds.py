@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -362,9 +363,18 @@ def _traceback(error: Exception) -> str:
 
 
 def _redacted(outcome: Outcome, redaction: Redaction) -> Outcome:
-    """What is recorded of an outcome in words."""
+    """What is recorded of an outcome in words.
+
+    A question that holds a secret cannot be asked again without it: such a build counts as having
+    looked at all that it could.
+    """
+    questions = outcome.questions
+    paths = [question.path for question in questions or ()]
+    if any(redaction.named_in(os.fsencode(path)) for path in paths):
+        questions = None
     return replace(
         outcome,
+        questions=questions,
         failure=None if outcome.failure is None else redaction.text(outcome.failure),
         details=tuple((name, redaction.text(value)) for name, value in outcome.details),
     )

@@ -16,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from datakit_ci.executors.adapters import Awaited, Finished, finish
+from datakit_ci.executors.kept import KeptCheckout
 from datakit_ci.executors.limits import apply_limits, disk_is_full, watch_limits
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
+from datakit_ci.executors.shelf import MANIFEST, TREE
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
-from datakit_ci.executors.workspace import Checkout, ObjectReader, Workspace
+from datakit_ci.executors.workspace import ObjectReader, Workspace
 from datakit_ci.lookup import TreeReader
 from datakit_ci.memory import narrow
 from datakit_ci.sandbox import Confinement
@@ -123,7 +125,9 @@ class _Build:
 
     def _command(self, reader: ObjectReader, tree: TreeId) -> Ending:
         environment = {"DATAKIT_TREE": tree, **self._instruction.environment}
-        workspace: Workspace = Checkout(reader, tree, self._directory / "tree")
+        workspace: Workspace = KeptCheckout(
+            reader, tree, self._directory / TREE, self._directory / MANIFEST
+        )
         workspace.prepare()
         status = self._shell(workspace.directory, environment)
         # Before outputs are looked for: it may still write them.

@@ -2,7 +2,8 @@
 
 A build has a directory of its own below the executor's (``tree`` is the checkout, ``home`` and
 ``tmp`` are the command's, ``outputs`` and ``reports`` what was found afterwards), which is removed
-when the build ends. What a killed engine left there is removed at the next start.
+when the build ends. What a killed engine left there is removed at the next start. Only checkouts of
+commands are kept, on a shelf: the next build of that kind writes only what differs.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import datakit_core
+from datakit_ci.canonical import digest
 from datakit_ci.conditions import FACTS, Sandbox
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.executors.forking import ForkServer
 from datakit_ci.executors.inspection import inspect
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
+from datakit_ci.executors.shelf import Shelf
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
 from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
@@ -35,6 +39,8 @@ from datakit_core.store.objects import EMPTY_TREE
 __all__ = ["LocalExecutor"]
 
 _log = logging.getLogger(__name__)
+
+_SHELF = "kept"
 
 _MARGIN = 2.0
 """Seconds that the child has, after the grace, to kill what is below it."""
@@ -69,13 +75,17 @@ class LocalExecutor:
         self._directory = directory.absolute()
         self._grace = grace
         self._server = ForkServer()
+        self._shelf = Shelf(self._directory / _SHELF)
+        self._shelving = asyncio.Lock()
         self._problem: str | None = None  # why no sandbox can be had, once that is known
 
     async def __aenter__(self) -> Self:
         """Remove what an earlier engine left behind."""
         self._directory.mkdir(parents=True, exist_ok=True)
         for path in self._directory.iterdir():
-            await asyncio.to_thread(_remove, path)
+            if path.name != _SHELF:
+                await asyncio.to_thread(_remove, path)
+        await asyncio.to_thread(self._shelf.recover)
         return self
 
     async def __aexit__(
@@ -93,10 +103,18 @@ class LocalExecutor:
         directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=""))
         try:
             instruction = self._instruction(request, directory, sandboxed=sandboxed)
+            kind = _kind(request)
+            await self._shelve(self._shelf.take, kind, directory)
             ending = await self._supervised(instruction, log)
-            return await self._outcome(ending, request, instruction)
+            outcome = await self._outcome(ending, request, instruction)
+            await self._shelve(self._shelf.give_back, kind, directory)
+            return outcome
         finally:
             await asyncio.to_thread(_remove, directory)
+
+    async def _shelve(self, move: Callable[[str, Path], None], kind: str, build: Path) -> None:
+        async with self._shelving:
+            await asyncio.to_thread(move, kind, build)
 
     async def _sandboxed(self, wanted: Sandbox, log: Sink) -> bool:
         """Whether to run a build in a sandbox.
@@ -191,6 +209,12 @@ class LocalExecutor:
 
 def _is_empty(directory: Path) -> bool:
     return not directory.is_dir() or not any(directory.iterdir())
+
+
+def _kind(request: BuildRequest) -> str:
+    """Which checkouts are alike enough to begin with one another."""
+    inputs = request.spec.inputs
+    return digest({"project": request.build.project, "inputs": inputs and list(inputs)})[:16]
 
 
 def _used(instruction: Instruction) -> str:

@@ -339,3 +339,47 @@ async def test_another_exception_is_no_result_and_its_traceback_is_in_the_log(
 async def test_nonsense_from_a_function_is_a_failure(bench: Bench) -> None:
     failure = (await bench.run(bench.function("nonsense"))).failure
     assert failure == "returned 17: return a tree, files or a directory"
+
+
+async def test_a_kept_checkout_shows_nothing_of_the_build_before(bench: Bench) -> None:
+    tree = await bench.tree({"a": b"a", "d/b": b"b"})
+    for _ in range(3):
+        bench.log.data.clear()
+        text = "find . | sort; cat a d/b; echo xx > a; rm -r d; touch left; mkdir -p home/.cache"
+        outcome = await bench.run(command(text), tree)
+        assert outcome.failure is None
+        assert bench.text.splitlines()[1:] == [".", "./a", "./d", "./d/b", "ab"]
+    kept = list((bench.directory / "work/kept").iterdir())
+    assert len(kept) == 1
+
+
+async def test_a_kept_checkout_outlives_the_executor_and_a_damaged_one_does_not(
+    bench: Bench,
+) -> None:
+    tree = await bench.tree({"a": b"a"})
+    await bench.run(command("stat -c %i a"), tree)
+    async with bench.executor:
+        await bench.run(command("stat -c %i a"), tree)
+    first, second = bench.text.splitlines()[1::2]
+    assert first == second
+    (kept,) = (bench.directory / "work/kept").iterdir()
+    (kept / "manifest").unlink()
+    async with bench.executor:
+        assert list((bench.directory / "work/kept").iterdir()) == []
+
+
+async def test_two_builds_at_once_have_checkouts_of_their_own(bench: Bench) -> None:
+    tree = await bench.tree({"a": b"a"})
+    await bench.run(command("true"), tree)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(bench.run(command("pwd; echo b > a"), tree))
+    places = {line for line in bench.text.splitlines() if line.startswith("/")}
+    assert len(places) == 3
+    assert len(list((bench.directory / "work/kept").iterdir())) == 3
+
+
+async def test_builds_that_come_to_no_result_leave_no_checkout(bench: Bench) -> None:
+    with pytest.raises(LostBuild):
+        await bench.run(command("kill -KILL $$"))
+    assert list((bench.directory / "work/kept").iterdir()) == []

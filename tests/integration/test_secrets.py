@@ -81,7 +81,7 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
     path.write_text(f"{TOKEN}\n")
     path.chmod(0o600)
     secrets = {"TOKEN": Secret.file(path), "ABSENT": Secret.file(tmp_path / "absent")}
-    config = Config(projects=[Project("me/app", jobs)], secrets=secrets)
+    config = Config(projects=[Project("me/app", jobs)], secrets=secrets, pools={"cpu": 9})
     async with running(tmp_path, config) as started:
         yield started
 

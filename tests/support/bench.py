@@ -70,7 +70,8 @@ class Bench:
 
     @property
     def leftovers(self) -> list[str]:
-        return [path.name for path in (self.directory / "work").iterdir()]
+        """What is in the executor's directory, besides the checkouts that it keeps."""
+        return [path.name for path in (self.directory / "work").iterdir() if path.name != "kept"]
 
 
 @asynccontextmanager
