@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from datakit_ci.metadata import BRANCH, CommitStatus, status_path
-from datakit_ci.need import BranchHead, Joined, Need, StatusOf, TreeOf, Trouble
-from datakit_core.client.api import BlobId, Database, Entry, FileMode, TreeId
+from datakit_ci.need import BranchHead, Fetched, IsAfter, Joined, Need, StatusOf, TreeOf, Trouble
+from datakit_core.client.api import BlobId, CommitId, Database, Entry, FileMode, TreeId
 from datakit_core.errors import DatakitError
 
 __all__ = ["Answers"]
@@ -20,6 +20,15 @@ __all__ = ["Answers"]
 _log = logging.getLogger(__name__)
 
 A = TypeVar("A")
+
+_RETRY = 60.0
+"""Seconds until a commit that could not be fetched is tried again."""
+
+_SKEW = 86400
+"""Seconds by which a commit's time may be before that of its parents: clocks differ."""
+
+_PAUSE = 100
+"""Commits that are read before others get their turn."""
 
 
 class Answers:
@@ -81,6 +90,8 @@ class Answers:
             if isinstance(need, BranchHead):
                 async for head in self._database.watch_head(need.branch):
                     self._found(need, head)
+            elif isinstance(need, Fetched):
+                await self._follow(need)
             else:
                 self._found(need, await self._look(need))
         except DatakitError as error:
@@ -89,12 +100,47 @@ class Answers:
             _log.exception("cannot look up %s", need)
             self._found(need, Trouble(f"{type(error).__name__}: {error}"))
 
+    async def _follow(self, need: Fetched) -> None:
+        """Fetch a ref again and again; what was found once stays while it cannot be fetched."""
+        found: CommitId | None = None
+        while True:
+            try:
+                found = await self._database.fetch(need.url, need.ref)
+                self._found(need, found)
+                if not need.every:
+                    return
+            except DatakitError as error:
+                _log.warning("%s", error)
+                if found is None:
+                    self._found(need, Trouble(str(error)))
+            await asyncio.sleep(need.every or _RETRY)
+
+    async def _is_after(self, newer: CommitId, older: CommitId) -> bool:
+        """Walk back from ``newer``, but not to what is clearly older than ``older``."""
+        oldest = (await self._database.commit(older)).committer.time - _SKEW
+        pending, seen = [newer], set[CommitId]()
+        while pending:
+            commit = pending.pop()
+            if commit == older:
+                return True
+            if commit in seen:
+                continue
+            seen.add(commit)
+            read = await self._database.commit(commit)
+            if read.committer.time >= oldest:
+                pending += read.parents
+            if len(seen) % _PAUSE == 0:
+                await asyncio.sleep(0)
+        return False
+
     async def _look(self, need: Need[Any]) -> object:
         match need:
             case StatusOf():
                 return await self._status(need)
             case TreeOf(commit=commit):
                 return (await self._database.commit(commit)).tree
+            case IsAfter(newer=newer, older=older):
+                return await self._is_after(newer, older)
             case Joined(parts=parts):
                 return await self._join(parts)
             case _:

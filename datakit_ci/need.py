@@ -8,7 +8,7 @@ again. So an evaluation is a function of facts, and any of them can be replayed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar, cast
 
 from datakit_ci.metadata import CommitStatus
@@ -22,6 +22,8 @@ __all__ = [
     "Build",
     "BuildFact",
     "Facts",
+    "Fetched",
+    "IsAfter",
     "Joined",
     "Known",
     "Need",
@@ -52,6 +54,29 @@ class BranchHead(Need[CommitId | None]):
     """Which commit is the head of this branch of the database? None when there is none."""
 
     branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Need[CommitId]):
+    """Which commit is a ref of another repository at? Asking also means: please fetch it.
+
+    Attributes:
+        url: The repository; may hold a password, so it is not shown.
+        ref: A full ref name, or all digits of a commit.
+        every: Seconds after which to look again; 0 for what never changes.
+    """
+
+    url: str = field(repr=False)
+    ref: str
+    every: float
+
+
+@dataclass(frozen=True, slots=True)
+class IsAfter(Need[bool]):
+    """Is ``older`` the commit ``newer``, or in its history?"""
+
+    newer: CommitId
+    older: CommitId
 
 
 @dataclass(frozen=True, slots=True)

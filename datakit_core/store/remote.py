@@ -85,10 +85,7 @@ class Remotes:
                         "--no-auto-maintenance", "--no-recurse-submodules", "--",
                         shown, f"+{ref}:{kept}", variables=variables,
                     )  # fmt: skip
-                    found = await run_git(
-                        self._repository,
-                        "rev-parse", "--verify", "--quiet", f"{kept}^{{commit}}",
-                    )  # fmt: skip
+                    found = await self._commit_at(kept)
             except TimeoutError:
                 raise StoreError(
                     f"fetching {without_credentials(url)} took over {self._timeout:.0f} s"
@@ -98,6 +95,18 @@ class Remotes:
                     f"cannot fetch {ref} from {without_credentials(url)}: {error}"
                 ) from None
         return CommitId(parse_id(found.strip()))
+
+    async def _commit_at(self, ref: str) -> str:
+        """What was fetched; Git says nothing when it takes nothing from a shallow repository."""
+        try:
+            return await run_git(
+                self._repository, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"
+            )
+        except GitFailed as error:
+            raise GitFailed(
+                "it gave no commit; if it is shallow, run there: git fetch --unshallow",
+                error.output,
+            ) from None
 
     @asynccontextmanager
     async def _turn(self, url: str) -> AsyncIterator[None]:

@@ -131,4 +131,4 @@ async def test_a_signal_ends_running_builds_with_it(tmp_path: Path, pipeline: Pa
         assert await service.process.wait() == 0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert names_in(tmp_path / "database.work/builds") == []
+    assert names_in(tmp_path / "database.work/builds") == ["kept"]
