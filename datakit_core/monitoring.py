@@ -121,6 +121,16 @@ def _connections(server: Server) -> Iterator[Metric]:
         "Connections that were dropped because the client broke the protocol.",
         traffic.broken,
     )
+    yield _counter(
+        "datakit_9p_connections_refused_total",
+        "Clients that were turned away because there were too many.",
+        traffic.refused,
+    )
+    yield _gauge(
+        "datakit_9p_memory_bytes",
+        "What clients make the server hold, roughly: edits, fids, requests that wait.",
+        server.memory,
+    )
     yield _counter("datakit_9p_received_bytes_total", "Bytes from clients.", traffic.bytes_in)
     yield _counter("datakit_9p_sent_bytes_total", "Bytes to clients.", traffic.bytes_out)
     yield _gauge("datakit_9p_fids", "Fids that clients have bound.", server.fids)

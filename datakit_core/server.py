@@ -16,8 +16,9 @@ from pathlib import Path
 
 from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
 from datakit_core.metrics import Address
-from datakit_core.ninep.connection import ConnectionInfo
+from datakit_core.ninep.connection import ConnectionInfo, ConnectionLimits
 from datakit_core.ninep.server import Server, serve
+from datakit_core.resources import allow_open_files, collecting_when_idle
 from datakit_core.store import ANYTHING, FOR_OTHERS, Durability, FetchPolicy, Store
 from datakit_core.store.maintenance import MaintenanceStatus, maintaining
 from datakit_core.store.mirror import mirroring
@@ -42,6 +43,7 @@ async def serve_store(
     auto_push: str | None = None,
     listen_http: Sequence[str] = (),
     maintenance: bool = True,
+    limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -57,6 +59,7 @@ async def serve_store(
         listen_http: Where to serve the repository by Git's smart HTTP, as
             :class:`datakit_core.smart_http.HttpAddress` reads it; nowhere by default.
         maintenance: Whether to keep the repository quick and small meanwhile.
+        limits: How many may connect, and what they may use.
 
     Raises:
         ConfigError: An address is none, or is in use; or a URL is not allowed.
@@ -66,10 +69,12 @@ async def serve_store(
     def root(connection: ConnectionInfo) -> closing[DatabaseRoot]:
         branches = connection.endpoint.branches
         trusted = connection.local and not branches
-        return closing(files.connect(Access(branches, ANYTHING if trusted else allow_fetch)))
+        return closing(
+            files.connect(Access(branches, ANYTHING if trusted else allow_fetch), connection.budget)
+        )
 
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(serve(root, *addresses))
+        server = await stack.enter_async_context(serve(root, *addresses, limits=limits))
         for url in listen_http:
             from datakit_core.smart_http import HttpAddress, serve_http  # only for who wants it
 
@@ -99,6 +104,7 @@ async def open_server(
     listen_http: Sequence[str] = (),
     maintenance: bool = True,
     durability: Durability = Durability.FULL,
+    limits: ConnectionLimits | None = None,
 ) -> AsyncIterator[Server]:
     """Open the repository at ``path`` and serve it.
 
@@ -112,6 +118,7 @@ async def open_server(
         listen_http: As for :func:`serve_store`.
         maintenance: As for :func:`serve_store`.
         durability: What an acknowledged commit survives.
+        limits: As for :func:`serve_store`.
 
     Raises:
         RepositoryError: The repository cannot be served.
@@ -132,6 +139,7 @@ async def open_server(
                 auto_push=auto_push,
                 listen_http=listen_http,
                 maintenance=maintenance,
+                limits=limits,
             )
         )
 
@@ -147,6 +155,7 @@ async def run(
     listen_http: Sequence[str] = (),
     maintenance: bool = True,
     durability: Durability = Durability.FULL,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM comes.
 
@@ -160,22 +169,29 @@ async def run(
         listen_http: As for :func:`serve_store`.
         maintenance: As for :func:`serve_store`.
         durability: What an acknowledged commit survives.
+        limits: As for :func:`serve_store`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    allow_open_files()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
-        async with open_server(
-            path,
-            addresses,
-            allow_fetch=allow_fetch,
-            listen_prometheus=listen_prometheus,
-            auto_push=auto_push,
-            listen_http=listen_http,
-            maintenance=maintenance,
-            durability=durability,
-        ) as server:
+        async with (
+            AsyncExitStack() as stack,
+            open_server(
+                path,
+                addresses,
+                allow_fetch=allow_fetch,
+                listen_prometheus=listen_prometheus,
+                auto_push=auto_push,
+                listen_http=listen_http,
+                maintenance=maintenance,
+                durability=durability,
+                limits=limits,
+            ) as server,
+        ):
+            stack.enter_context(collecting_when_idle())
             announce(server)
             await stop.wait()
             _log.info("stopping")

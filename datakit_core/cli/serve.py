@@ -84,6 +84,25 @@ Maintained: TypeAlias = Annotated[
         help="Whether to pack objects and refs, and drop what nothing has needed for long.",
     ),
 ]
+MaxConnections: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=1, help="Clients that may be connected; a further one is turned away."
+    ),
+]
+Memory: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        metavar="MIB",
+        min=16,
+        help="Mebibytes that all clients may make the server hold: edits, open files, requests "
+        "that wait. Beyond it they get an error.",
+    ),
+]
+ConnectionMemory: TypeAlias = Annotated[
+    int,
+    typer.Option(metavar="MIB", min=1, help="The same for each of them."),
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log every message.")]
 LogDestination: TypeAlias = Annotated[
     str, typer.Option(metavar="stderr|FILE", help="Where the log goes.")
@@ -107,6 +126,9 @@ def _datakit(
     listen_http: ListenHttp = None,
     durability: HowDurable = "full",
     maintenance: Maintained = True,
+    max_connections: MaxConnections = 1024,
+    memory: Memory = 2048,
+    connection_memory: ConnectionMemory = 512,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -131,6 +153,9 @@ def _datakit(
             listen_http=listen_http,
             durability=durability,
             maintenance=maintenance,
+            max_connections=max_connections,
+            memory=memory,
+            connection_memory=connection_memory,
             verbose=verbose,
             log_destination=log_destination,
         )
@@ -146,12 +171,16 @@ def serve(
     listen_http: ListenHttp = None,
     durability: HowDurable = "full",
     maintenance: Maintained = True,
+    max_connections: MaxConnections = 1024,
+    memory: Memory = 2048,
+    connection_memory: ConnectionMemory = 512,
     verbose: Verbose = False,
     log_destination: LogDestination = "stderr",
 ) -> None:
     """Serve a database over 9P until Ctrl-C or SIGTERM."""
     # Only here: a client command need not load the server.
     from datakit_core.metrics import Address
+    from datakit_core.ninep.connection import ConnectionLimits
     from datakit_core.ninep.server import Server
     from datakit_core.server import run
     from datakit_core.store import Durability, FetchPolicy
@@ -174,6 +203,11 @@ def serve(
             listen_http=[url for url in (listen_http or "").split(",") if url],
             durability=Durability.parse(durability),
             maintenance=maintenance,
+            limits=ConnectionLimits(
+                max_connections=max_connections,
+                memory=connection_memory << 20,
+                server_memory=memory << 20,
+            ),
         )
     )
 

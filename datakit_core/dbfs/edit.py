@@ -31,7 +31,7 @@ from datakit_core.store.names import MAX_DEPTH, join, split_path
 from datakit_core.store.objects import decode_tree_steps
 from datakit_core.store.slices import in_slices
 from datakit_core.store.steps import Steps
-from datakit_core.vfs import Answer, CommandFile, MemoryFile, inode_of
+from datakit_core.vfs import Answer, CommandFile, MemoryFile, inode_of, weakly
 
 __all__ = ["Edit", "Merged"]
 
@@ -41,6 +41,10 @@ _NO_MESSAGE = "(no commit message)"
 
 _MOST_KEPT = 1 << 20
 """Bytes that a transaction holds of merges; the rest waits for Git's gc, two weeks by default."""
+
+_BASE = 6000
+"""Bytes that a transaction takes before anything is edited, roughly."""
+
 _BUSY = "The transaction is being committed or merged; wait for that"
 
 
@@ -93,13 +97,21 @@ class Edit:
         self._merged_objects: dict[ObjectId, NewObject] = {}
         self._copying = asyncio.Lock()
         self.large = store.large
-        self.transaction = store.transaction(branch, budget)
+        self._budget = Budget(1 << 62, "transaction", budget)
+        try:
+            self._budget.take(_BASE)
+            self.transaction = store.transaction(branch, self._budget)
+        except BaseException:
+            self._budget.close()
+            raise
         self.inode = inode
-        self.message = MemoryFile("msg", inode=inode_of(inode, "msg"))
+        self.message = MemoryFile("msg", inode=inode_of(inode, "msg"), budget=self._budget)
         parents = self.transaction.parents.encode()
-        self.parents = MemoryFile("parents", parents, inode=inode_of(inode, "parents"))
-        self.ctl = CommandFile("ctl", self._control, inode=inode_of(inode, "ctl"))
-        self.merge = CommandFile("merge", self._merge, inode=inode_of(inode, "merge"))
+        self.parents = MemoryFile(
+            "parents", parents, inode=inode_of(inode, "parents"), budget=self._budget
+        )
+        self.ctl = CommandFile("ctl", weakly(self._control), inode=inode_of(inode, "ctl"))
+        self.merge = CommandFile("merge", weakly(self._merge), inode=inode_of(inode, "merge"))
         self.merged: Merged | None = None
         self.conflicts: dict[str, None] = {}
         self._conflict_directories: set[str] = set()
@@ -332,6 +344,7 @@ class Edit:
         if not self._over:
             self._over = True
             self._finished()
+            self._budget.close()
 
 
 def _above(path: str) -> Iterator[str]:

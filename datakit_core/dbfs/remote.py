@@ -31,6 +31,7 @@ from datakit_core.vfs import (
     Stat,
     StreamFile,
     inode_of,
+    weakly,
 )
 
 __all__ = ["Remote", "RemotesDirectory"]
@@ -48,7 +49,7 @@ class Remote:
         self._access = access
         self._head = Live()
         url = MemoryFile("url", limit=_MAX_URL, inode=inode_of(inode, "url"))
-        fetch = CommandFile("fetch", self._fetch, inode=inode_of(inode, "fetch"))
+        fetch = CommandFile("fetch", weakly(self._fetch), inode=inode_of(inode, "fetch"))
         head = StreamFile("head", self._head.open, inode=inode_of(inode, "head"))
         self._url = url
         self.directory = Layout(

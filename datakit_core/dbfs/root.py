@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakSet
 
+from datakit_core.budget import Budget
 from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.branch import BranchesDirectory
 from datakit_core.dbfs.contents import Contents
@@ -34,13 +35,14 @@ class DatabaseFiles:
         """How many transactions are open, of all connections."""
         return sum(view.transactions for view in self._views)
 
-    def connect(self, access: Access | None = None) -> DatabaseRoot:
+    def connect(self, access: Access | None = None, budget: Budget | None = None) -> DatabaseRoot:
         """The root for a new connection, to be closed when the connection ends.
 
         Args:
             access: What the connection may do; by default everything.
+            budget: Where the memory for what it owns is taken from.
         """
-        view = View(self._store, self._contents, self._limits, access or Access())
+        view = View(self._store, self._contents, self._limits, access or Access(), budget)
         self._views.add(view)
         return DatabaseRoot(view)
 

@@ -214,7 +214,7 @@ def open_blob(origin: Origin, blob: BlobId) -> Handle:
     size = origin.contents.size(blob)
     if size > LARGE_READ:
         return _LargeHandle(LargeReader(origin.store.large, blob, size))
-    return _BlobHandle(origin.contents, blob)
+    return _BlobHandle(origin.contents, blob, min(size, _KEPT_IN_HANDLE))
 
 
 class _LargeHandle(Handle):
@@ -229,10 +229,15 @@ class _LargeHandle(Handle):
 
 
 class _BlobHandle(Handle):
-    def __init__(self, contents: Contents, blob: BlobId) -> None:
+    def __init__(self, contents: Contents, blob: BlobId, held: int) -> None:
         self._contents = contents
         self._blob = blob
+        self._held = held
         self._kept: bytes | None = None
+
+    @property
+    def held(self) -> int:
+        return self._held
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
         if self._kept is not None:

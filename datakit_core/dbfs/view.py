@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from datakit_core.budget import Budget
 from datakit_core.dbfs.access import Access
 from datakit_core.dbfs.contents import Contents
 from datakit_core.dbfs.edit import Edit
@@ -101,8 +102,16 @@ class View:
         remotes: Its remotes, by name.
     """
 
-    def __init__(self, store: Store, contents: Contents, limits: Limits, access: Access) -> None:
-        """A view of ``store`` that owns nothing yet."""
+    def __init__(
+        self,
+        store: Store,
+        contents: Contents,
+        limits: Limits,
+        access: Access,
+        budget: Budget | None = None,
+    ) -> None:
+        """A view of ``store`` that owns nothing yet; edits take their memory from ``budget``."""
+        self._budget = budget
         self.store = store
         self.contents = contents
         self.limits = limits
@@ -245,7 +254,7 @@ class View:
                 del self._editing[branch]
 
         inode = inode_of("transaction", branch.inode, name, next(self._serials))
-        edit = Edit(self.store, self.contents, branch.name, inode, finished)
+        edit = Edit(self.store, self.contents, branch.name, inode, finished, self._budget)
         branch.transactions[name] = edit
         self._editing[branch] = self._editing.get(branch, 0) + 1
         return edit

@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
+from datakit_core.budget import Budget
 from datakit_core.errors import ProtocolError
 from datakit_core.ninep.endpoint import Endpoint
 from datakit_core.ninep.listening import describe_peer, holder_of
@@ -38,6 +39,10 @@ class ConnectionLimits:
 
     Attributes:
         session: Limits on messages, fids and waiting requests.
+        max_connections: Clients at a time, of a server; a further one is turned away.
+        memory: Bytes that a connection may make the server hold, roughly: edits, fids, requests
+            that wait.
+        server_memory: The same for all of them together.
         max_running: Coroutines at a time; the connection is not read while there are more.
         max_unsent: Bytes of replies that the client has not taken, or that will come soon; as
             ``max_running``.
@@ -48,6 +53,9 @@ class ConnectionLimits:
     """
 
     session: Limits = field(default_factory=Limits)
+    max_connections: int = 1024
+    memory: int = 512 << 20
+    server_memory: int = 2 << 30
     max_running: int = 64
     max_unsent: int = 1 << 18
     batch: int = 256
@@ -65,12 +73,14 @@ class ConnectionInfo:
         endpoint: Where the server was listening.
         peer: The other end, for people: an address, or process and user.
         local: Whether the kernel says that it is a process of our own user, or of root.
+        budget: Where what it makes the server hold is taken from.
     """
 
     number: int
     endpoint: Endpoint
     peer: str
     local: bool = False
+    budget: Budget = field(default_factory=lambda: Budget(1 << 62))
 
     def __str__(self) -> str:
         """For the log."""
@@ -93,8 +103,9 @@ class Connection(asyncio.Protocol):
         endpoint: Endpoint,
         root: RootFactory,
         limits: ConnectionLimits,
-        opened: Callable[[Connection], int],
+        opened: Callable[[Connection], int | None],
         traffic: Traffic,
+        budget: Budget,
     ) -> None:
         """Serve what ``root`` makes.
 
@@ -102,9 +113,11 @@ class Connection(asyncio.Protocol):
             endpoint: Where the client has connected.
             root: Makes what it sees.
             limits: What it may use.
-            opened: Runs the connection, and gives its number.
+            opened: Runs the connection, and gives its number; none if there are too many.
             traffic: Where to count.
+            budget: What it may make the server hold.
         """
+        self._budget = budget
         self._endpoint = endpoint
         self._root = root
         self._limits = limits
@@ -143,6 +156,7 @@ class Connection(asyncio.Protocol):
             logger.exception("%s failed", self._info)
         finally:
             self._transport.abort()
+            self._budget.close()
             logger.info("%s closed", self._info)
 
     def stop(self) -> None:
@@ -168,12 +182,17 @@ class Connection(asyncio.Protocol):
             logger.warning("refused a connection on %s: %s", self._endpoint, error)
             self._transport.abort()
             return
+        number = self._opened(self)
+        if number is None:
+            self._transport.abort()
+            return
         holder = holder_of(transport.get_extra_info("peercert"))
         self._info = ConnectionInfo(
-            self._opened(self),
+            number,
             self._endpoint,
             f"{holder} at {peer}" if holder else peer,
             local=connection.family == socket.AF_UNIX,  # describe_peer has looked at the user
+            budget=self._budget,
         )
         logger.info("%s opened", self._info)
 
@@ -211,7 +230,11 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, root: Directory) -> None:
         self._session = Session(
-            root, self._send, self._limits.session, read_only=self._endpoint.read_only
+            root,
+            self._send,
+            self._limits.session,
+            read_only=self._endpoint.read_only,
+            budget=self._budget,
         )
         self._serving = True
         timer = asyncio.get_running_loop().call_later(
@@ -225,7 +248,9 @@ class Connection(asyncio.Protocol):
                     task.cancel()
         finally:
             timer.cancel()
-            self._session.close()
+            self._session.end()
+            self._serving = False
+            del self._session, self._group
 
     def _end_unless_attached(self) -> None:
         if not self._session.attached:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from datakit_core.errors import InvalidArgument, IsDirectory, TooMany
+from datakit_core.budget import Budget
+from datakit_core.errors import InvalidArgument, IsDirectory, NoMemory, TooMany
 from datakit_core.ninep.walking import Place
 from datakit_core.ninep.wire import NO_FID, Fid, Tag
 from datakit_core.vfs.answer import Answer
 from datakit_core.vfs.node import Handle, Stat
 
-__all__ = ["BoundFid", "FidTable", "Listing", "unknown_fid"]
+__all__ = ["ENTRY", "BoundFid", "FidTable", "Listing", "unknown_fid"]
+
+_FID = 500
+_PLACE = 300
+ENTRY = 100
+"""Bytes of memory for a fid, each step of its way, and an entry of an open directory, roughly."""
 
 
 class BoundFid:
@@ -24,9 +30,19 @@ class BoundFid:
         remove_on_close: Clunk removes the file.
         bound: Still in the table.
         waiting: By tag, what ends a request that waits on the open file.
+        held: Bytes of memory that are accounted for.
     """
 
-    __slots__ = ("bound", "handle", "number", "opening", "place", "remove_on_close", "waiting")
+    __slots__ = (
+        "bound",
+        "handle",
+        "held",
+        "number",
+        "opening",
+        "place",
+        "remove_on_close",
+        "waiting",
+    )
 
     def __init__(self, number: Fid, place: Place) -> None:
         """Stand for ``place``, not open."""
@@ -37,6 +53,7 @@ class BoundFid:
         self.remove_on_close = False
         self.bound = True
         self.waiting: dict[Tag, Callable[[], None]] = {}
+        self.held = 0
 
     def release(self) -> None:
         """End what waits on it and close it."""
@@ -48,11 +65,12 @@ class BoundFid:
 
 
 class FidTable:
-    """The fids of one session, at most ``limit``."""
+    """The fids of one session, at most ``limit``, within a budget of memory."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, budget: Budget | None = None) -> None:
         """Start empty."""
         self._limit = limit
+        self._budget = budget or Budget(1 << 62)
         self._bound: dict[Fid, BoundFid] = {}
         self._reserved: set[Fid] = set()
 
@@ -72,9 +90,31 @@ class FidTable:
         return [fid for fid in self._bound.values() if fid.place.node.inode == inode]
 
     def bind(self, number: Fid, place: Place) -> None:
-        """Let a free (or reserved) number stand for ``place``."""
+        """Let a free (or reserved) number stand for ``place``.
+
+        Raises:
+            NoMemory: The budget is used up; the number is then free.
+        """
         self._reserved.discard(number)
-        self._bound[number] = BoundFid(number, place)
+        cost = _cost(place)
+        self._budget.take(cost)
+        fid = self._bound[number] = BoundFid(number, place)
+        fid.held = cost
+
+    def opened(self, fid: BoundFid, handle: Handle) -> None:
+        """Attach what reads and writes go to.
+
+        Raises:
+            NoMemory: The budget is used up; the handle is then closed.
+        """
+        held = handle.held
+        try:
+            self._budget.take(held)
+        except NoMemory:
+            handle.close()
+            raise
+        fid.held += held
+        fid.handle = handle
 
     def reserve(self, number: Fid) -> None:
         """Keep a number for a request that will bind it later, or :meth:`unreserve` it.
@@ -99,6 +139,7 @@ class FidTable:
         """Free the number and release what it stood for."""
         fid = self.get(number)
         del self._bound[number]
+        self._budget.give(fid.held)
         fid.release()
         return fid
 
@@ -107,6 +148,17 @@ class FidTable:
         for number in tuple(self._bound):
             self.pop(number)
         self._reserved.clear()
+
+
+def _cost(place: Place) -> int:
+    """Bytes of memory that a fid takes, roughly: each place on the way has a path of its own."""
+    cost, below = _FID, 1
+    at: Place | None = place
+    while at is not None:
+        cost += _PLACE + len(at.name) * below
+        below += 1
+        at = at.parent
+    return cost
 
 
 def unknown_fid(number: Fid) -> InvalidArgument:
@@ -130,6 +182,11 @@ class Listing(Handle):
         self._encode = encode
         self._next = 0
         self._offset = 0
+
+    @property
+    def held(self) -> int:
+        """Some bytes for each entry."""
+        return ENTRY * len(self._stats)
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
         """As many whole entries as fit ``count``."""

@@ -83,6 +83,11 @@ class Entries(Handle):
         """List ``stats``."""
         self._stats = stats
 
+    @property
+    def held(self) -> int:
+        """Some bytes for each entry."""
+        return 100 * len(self._stats)
+
     def read(self, offset: int, count: int) -> Answer[bytes]:
         """Refused: directories are read with Treaddir."""
         raise IsDirectory

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, final
 
+from datakit_core.budget import Budget
 from datakit_core.errors import InvalidArgument, NotDirectory, NotPermitted, NotSupported, ReadOnly
 from datakit_core.ninep.attributes import (
     Chmod,
@@ -119,11 +120,18 @@ class Operations:
     escapes: ClassVar[bool] = False
 
     def __init__(
-        self, root: Directory, codec: Codec, msize: int, max_fids: int, *, read_only: bool = False
+        self,
+        root: Directory,
+        codec: Codec,
+        msize: int,
+        max_fids: int,
+        *,
+        read_only: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         """Serve ``root`` with replies of at most ``msize`` bytes."""
         self._read_only = read_only
-        self.fids = FidTable(max_fids)
+        self.fids = FidTable(max_fids, budget)
         self._root = root
         self._codec = codec
         self._most_read = msize - READ_HEADER_SIZE
@@ -383,14 +391,13 @@ class Operations:
         fid.opening = isinstance(outcome, Later)
         return outcome
 
-    @staticmethod
-    def _opened(fid: BoundFid, handle: Handle, remove_on_close: bool) -> None:
+    def _opened(self, fid: BoundFid, handle: Handle, remove_on_close: bool) -> None:
         """Attach the handle, unless the fid has gone while it was opened."""
         fid.opening = False
         if not fid.bound:
             handle.close()
             raise unknown_fid(fid.number)
-        fid.handle = handle
+        self.fids.opened(fid, handle)
         fid.remove_on_close = remove_on_close
 
 

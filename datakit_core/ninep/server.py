@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from datakit_core.budget import Budget
 from datakit_core.ninep.connection import Connection, ConnectionLimits, RootFactory
 from datakit_core.ninep.endpoint import Endpoint, parse_endpoint
 from datakit_core.ninep.listening import open_socket, remove_socket, security
@@ -23,6 +24,9 @@ from datakit_core.ninep.traffic import Traffic
 __all__ = ["Server", "serve"]
 
 logger = logging.getLogger(__name__)
+
+_COMPLAIN_EVERY = 60.0
+"""Seconds between two lines in the log that clients were turned away."""
 
 
 def serve(
@@ -64,6 +68,9 @@ class Server:
         self._connections: set[Connection] = set()
         self._count = 0
         self._group = asyncio.TaskGroup()
+        self._budget = Budget(limits.server_memory)
+        self._turned_away = 0
+        self._complained = -_COMPLAIN_EVERY
 
     @property
     def connections(self) -> int:
@@ -74,6 +81,11 @@ class Server:
     def opened(self) -> int:
         """How many have ever connected."""
         return self._count
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all clients make the server hold, roughly."""
+        return self._budget.used
 
     @property
     def fids(self) -> int:
@@ -117,7 +129,8 @@ class Server:
         self._bound.append(bound)
 
         def connection() -> Connection:
-            return Connection(bound, self._root, self._limits, self._opened, self.traffic)
+            budget = Budget(self._limits.memory, "connection", self._budget)
+            return Connection(bound, self._root, self._limits, self._opened, self.traffic, budget)
 
         if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             timeout = None if tls is None else self._limits.tls_handshake
@@ -139,10 +152,25 @@ class Server:
             connection.stop()
         await self._group.__aexit__(None, None, None)
 
-    def _opened(self, connection: Connection) -> int:
-        """Run a new connection; its number."""
+    def _opened(self, connection: Connection) -> int | None:
+        """Run a new connection; its number. None if there are too many."""
+        if len(self._connections) >= self._limits.max_connections:
+            self._turn_away()
+            return None
         self._count += 1
         self._connections.add(connection)
         task = self._group.create_task(connection.run())
         task.add_done_callback(lambda _: self._connections.discard(connection))
         return self._count
+
+    def _turn_away(self) -> None:
+        self.traffic.refused += 1
+        self._turned_away += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._complained >= _COMPLAIN_EVERY:
+            logger.warning(
+                "turned %d clients away: there are %d connections, as many as may be",
+                self._turned_away,
+                len(self._connections),
+            )
+            self._complained, self._turned_away = now, 0

@@ -28,11 +28,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from datakit_core.budget import Budget
 from datakit_core.errors import (
     DatakitError,
     FileError,
     InvalidArgument,
     IoFailed,
+    NoMemory,
     NotSupported,
     ProtocolError,
     TooLarge,
@@ -79,6 +81,14 @@ class Limits:
     first_frame: int = 1 << 17
     max_fids: int = 1 << 16
     max_waiting: int = 1 << 14
+
+
+_WAITING = 1000
+"""Bytes of memory that a request takes which waits, roughly."""
+
+
+def _nowhere(_: bytes) -> None:
+    """The connection has ended."""
 
 
 class _Pending:
@@ -149,8 +159,18 @@ class Session:
         limits: Limits | None = None,
         *,
         read_only: bool = False,
+        budget: Budget | None = None,
     ) -> None:
-        """Serve ``root``; send frames that answer earlier requests with ``send``."""
+        """Serve ``root``; send frames that answer earlier requests with ``send``.
+
+        Args:
+            root: What is served.
+            send: Sends a frame.
+            limits: What the connection may use.
+            read_only: Whether changes are refused.
+            budget: Where its memory is taken from.
+        """
+        self._budget = budget or Budget(1 << 62)
         self._root = root
         self._read_only = read_only
         self._send = send
@@ -223,12 +243,20 @@ class Session:
             pending.abandoned = True
             if isinstance(pending, _Waiting):
                 pending.give_up()
+                self._budget.give(_WAITING)
         self._pending.clear()
         self.promised = 0
         if self._operations is not None:
             self._operations.fids.clear()
         self._operations = None
+        self._handlers = {Tversion: self._version}
         self.attached = False
+
+    def end(self) -> None:
+        """As :meth:`close`, and for good: nothing refers to the session any more."""
+        self.close()
+        self._handlers = {}
+        self._send = _nowhere
 
     def _check_free(self, tag: Tag) -> None:
         if tag in self._pending:
@@ -269,7 +297,12 @@ class Session:
         self._dialect, self._codec = dialect, codec_for(dialect)
         kind = LinuxOperations if dialect is LINUX else Operations
         self._operations = kind(
-            self._root, self._codec, self._msize, self._limits.max_fids, read_only=self._read_only
+            self._root,
+            self._codec,
+            self._msize,
+            self._limits.max_fids,
+            read_only=self._read_only,
+            budget=self._budget,
         )
         self._handlers = {
             Tversion: self._version,
@@ -313,6 +346,11 @@ class Session:
         if len(self._pending) >= self._limits.max_waiting:
             waiting.give_up()
             raise TooMany(f"Too many requests wait: at most {self._limits.max_waiting}")
+        try:
+            self._budget.take(_WAITING)
+        except NoMemory:
+            waiting.give_up()
+            raise
         self._pending[tag] = waiting
         self.promised += answer.promised
         if later.fid is not None:
@@ -337,6 +375,7 @@ class Session:
             return False
         del self._pending[pending.tag]
         if isinstance(pending, _Waiting):
+            self._budget.give(_WAITING)
             self.promised -= pending.answer.promised
         if pending.later.fid is not None:
             pending.later.fid.waiting.pop(pending.tag, None)

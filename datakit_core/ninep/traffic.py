@@ -29,6 +29,7 @@ class Traffic:
         bytes_in: Received, broken frames included.
         bytes_out: Handed to the system to send.
         broken: Connections that were dropped for breaking the protocol.
+        refused: Connections that were turned away because there were too many.
         answered: Requests by type.
         failed: Those of them that were answered with an error.
         flushed: Requests that were given up while they waited, by type.
@@ -46,11 +47,12 @@ class Traffic:
         "bytes_out",
         "failed",
         "flushed",
+        "refused",
     )
 
     def __init__(self) -> None:
         """Nothing has happened yet."""
-        self.bytes_in = self.bytes_out = self.broken = 0
+        self.bytes_in = self.bytes_out = self.broken = self.refused = 0
         self.answered = [0] * _TYPES
         self.failed = [0] * _TYPES
         self.flushed = [0] * _TYPES

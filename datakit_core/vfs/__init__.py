@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datakit_core.vfs.answer import Answer, Deferred, collect, otherwise, then
-from datakit_core.vfs.command import CommandFile
+from datakit_core.vfs.command import CommandFile, weakly
 from datakit_core.vfs.directory import DynamicDirectory, StaticDirectory
 from datakit_core.vfs.named import Named
 from datakit_core.vfs.node import Directory, File, Handle, Kind, Node, Stat, inode_of
@@ -37,5 +37,6 @@ __all__ = [
     "read_range",
     "resized",
     "then",
+    "weakly",
     "written",
 ]

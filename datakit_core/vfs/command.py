@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
-from datakit_core.errors import InvalidArgument
+from datakit_core.errors import InvalidArgument, ReadOnly
 from datakit_core.vfs.answer import Answer, then
 from datakit_core.vfs.named import Named
 from datakit_core.vfs.node import File, Handle, Kind, Stat
 
-__all__ = ["CommandFile"]
+__all__ = ["CommandFile", "weakly"]
 
 
 class CommandFile(Named, File):
@@ -55,6 +56,22 @@ class CommandFile(Named, File):
         """Take up to ``count`` bytes of the result."""
         taken, self._result = self._result[:count], self._result[count:]
         return taken
+
+
+def weakly(run: Callable[[str], Answer[bytes]]) -> Callable[[str], Answer[bytes]]:
+    """The method ``run`` of an object that owns the command file, without keeping that alive.
+
+    Otherwise the two would keep each other until the collector of cycles comes by.
+    """
+    method = weakref.WeakMethod(run)
+
+    def call(command: str) -> Answer[bytes]:
+        found = method()
+        if found is None:
+            raise ReadOnly("What this command belongs to has gone")
+        return found(command)
+
+    return call
 
 
 class _CommandHandle(Handle):

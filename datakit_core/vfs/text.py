@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from datakit_core.budget import Budget
 from datakit_core.errors import InvalidArgument, TooLarge
 from datakit_core.vfs.answer import Answer, then
 from datakit_core.vfs.named import Named
@@ -56,6 +57,11 @@ class BytesHandle(Handle):
     def __init__(self, content: bytes) -> None:
         """Read from ``content``."""
         self._content = content
+
+    @property
+    def held(self) -> int:
+        """All of it."""
+        return len(self._content)
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
         """A part of the content."""
@@ -121,11 +127,13 @@ class MemoryFile(Named, File):
         *,
         limit: int = DEFAULT_LIMIT,
         inode: int | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Start with ``content``; refuse to grow beyond ``limit`` bytes."""
+        """Start with ``content``; refuse to grow beyond ``limit`` bytes, or the ``budget``."""
         super().__init__(name, inode=inode)
         self.content = content
         self._limit = limit
+        self._budget = budget
 
     def stat(self) -> Answer[Stat]:
         """A normal file with its present length."""
@@ -137,13 +145,25 @@ class MemoryFile(Named, File):
 
     def write(self, offset: int, data: bytes) -> int:
         """Change the content; override to check or to act on it."""
-        self.content = written(self.content, offset, data, self._limit)
+        end = min(max(len(self.content), offset + len(data)), self._limit)
+        self._resize(end, lambda: written(self.content, offset, data, self._limit))
         return len(data)
 
     def truncate(self, length: int) -> Answer[None]:
         """Cut the content, or extend it with zero bytes."""
-        self.content = resized(self.content, length, self._limit)
+        self._resize(min(length, self._limit), lambda: resized(self.content, length, self._limit))
         return None
+
+    def _resize(self, length: int, make: Callable[[], bytes]) -> None:
+        """Take the memory before it is used, and give back what is not needed any more."""
+        before = len(self.content)
+        if self._budget is not None:
+            self._budget.take(max(length - before, 0))
+        try:
+            self.content = make()
+        finally:
+            if self._budget is not None:
+                self._budget.give(max(length, before) - len(self.content))
 
 
 class _MemoryHandle(Handle):
