@@ -33,7 +33,7 @@ from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
-from datakit_core.errors import NoEntry, NotFastForward, StoreError
+from datakit_core.errors import Disconnected, NoEntry, NotFastForward, StoreError
 from datakit_core.store.objects import EMPTY_TREE
 
 __all__ = ["Cache", "Finished"]
@@ -41,6 +41,9 @@ __all__ = ["Cache", "Finished"]
 _log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
+_PAUSE = 0.2
+"""Seconds until the next attempt when the database went away; its client waits for it as well."""
+
 _SHORT_LOG = 1 << 18
 """Bytes; longer logs would stall the event loop."""
 
@@ -145,20 +148,39 @@ class Cache:
     async def record(self, finished: Finished) -> None:
         """Commit a result; a result that was there under the same key is replaced.
 
-        On a lost race (somebody else wrote to the branch) the change is applied again.
+        On a lost race (somebody else wrote to the branch) the change is applied again; so it is
+        when the database went away meanwhile, unless it had taken the commit.
         """
-        branch, trace = finished.build.branch, _trace(finished.build)
+        branch = finished.build.branch
         observations = await self._observations(finished)
         async with self._locks[branch]:
-            while True:
-                async with self._database.transaction(branch) as transaction:
-                    await self._write(transaction, finished)
-                    await add_result(transaction, trace, observations, finished.build.key)
-                    try:
-                        await transaction.commit_if(transaction.base, _message(finished))
-                    except NotFastForward:
-                        continue
+            lost = False
+            while not (lost and await self._is_recorded(finished)):
+                try:
+                    await self._commit(finished, observations)
+                except NotFastForward:
+                    continue
+                except Disconnected as error:
+                    _log.warning("%s waits for the database: %s", finished.build.stage, error)
+                    lost = True
+                    await asyncio.sleep(_PAUSE)
+                else:
                     return
+
+    async def _is_recorded(self, finished: Finished) -> bool:
+        """Whether this very run is recorded: its commit may be there although nobody said so."""
+        run = await self._run(finished.build)
+        meta = None if run is None else await self._database.entry(run, "meta.json")
+        return meta is not None and (
+            await self._database.blob(BlobId(meta.id)) == finished.meta.to_bytes()
+        )
+
+    async def _commit(self, finished: Finished, observations: Sequence[Observation]) -> None:
+        async with self._database.transaction(finished.build.branch) as transaction:
+            await self._write(transaction, finished)
+            trace = _trace(finished.build)
+            await add_result(transaction, trace, observations, finished.build.key)
+            await transaction.commit_if(transaction.base, _message(finished))
 
     async def _write(self, transaction: Transaction, finished: Finished) -> None:
         run = finished.build.directory

@@ -21,15 +21,11 @@ from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_di
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
-from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.home import open_home
 from datakit_ci.project import Config, load_pipeline
 from datakit_ci.settings import ServiceSettings
 from datakit_ci.target import Target
-from datakit_core.client.local import LocalDatabase
 from datakit_core.errors import ConfigError
-from datakit_core.metrics import Address
-from datakit_core.server import serve_store
-from datakit_core.store import Durability, FetchPolicy, Store
 
 __all__ = ["Service", "open_service", "serve"]
 
@@ -88,41 +84,25 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
 
     Raises:
         ConfigError: The pipeline or an option is wrong, or an address is in use.
+        Disconnected: Nobody serves the database at the address that was given.
         RepositoryError: The database cannot be opened, or another process serves it.
     """
     config = load_pipeline(settings.pipeline)
     repositories = await _repositories(settings, config)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            Store.open(
-                settings.database,
-                create=True,
-                durability=Durability.parse(settings.durability),
-            )
-        )
-        allowed = FetchPolicy.parse(settings.allow_fetch)
-        wanted = settings.listen_prometheus
-        metrics = Address.parse(wanted) if wanted else None
-        server = await stack.enter_async_context(
-            serve_store(
-                store,
-                settings.listen_9p,
-                allow_fetch=allowed,
-                listen_prometheus=metrics,
-                auto_push=settings.auto_push,
-                listen_http=settings.listen_http,
-            )
-        )
+        home = await stack.enter_async_context(open_home(settings))
+        database = home.database
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
-        database = LocalDatabase(store)
-        builds, logs = settings.work / "builds", settings.work / "logs"
-        executor = LocalExecutor(database, settings.database, settings.pipeline, builds)
-        await stack.enter_async_context(executor)
         engine = Engine(
-            database, config, executor, logs, site.url, canaries=_canaries(settings, config)
+            database,
+            config,
+            home.executor,
+            settings.work / "logs",
+            site.url,
+            canaries=_canaries(settings, config),
         )
         await stack.enter_async_context(engine)
-        await stack.enter_async_context(serve_pages(engine, site))
+        await stack.enter_async_context(serve_pages(engine, site, home.trouble))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [
             tasks.create_task(LocalGitBridge(database, repositories).run()),
@@ -130,8 +110,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(_reload(engine, settings.pipeline)),
         ]
         try:
-            listeners = tuple(str(endpoint) for endpoint in server.endpoints)
-            yield Service(engine, site.url, listeners, repositories, settings)
+            yield Service(engine, site.url, home.listeners, repositories, settings)
         finally:
             for task in running:
                 task.cancel()
@@ -147,8 +126,8 @@ async def _repositories(settings: ServiceSettings, config: Config) -> tuple[Loca
                 f"the pipeline has no project {repository.project}, only {known}", "--repository"
             )
         await git_directory(repository.path)
-    if named or not config.projects:
-        return named
+    if named or not config.projects or settings.metadata_store:
+        return named  # who serves the database has bridges of its own
     if len(config.projects) > 1:
         raise ConfigError(
             "the pipeline has several projects; name the checkout of each: "

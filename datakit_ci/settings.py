@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from datakit_core.errors import ConfigError
 
 __all__ = ["ServiceSettings"]
+
+_OF_THE_SERVER = (
+    "listen_9p",
+    "allow_fetch",
+    "listen_prometheus",
+    "auto_push",
+    "listen_http",
+    "durability",
+)
 
 
 def _web_address(url: str) -> str:
@@ -30,6 +39,7 @@ class ServiceSettings(BaseModel):
     Attributes:
         pipeline: The pipeline's Python file.
         database: The bare repository that holds all state; made when missing.
+        metadata_store: The address of a server that has the database; empty: ``database`` is it.
         listen_9p: Where to serve the database, as listener URLs; none serves it nowhere.
         allow_fetch: What database clients from the network may have fetched, as
             :meth:`datakit_core.store.FetchPolicy.parse` reads it.
@@ -48,6 +58,7 @@ class ServiceSettings(BaseModel):
 
     pipeline: Path
     database: Path
+    metadata_store: str = ""
     listen_9p: tuple[str, ...] = ("tcp://127.0.0.1:5640",)
     allow_fetch: str = "https"
     listen_prometheus: str = ""
@@ -70,8 +81,20 @@ class ServiceSettings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            option = "--" + str(first["loc"][0]).replace("_", "-")
+            option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
             raise ConfigError(first["msg"].removeprefix("Value error, "), option) from error
+
+    @model_validator(mode="after")
+    def _only_one_database(self) -> Self:
+        """Refuse what only who serves the database can do."""
+        fields = type(self).model_fields
+        for name in _OF_THE_SERVER if self.metadata_store else ():
+            if getattr(self, name) != fields[name].default:
+                option = name.replace("_", "-")
+                raise ValueError(
+                    f"--{option} is for who serves the database; give it to: datakit serve"
+                )
+        return self
 
     @property
     def web_host(self) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "Listen9p",
     "ListenHttp",
     "ListenPrometheus",
+    "MetadataStore",
     "PipelineFile",
     "Repositories",
     "ShowOutput",
@@ -39,6 +40,15 @@ DatabaseGit: TypeAlias = Annotated[
         metavar="PATH",
         help="The database's bare repository; made if missing. "
         "Default: .datakit/database.git in the checkout of the current directory.",
+        show_default=False,
+    ),
+]
+MetadataStore: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="A server's database instead of one of our own: tcp://HOST:PORT, unix:///PATH or "
+        "tls://HOST:PORT?cert=FILE&key=FILE&ca=FILE.",
         show_default=False,
     ),
 ]

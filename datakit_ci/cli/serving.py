@@ -9,6 +9,7 @@ import typer
 
 from datakit_ci.cli import options
 from datakit_core import __version__
+from datakit_core.errors import ConfigError
 
 if TYPE_CHECKING:  # slow to import
     from datakit_ci.service import Service
@@ -23,6 +24,7 @@ def serve(
     pipeline: options.PipelineFile,
     *,
     git: options.DatabaseGit = None,
+    metadata_store: options.MetadataStore = "",
     listen_9p: options.Listen9p = "tcp://127.0.0.1:5640",
     allow_fetch: options.AllowFetch = "https",
     listen_prometheus: options.ListenPrometheus = "",
@@ -46,12 +48,15 @@ def serve(
     from datakit_core import logs
 
     logs.configure(verbose=verbose)
+    if git is not None and metadata_store:
+        raise ConfigError("--git and --metadata-store: the database can be at one place only")
     if git is None:
         git = Checkout.around(Path.cwd()).make_state() / "database.git"
     database = git.absolute()
     settings = ServiceSettings.checked(
         pipeline=pipeline.absolute(),
         database=database,
+        metadata_store=metadata_store,
         listen_9p=options.split(listen_9p),
         allow_fetch=allow_fetch,
         listen_prometheus=listen_prometheus,
@@ -61,9 +66,15 @@ def serve(
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         canary=tuple(canary or ()),
-        work=database.with_name(f"{database.name.removesuffix('.git')}.work"),
+        work=_work(database, metadata_store),
     )
     asyncio.run(serve(settings, _announce))
+
+
+def _work(database: Path, metadata_store: str) -> Path:
+    """Where builds and logs go: beside the database; of an engine without one, its own place."""
+    name = "engine" if metadata_store else database.name.removesuffix(".git")
+    return database.with_name(f"{name}.work")
 
 
 def _announce(service: Service) -> None:
@@ -71,7 +82,9 @@ def _announce(service: Service) -> None:
     settings = service.settings
     lines = [("dashboard", service.dashboard)]
     lines += [("database", url) for url in service.listeners]
-    lines += [("repository", str(settings.database)), ("pipeline", str(settings.pipeline))]
+    if not settings.metadata_store:
+        lines.append(("repository", str(settings.database)))
+    lines.append(("pipeline", str(settings.pipeline)))
     lines += [("watching", f"{each.project} at {each.path}") for each in service.repositories]
     typer.echo(f"DataKit {__version__}")
     for word, where in lines:

@@ -25,7 +25,11 @@ def _utc_now() -> datetime:
 
 
 def create_app(
-    source: Source, *, title: str = "DataKit", now: Callable[[], datetime] = _utc_now
+    source: Source,
+    *,
+    title: str = "DataKit",
+    now: Callable[[], datetime] = _utc_now,
+    trouble: Callable[[], str] = str,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -35,6 +39,7 @@ def create_app(
         source: Where all that pages show comes from.
         title: The name of this service, in the header and in window titles.
         now: The clock by which ages are told.
+        trouble: What is wrong with the service as a whole, said on every page; empty: nothing.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -44,7 +49,7 @@ def create_app(
     streams = live.Streams()
     app = web.Application(client_max_size=_LARGEST_REQUEST)
     app[pages.SOURCE] = source
-    app[PAGES] = Pages(files / "templates", assets, title, now)
+    app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)
     guard.keep_safe(app)

@@ -51,9 +51,17 @@ class Pages:
     """
 
     def __init__(
-        self, templates: Path, assets: Assets, title: str, now: Callable[[], datetime]
+        self,
+        templates: Path,
+        assets: Assets,
+        title: str,
+        now: Callable[[], datetime],
+        trouble: Callable[[], str],
     ) -> None:
-        """Read templates from a folder; ``now`` is the clock that ages are told by."""
+        """Read templates from a folder; ``now`` is the clock that ages are told by.
+
+        ``trouble`` says what is wrong with the service as a whole.
+        """
         self.now = now
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(templates),
@@ -74,7 +82,7 @@ class Pages:
             word=_WORDS.__getitem__,
         )
         self._environment.globals.update(
-            site=title, static=assets.url, path_of=path_of, Status=Status
+            site=title, static=assets.url, path_of=path_of, Status=Status, trouble=trouble
         )
 
     def text(self, template: str, **values: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -64,13 +64,19 @@ def _reason(error: OSError) -> str:
 
 
 @asynccontextmanager
-async def serve_pages(source: Source, site: Site) -> AsyncIterator[None]:
+async def serve_pages(
+    source: Source, site: Site, trouble: Callable[[], str] = str
+) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
+
+    ``trouble`` is what to say on every page, as :func:`create_app` takes it.
 
     Raises:
         ConfigError: The dashboard's files are missing.
     """
-    runner = web.AppRunner(create_app(source), access_log=None, shutdown_timeout=_SHUTDOWN)
+    runner = web.AppRunner(
+        create_app(source, trouble=trouble), access_log=None, shutdown_timeout=_SHUTDOWN
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, site.listener).start()

@@ -13,10 +13,11 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from datakit_core.client.api import Change, Database, Transaction
+from datakit_core.client.api import Change, Transaction
 from datakit_core.client.remote import RemoteDatabase
 from datakit_core.errors import Disconnected
 from datakit_core.ninep.client import connect as connect_9p
@@ -47,7 +48,9 @@ class Backoff:
 
 
 @asynccontextmanager
-async def reconnecting(address: str, *, backoff: Backoff | None = None) -> AsyncIterator[Database]:
+async def reconnecting(
+    address: str, *, backoff: Backoff | None = None
+) -> AsyncIterator[ReconnectingDatabase]:
     """Connect to a database, and connect again whenever the connection is lost.
 
     While there is no server, calls wait; ``asyncio.timeout`` bounds that.
@@ -79,12 +82,18 @@ class ReconnectingDatabase:
         self._last: RemoteDatabase | None = None
         self._alive = False
         self._failures = 0
+        self._away: datetime | None = None
+
+    @property
+    def away(self) -> datetime | None:
+        """Since when there is no server (UTC); none while there is one."""
+        return self._away
 
     async def open(self) -> None:
         """Connect, or raise."""
         client = await self._connection.enter_async_context(connect_9p(self._address))
         self._last = RemoteDatabase(client, of=self._last)
-        self._alive = True
+        self._alive, self._away = True, None
 
     async def close(self) -> None:
         """Disconnect."""
@@ -121,6 +130,10 @@ class ReconnectingDatabase:
     async def tree(self, tree: TreeId) -> Tree:
         """Read one directory."""
         return await self._again(lambda database: database.tree(tree))
+
+    async def raw_tree(self, tree: TreeId) -> bytes:
+        """A tree object's content as Git has it, also what of it is not served."""
+        return await self._again(lambda database: database.raw_tree(tree))
 
     async def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob."""
@@ -223,5 +236,6 @@ class ReconnectingDatabase:
         """``database`` is of no use any more; whoever comes next connects."""
         if self._alive and database is self._last:
             self._alive = False
+            self._away = self._away or datetime.now(UTC)
             self._failures += 1
             _log.warning("lost %s: %s", self._address, error)

@@ -131,6 +131,10 @@ class RemoteDatabase:
             self._trees.put(tree, found)
         return found
 
+    async def raw_tree(self, tree: TreeId) -> bytes:
+        """A tree object's content as Git has it, also what of it is not served."""
+        return b"" if tree == EMPTY_TREE else await self._object("tree", tree)
+
     async def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob."""
         return await self._object("blob", blob)

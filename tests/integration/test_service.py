@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.git import commit_file, git
-from tests.support.service import RunningService, running_service, service_command
+from tests.support.service import RunningService, embedded, running_service, service_command
 
 PIPELINE = """
 from datakit_ci import Config, Project, shell
@@ -53,9 +53,11 @@ async def service(tmp_path: Path, pipeline: Path) -> AsyncIterator[RunningServic
         yield running
 
 
-def refused(command: list[str]) -> str:
+def refused(command: list[str], directory: Path | None = None) -> str:
     """What a command that must refuse to start says: one line, and exit status 2."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=30, cwd=directory
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     lines = [line for line in done.stderr.splitlines() if not line[:1].isdigit()]  # not the log
     assert len(lines) == 1, done.stderr
@@ -65,7 +67,7 @@ def refused(command: list[str]) -> str:
 async def test_a_database_that_another_service_has_is_refused(
     service: RunningService, pipeline: Path, tmp_path: Path
 ) -> None:
-    said = refused(service_command(pipeline, tmp_path / "app", service.git, "me/app"))
+    said = refused(service_command(pipeline, tmp_path / "app", "me/app", *embedded(service.git)))
     assert f"{service.git} is served by another DataKit (process {service.process.pid})" in said
 
 
@@ -74,7 +76,9 @@ async def test_a_database_that_another_service_has_is_refused(
 )
 def test_a_port_in_use_is_named(option: str, url: str, pipeline: Path, tmp_path: Path) -> None:
     commit_file(tmp_path / "app", "a", b"1")
-    command = service_command(pipeline, tmp_path / "app", tmp_path / "database.git", "me/app")
+    command = service_command(
+        pipeline, tmp_path / "app", "me/app", *embedded(tmp_path / "database.git")
+    )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = url.format(taken.getsockname()[1])
         said = refused([*command, option, address])
@@ -90,20 +94,27 @@ def test_a_port_in_use_is_named(option: str, url: str, pipeline: Path, tmp_path:
         ("--repository", "me/app", "'me/app' is not of the form USER/REPO:PATH"),
         ("--repository", "you/other:.", "the pipeline has no project you/other, only me/app"),
         ("--repository", "me/app:/", "/ is not a Git repository"),
+        ("--canary", "main", "'main' is not a target"),
+        ("--canary", "you/other/pr/1", "the pipeline has no project you/other"),
+        ("--metadata-store", "tcp://x", "--git and --metadata-store"),
     ],
 )
 def test_a_wrong_option_is_named(
     option: str, value: str, text: str, pipeline: Path, tmp_path: Path
 ) -> None:
     commit_file(tmp_path / "app", "a", b"1")
-    command = service_command(pipeline, tmp_path / "app", tmp_path / "database.git", "me/app")
+    command = service_command(
+        pipeline, tmp_path / "app", "me/app", *embedded(tmp_path / "database.git")
+    )
     assert text in refused([*command, option, value])
 
 
 def test_a_broken_pipeline_is_refused_with_its_line(pipeline: Path, tmp_path: Path) -> None:
     commit_file(tmp_path / "app", "a", b"1")
     pipeline.write_text("from datakit_ci import Config\n\nconfig = undefined()\n")
-    command = service_command(pipeline, tmp_path / "app", tmp_path / "database.git", "me/app")
+    command = service_command(
+        pipeline, tmp_path / "app", "me/app", *embedded(tmp_path / "database.git")
+    )
     assert f"{pipeline}:3: NameError" in refused(command)
 
 
@@ -132,3 +143,20 @@ async def test_a_signal_ends_running_builds_with_it(tmp_path: Path, pipeline: Pa
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert names_in(tmp_path / "database.work/builds") == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--metadata-store", "nonsense://x"], "nonsense://x"),
+        (["--metadata-store", "unix:///no/such/socket"], "/no/such/socket"),
+        (["--metadata-store", "unix:///x", "--auto-push", "/y"], "--auto-push is for who serves"),
+        (["--metadata-store", "unix:///x", "--listen-9p", "unix:///y"], "--listen-9p is for who"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_named(
+    options: list[str], text: str, pipeline: Path, tmp_path: Path
+) -> None:
+    commit_file(tmp_path / "app", "a", b"1")
+    command = service_command(pipeline, tmp_path / "app", "me/app", *options)
+    assert text in refused(command, tmp_path / "app")

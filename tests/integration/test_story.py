@@ -7,6 +7,8 @@
 4. A commit that changes something else: it does not.
 5. The service stops, and starts again: nothing runs.
 6. The database was plain Git all the while.
+
+All of it with a database in the service's own process, and with one that another process serves.
 """
 
 from __future__ import annotations
@@ -63,13 +65,14 @@ def _build(output: dict[str, Any]) -> BuildId:
 
 @pytest.mark.foreign
 @pytest.mark.timeout(180)  # the first run installs the foreign client
-async def test_from_a_commit_to_its_page(tmp_path: Path, p9fs: Path) -> None:
+@pytest.mark.parametrize("remote", [False, True], ids=["embedded", "served"])
+async def test_from_a_commit_to_its_page(tmp_path: Path, p9fs: Path, remote: bool) -> None:
     tally, words, database = tmp_path / "tally", tmp_path / "words", tmp_path / "database.git"
     first = commit_file(words, "text/words", b"one two three\n")
     pipeline = tmp_path / "pipeline.py"
     pipeline.write_text(PIPELINE.format(tally=tally))
 
-    async with running_service(pipeline, words, database, "me/words") as service:
+    async with running_service(pipeline, words, database, "me/words", remote=remote) as service:
         # 2. The commit that was there already is tested.
         build = _build(await service.until_job("main", "count", "success", at=first))
         assert tally.read_text() == "ran\n"
@@ -99,10 +102,10 @@ async def test_from_a_commit_to_its_page(tmp_path: Path, p9fs: Path) -> None:
         assert tally.read_text() == "ran\nran\n"
 
     # 5. Started again, it knows.
-    async with running_service(pipeline, words, database, "me/words") as service:
+    async with running_service(pipeline, words, database, "me/words", remote=remote) as service:
         await service.until_job("main", "count", "success", at=third)
+        assert third[:7] in await service.until_page("me/words/ref/heads/main")
         assert second[:7] not in await service.page("")
-        assert third[:7] in await service.page("me/words/ref/heads/main")
         # 6. Git agrees, while it runs.
         git(database, "fsck", "--full", "--strict")
     assert tally.read_text() == "ran\nran\n"

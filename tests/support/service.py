@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ import aiohttp
 
 from datakit_ci.target import Target
 from datakit_core.client import connect
+from tests.support.command import datakit, port_in
 
-__all__ = ["RunningService", "running_service", "service_command"]
+__all__ = ["RunningService", "embedded", "running_service", "service_command"]
+
+_CHECKOUT = Path(__file__).parents[2]
 
 _READY = "Ctrl-C stops."
 """The last line that the service prints before it only serves."""
@@ -64,37 +67,74 @@ class RunningService:
             assert reply.status == 200, (path, reply.status)
             return await reply.text()
 
+    async def until_page(self, path: str) -> str:
+        """Wait until there is a page; its HTML."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.dashboard}events") as events,
+        ):
+            while True:
+                async with session.get(self.dashboard + path) as reply:
+                    if reply.status == 200:
+                        return await reply.text()
+                assert await events.content.readline(), "the service has ended"
 
-def service_command(pipeline: Path, repository: Path, git: Path, project: str) -> list[str]:
-    """The command that serves ``repository`` on free ports."""
+
+def service_command(pipeline: Path, repository: Path, project: str, *where: str) -> list[str]:
+    """The command that serves ``repository`` on free ports; ``where`` says where its state is."""
     return [
         sys.executable, "-m", "datakit_ci", "serve", str(pipeline),
-        "--repository", f"{project}:{repository}", "--git", str(git),
-        "--listen-9p", "tcp://127.0.0.1:0", "--web-ui", "http://127.0.0.1:0",
+        "--repository", f"{project}:{repository}", "--web-ui", "http://127.0.0.1:0", *where,
     ]  # fmt: skip
+
+
+def embedded(git: Path) -> list[str]:
+    """Options for a database in the service's own process."""
+    return ["--git", str(git), "--listen-9p", "tcp://127.0.0.1:0"]
 
 
 @asynccontextmanager
 async def running_service(
-    pipeline: Path, repository: Path, git: Path, project: str
+    pipeline: Path, repository: Path, git: Path, project: str, *, remote: bool = False
 ) -> AsyncIterator[RunningService]:
-    """Start the service as a user does; afterwards stop it with SIGTERM and expect a clean end."""
-    process = await asyncio.create_subprocess_exec(
-        *service_command(pipeline, repository, git, project),
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        said = await _said(process)
-        yield RunningService(process, said["dashboard"], said["database"], git, project)
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    """Start the service as a user does; afterwards stop it with SIGTERM and expect a clean end.
+
+    Args:
+        pipeline: The pipeline's file.
+        repository: The checkout to watch.
+        git: The database's repository.
+        project: The name of what is in the checkout.
+        remote: Whether another process serves the database.
+    """
+    async with AsyncExitStack() as stack:
+        where, address = embedded(git), ""
+        if remote:
+            socket = git.with_name("database.socket")
+            socket.unlink(missing_ok=True)
+            urls = f"tcp://127.0.0.1:0,unix://{socket}"
+            _, line = await stack.enter_async_context(
+                datakit("--git", str(git), "--listen-9p", urls)
+            )
+            address = f"tcp://127.0.0.1:{port_in(line)}"
+            where = ["--metadata-store", f"unix://{socket}"]
+        command = service_command(pipeline, repository, project, *where)
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=repository if remote else _CHECKOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_CHECKOUT)},
+        )
+        try:
+            said = await _said(process)
+            database = address or said["database"]
+            yield RunningService(process, said["dashboard"], database, git, project)
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 async def _said(process: asyncio.subprocess.Process) -> dict[str, str]:

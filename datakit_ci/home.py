@@ -1,0 +1,121 @@
+"""Where a service keeps its state: a database of its own, or one that a server has.
+
+The engine does not know the difference. What differs is who serves the database to others, and
+where builds read their inputs from: a repository of this machine either way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from datakit_ci.executors.base import Executor
+from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
+from datakit_ci.settings import ServiceSettings
+from datakit_core.client.api import Database
+from datakit_core.client.local import LocalDatabase
+from datakit_core.client.reconnect import ReconnectingDatabase, reconnecting
+from datakit_core.errors import ConfigError
+from datakit_core.metrics import Address
+from datakit_core.server import serve_store
+from datakit_core.store import Durability, FetchPolicy, Store
+
+__all__ = ["Home", "open_home"]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An open database, and an executor whose builds can read it.
+
+    Attributes:
+        database: The state.
+        executor: Runs builds on this machine.
+        listeners: URLs at which others find the database.
+        remote: The database again, if a server has it.
+    """
+
+    database: Database
+    executor: Executor
+    listeners: tuple[str, ...]
+    remote: ReconnectingDatabase | None = None
+
+    def trouble(self) -> str:
+        """What is wrong with the database, for people; empty: nothing."""
+        if self.remote is None or (since := self.remote.away) is None:
+            return ""
+        return (
+            f"The database at {self.listeners[0]} is away since {since:%H:%M:%S} UTC. Builds go "
+            "on; what they come to is recorded when it is back."
+        )
+
+
+@asynccontextmanager
+async def open_home(settings: ServiceSettings) -> AsyncIterator[Home]:
+    """Open the database that the settings name.
+
+    Raises:
+        ConfigError: An address or a URL makes no sense, or is in use; or another engine works in
+            our directory.
+        Disconnected: Nobody serves the database.
+        RepositoryError: The repository cannot be opened, or another process has it.
+    """
+    async with AsyncExitStack() as stack:
+        if settings.metadata_store:
+            yield await _remote(settings, stack)
+        else:
+            yield await _embedded(settings, stack)
+
+
+async def _embedded(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
+    durability = Durability.parse(settings.durability)
+    store = await stack.enter_async_context(
+        Store.open(settings.database, create=True, durability=durability)
+    )
+    metrics = settings.listen_prometheus
+    server = await stack.enter_async_context(
+        serve_store(
+            store,
+            settings.listen_9p,
+            allow_fetch=FetchPolicy.parse(settings.allow_fetch),
+            listen_prometheus=Address.parse(metrics) if metrics else None,
+            auto_push=settings.auto_push,
+            listen_http=settings.listen_http,
+        )
+    )
+    database = LocalDatabase(store)
+    executor = _executor(database, settings.database, settings)
+    await stack.enter_async_context(executor)
+    return Home(database, executor, tuple(str(endpoint) for endpoint in server.endpoints))
+
+
+async def _remote(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
+    address = settings.metadata_store
+    stack.enter_context(_alone(settings.work))
+    database = await stack.enter_async_context(reconnecting(address))
+    objects = ObjectCache(database, settings.work / "objects.git")
+    await stack.enter_async_context(objects)
+    executor = _executor(database, objects.path, settings)
+    await stack.enter_async_context(executor)
+    return Home(database, CopyingExecutor(executor, objects), (address,), database)
+
+
+def _executor(database: Database, repository: Path, settings: ServiceSettings) -> LocalExecutor:
+    return LocalExecutor(database, repository, settings.pipeline, settings.work / "builds")
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keep other engines out of our directory: there is no repository whose lock would do so."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another engine works in {work}; start this one in a checkout of its own"
+            ) from None
+        yield
