@@ -9,9 +9,10 @@ from typing import Self
 
 from datakit_core.errors import ConfigError
 
-__all__ = ["Target", "TargetKind", "encode_name"]
+__all__ = ["Target", "TargetKind", "decode_name", "encode_name"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9.]")
+_ESCAPE = re.compile(rb"_([0-9a-f]{2})")
 
 
 def encode_name(*parts: str) -> str:
@@ -26,6 +27,16 @@ def encode_name(*parts: str) -> str:
             for byte in part.encode(errors="surrogateescape")
         )
         for part in parts
+    )
+
+
+def decode_name(text: str) -> tuple[str, ...]:
+    """The parts that :func:`encode_name` has joined; what it would not have written stays."""
+    return tuple(
+        _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), part.encode()).decode(
+            errors="surrogateescape"
+        )
+        for part in text.split("-")
     )
 
 

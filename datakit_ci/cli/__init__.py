@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from datakit_ci.cli import checking, running, serving
+from datakit_ci.cli import checking, results, running, serving
 from datakit_core import __version__
-from datakit_core.errors import DatakitError
+from datakit_core.errors import DatakitError, NoEntry
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 
 for _part in (checking, serving, running):
     app.add_typer(_part.commands)
+app.add_typer(results.commands)
 
 
 def _show_version(value: bool) -> None:  # typer calls it so
@@ -47,9 +48,9 @@ def options(
 
 
 def main() -> None:
-    """Run the command; what is somebody's fault but not a bug is one line, and exit status 2."""
+    """Run the command; what is somebody's fault but not a bug is one line."""
     try:
         app()
     except DatakitError as error:
         typer.echo(f"datakit-ci: {error}", err=True)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, NoEntry) else 2)

@@ -16,11 +16,13 @@ __all__ = ["NOW", "record"]
 NOW = datetime(2024, 5, 6, tzinfo=UTC)
 
 
-async def record(cache: Cache, need: Build, outcome: Outcome, log: Path) -> BuildId:
+async def record(
+    cache: Cache, need: Build, outcome: Outcome, log: Path, finished: datetime = NOW
+) -> BuildId:
     """Record that ``need`` came to ``outcome``; ``log`` is made if it is not there."""
     _make(log)
     name = await cache.name(need)
-    meta = Meta(need.spec.command, need.input, NOW, NOW, NOW, "none")
+    meta = Meta(need.spec.command, need.input, NOW, NOW, finished, "none")
     await cache.record(Finished(need, name, outcome, meta, log))
     return name
 

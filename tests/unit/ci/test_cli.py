@@ -40,7 +40,7 @@ def jobs(target):
 config = Config(projects=[Project("me/app", jobs, dashboards=["main"])], pools={"big": 1})
 '''
 
-COMMANDS = ("check", "run", "serve")
+COMMANDS = ("check", "run", "serve", "results", "results list", "results compare")
 
 Run = Callable[..., tuple[int, str, str]]
 

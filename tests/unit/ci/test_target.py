@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_ci.target import Target
+from datakit_ci.target import Target, decode_name, encode_name
 from datakit_core.errors import ConfigError
 
 
@@ -20,6 +20,11 @@ from datakit_core.errors import ConfigError
 def test_a_target_has_a_whole_name(text: str, target: Target) -> None:
     assert Target.named(text) == target
     assert Target.named(target.path) == target
+
+
+@pytest.mark.parametrize("parts", [("me", "app"), ("a-b", "_2d.ä"), ("x", "\udcff/y", "")])
+def test_names_of_branches_are_read_back(parts: tuple[str, ...]) -> None:
+    assert decode_name(encode_name(*parts)) == parts
 
 
 @pytest.mark.parametrize("text", ["", "main", "heads/main", "me/app", "me/app/pr", "/app/pr/7"])
