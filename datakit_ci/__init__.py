@@ -15,6 +15,7 @@ This is what a pipeline module imports::
 from datakit_ci.matrix import Matrix, matrix
 from datakit_ci.project import Config, Project, TargetTerms
 from datakit_ci.result import Failed, Ok, Pending, Result
+from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
 from datakit_ci.stage import Stage, StageFailed, shell, stage
 from datakit_ci.target import Target
@@ -54,6 +55,7 @@ __all__ = [
     "PlainTree",
     "Project",
     "Result",
+    "Retention",
     "Secret",
     "Stage",
     "StageFailed",

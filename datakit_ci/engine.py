@@ -153,6 +153,18 @@ class Engine:
                 publish = lambda: publisher.run(self._settled.beat)  # noqa: E731
                 self._group.create_task(self._keep("publishing", publish))
 
+    @property
+    def config(self) -> Config:
+        """The pipeline by which targets are judged now."""
+        return self._config
+
+    def shown_builds(self) -> frozenset[BuildId]:
+        """The builds that targets show now, whether they run or are recorded."""
+        states = [watched.state for watched in self._watched.values()]
+        named = {build for state in states for job in state.jobs for build in job.builds}
+        drawn = {node.build for state in states for node in state.graph if node.build is not None}
+        return frozenset(named | drawn)
+
     def targets(self) -> Sequence[TargetState]:
         """Every known target, sorted."""
         return [self._watched[target].state for target in sorted(self._watched)]

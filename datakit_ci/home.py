@@ -35,12 +35,14 @@ class Home:
         database: The state.
         executor: Runs builds on this machine.
         listeners: URLs at which others find the database.
+        local: The database again, if it is our own.
         remote: The database again, if a server has it.
     """
 
     database: Database
     executor: Executor
     listeners: tuple[str, ...]
+    local: LocalDatabase | None = None
     remote: ReconnectingDatabase | None = None
 
     def trouble(self) -> str:
@@ -89,7 +91,8 @@ async def _embedded(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
     database = LocalDatabase(store)
     executor = _executor(database, settings.database, settings)
     await stack.enter_async_context(executor)
-    return Home(database, executor, tuple(str(endpoint) for endpoint in server.endpoints))
+    listeners = tuple(str(endpoint) for endpoint in server.endpoints)
+    return Home(database, executor, listeners, local=database)
 
 
 async def _remote(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
@@ -100,7 +103,7 @@ async def _remote(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
     await stack.enter_async_context(objects)
     executor = _executor(database, objects.path, settings)
     await stack.enter_async_context(executor)
-    return Home(database, CopyingExecutor(executor, objects), (address,), database)
+    return Home(database, CopyingExecutor(executor, objects), (address,), remote=database)
 
 
 def _executor(database: Database, repository: Path, settings: ServiceSettings) -> LocalExecutor:

@@ -13,6 +13,7 @@ from datakit_ci.graph import Graph
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
 from datakit_ci.pipeline import import_pipeline, located
+from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
 from datakit_ci.stage import Stage
@@ -64,11 +65,13 @@ class Project:
         jobs: Makes the jobs of a target. It is called for every target, before its head is known,
             and must only put terms together.
         dashboards: Branches to show first.
+        retention: How long its results are kept, if not as the others'.
     """
 
     id: str
     jobs: Jobs
     dashboards: Sequence[str] = ()
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
@@ -78,6 +81,7 @@ class Project:
             raise ConfigError(f"project {self.id}: jobs must be a function of the target")
         if isinstance(self.dashboards, str):
             raise ConfigError(f"project {self.id}: dashboards is a list of branch names")
+        _check_retention(f"project {self.id}: ", self.retention)
 
     def graph(self, target: Target) -> Graph:
         """Call :attr:`jobs` for ``target`` and check what it says.
@@ -104,14 +108,17 @@ class Config:
         pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
             as many units as the machine has processors.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
+        retention: How long results are kept; none: for ever.
     """
 
     projects: Sequence[Project]
     pools: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
+        _check_retention("", self.retention)
         seen: set[str] = set()
         for project in self.projects:
             if not isinstance(project, Project):
@@ -201,6 +208,11 @@ def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:
         if not isinstance(term, Term):
             raise ConfigError(f"job {name} is {type(term).__name__}, not a term")
     return jobs
+
+
+def _check_retention(whose: str, rule: object) -> None:
+    if rule is not None and not isinstance(rule, Retention):
+        raise ConfigError(f"{whose}retention is {rule!r}; write Retention(days=30, keep=20)")
 
 
 def _check_names(found: Iterable[Stage[...]]) -> None:

@@ -21,8 +21,9 @@ from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_di
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
-from datakit_ci.home import open_home
+from datakit_ci.home import Home, open_home
 from datakit_ci.project import Config, load_pipeline
+from datakit_ci.pruning import Pruner
 from datakit_ci.settings import ServiceSettings
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
@@ -108,6 +109,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
             tasks.create_task(_reload(engine, settings.pipeline)),
+            tasks.create_task(_prune(engine, home)),
         ]
         try:
             yield Service(engine, site.url, home.listeners, repositories, settings)
@@ -144,6 +146,13 @@ def _canaries(settings: ServiceSettings, config: Config) -> Sequence[Target]:
         if config.project(target.project) is None:
             raise ConfigError(f"the pipeline has no project {target.project}", "--canary")
     return canaries
+
+
+async def _prune(engine: Engine, home: Home) -> None:
+    """Keep results for as long as the pipeline says; first when it is known what targets show."""
+    await engine.idle()
+    pruner = Pruner(home.database, engine.shown_builds, forgetful=home.local)
+    await pruner.run(lambda: engine.config)
 
 
 async def _reload(engine: Engine, pipeline: Path) -> None:

@@ -136,6 +136,16 @@ class LocalDatabase:
         """Bring ``commit`` into ``branch``."""
         return await self._store.merge(branch, commit, message or f"Merge {commit}")
 
+    async def forget_history(self, branch: str, head: CommitId, message: str) -> CommitId:
+        """Make a commit without parents, of the same tree, the head instead of ``head``.
+
+        Raises:
+            HeadMoved: The branch has another head.
+        """
+        commit = await self._store.create_commit(self._store.commit(head).tree, [], message)
+        await self._store.update_head(branch, head, commit)
+        return commit
+
     async def remove_branch(self, branch: str) -> None:
         """Delete a branch's ref; absent is no error."""
         await self._store.remove_branch(branch)
