@@ -88,8 +88,8 @@ async def runs_of(database: Database, stage: StageResults) -> AsyncIterator[Buil
     """All results on a stage's branch, in no particular order."""
     root = (await database.commit(stage.head)).tree
     for entry in (await database.tree(root)).values():
-        statics = await database.tree(TreeId(entry.id)) if entry.is_directory else {}
-        for static, below in statics.items():
+        codes = await database.tree(TreeId(entry.id)) if entry.is_directory else {}
+        for static, below in codes.items():
             runs = await database.entry(TreeId(below.id), "runs") if below.is_directory else None
             if runs is not None and runs.is_directory:
                 for key in await database.tree(TreeId(runs.id)):

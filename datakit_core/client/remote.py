@@ -20,6 +20,7 @@ from datakit_core.client.edits import RemoteTransaction
 from datakit_core.client.scan import read_found, scan
 from datakit_core.errors import (
     AlreadyExists,
+    Busy,
     Disconnected,
     IsDirectory,
     NoEntry,
@@ -300,7 +301,9 @@ class RemoteDatabase:
         try:
             yield transaction
         finally:
-            with suppress(Disconnected):  # which closes it as well
+            # Nothing to close: the connection that had it is gone, or who waited for the commit
+            # was cancelled, and it is being committed, or was.
+            with suppress(Disconnected, Busy, NoEntry):
                 await transaction.close()
 
     @asynccontextmanager

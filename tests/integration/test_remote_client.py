@@ -154,3 +154,23 @@ async def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument, match="git"):
             await database.import_tree({"a/.GIT/config": b""})
         assert await database.branches() == {}
+
+
+async def test_who_is_cancelled_while_committing_is_cancelled(tmp_path: Path) -> None:
+    async with serve(tmp_path / "db.git") as served, connect(served.address) as database:
+
+        async def commit() -> None:
+            async with database.transaction("main") as transaction:
+                await transaction.write("a", b"content")
+                await transaction.commit("a commit")
+
+        cancelled, steps = True, 0
+        while cancelled:  # ever later, until it is too late
+            steps += 5
+            async with asyncio.TaskGroup() as tasks:
+                committing = tasks.create_task(commit())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                committing.cancel()
+            cancelled = committing.cancelled()
+        assert steps > 5
