@@ -17,7 +17,7 @@ from datakit_ci.project import Config, Project, TargetTerms
 from datakit_ci.result import Failed, Ok, Pending, Result
 from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
-from datakit_ci.stage import Stage, StageFailed, shell, stage
+from datakit_ci.stage import Stage, StageFailed, StageTransient, shell, stage
 from datakit_ci.target import Target
 from datakit_ci.term import (
     Term,
@@ -28,6 +28,7 @@ from datakit_ci.term import (
     ci_status,
     ci_success_target_url,
     ci_target_url,
+    every,
     fail,
     gate,
     head,
@@ -59,6 +60,7 @@ __all__ = [
     "Secret",
     "Stage",
     "StageFailed",
+    "StageTransient",
     "Target",
     "TargetTerms",
     "Term",
@@ -70,6 +72,7 @@ __all__ = [
     "ci_status",
     "ci_success_target_url",
     "ci_target_url",
+    "every",
     "fail",
     "gate",
     "head",

@@ -10,8 +10,22 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from datakit_ci.clock import Clock
+from datakit_ci.history import last_output
 from datakit_ci.metadata import BRANCH, CommitStatus, status_path
-from datakit_ci.need import BranchHead, Fetched, IsAfter, Joined, Need, StatusOf, TreeOf, Trouble
+from datakit_ci.moments import Schedule
+from datakit_ci.need import (
+    BranchHead,
+    Fetched,
+    IsAfter,
+    Joined,
+    LastMoment,
+    LastOutput,
+    Need,
+    StatusOf,
+    TreeOf,
+    Trouble,
+)
 from datakit_core.client.api import BlobId, CommitId, Database, Entry, FileMode, TreeId
 from datakit_core.errors import DatakitError
 
@@ -34,8 +48,8 @@ _PAUSE = 100
 class Answers:
     """Looks needs up, each once, and says what it found.
 
-    A head of a branch is watched until nobody needs it any more. What is said of a commit is looked
-    up again when the engine says so; the other answers never change.
+    Heads of branches and schedules are followed until nobody needs them any more. What is said of a
+    commit is looked up again when the engine says so; the other answers never change.
     """
 
     def __init__(
@@ -43,8 +57,10 @@ class Answers:
         database: Database,
         group: asyncio.TaskGroup,
         found: Callable[[Need[Any], Any], None],
+        clock: Clock,
     ) -> None:
         """Look in ``database``, from tasks of ``group``; ``found`` takes need and answer."""
+        self._clock = clock
         self._database = database
         self._group = group
         self._tell = found
@@ -91,6 +107,8 @@ class Answers:
                 async for head in self._database.watch_head(need.branch):
                     self._found(need, head)
             elif isinstance(need, Fetched):
+                await self._refetch(need)
+            elif isinstance(need, LastMoment):
                 await self._follow(need)
             else:
                 self._found(need, await self._look(need))
@@ -100,7 +118,7 @@ class Answers:
             _log.exception("cannot look up %s", need)
             self._found(need, Trouble(f"{type(error).__name__}: {error}"))
 
-    async def _follow(self, need: Fetched) -> None:
+    async def _refetch(self, need: Fetched) -> None:
         """Fetch a ref again and again; what was found once stays while it cannot be fetched."""
         found: CommitId | None = None
         while True:
@@ -133,8 +151,19 @@ class Answers:
                 await asyncio.sleep(0)
         return False
 
+    async def _follow(self, need: LastMoment) -> None:
+        """Tell each moment of a schedule as it comes; those that were missed are one."""
+        schedule = Schedule(need.schedule)
+        while True:
+            now = self._clock.now()
+            self._found(need, schedule.last(now))
+            await self._clock.sleep_until(schedule.next(now))
+
     async def _look(self, need: Need[Any]) -> object:
         match need:
+            case LastOutput(target=target):
+                stage = (need.project, need.stage, need.static)
+                return await last_output(self._database, target.status_branch, stage)
             case StatusOf():
                 return await self._status(need)
             case TreeOf(commit=commit):

@@ -1,125 +1,110 @@
 """Builds that somebody wants: found in the cache, or run and recorded.
 
-The shell over the scheduler: it carries out what :mod:`datakit_ci.schedule` decides, and tells the
-engine where each build stands. A build that was recorded is forgotten here; one that came to no
-result stays, with its log, for as long as somebody wants it, so that it is not tried again by
-itself.
+The shell over two pure parts: what is to be done about a build (a result will do, it may run, it
+is held) is decided by :mod:`datakit_ci.rulings`, and when it runs by :mod:`datakit_ci.schedule`.
+This carries it out, and tells the engine where each build stands. A build that came to no result
+stays, with its log, for as long as somebody wants it, so that it is not tried again by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
-from datakit_ci.cache import Cache, Finished
-from datakit_ci.executors.base import BuildRequest, Executor, LostBuild
-from datakit_ci.livelog import LiveLog, RedactedLog, read_log
-from datakit_ci.meta import Meta, duration
+from datakit_ci.cache import Cache
+from datakit_ci.clock import Alarms, Clock
+from datakit_ci.livebuild import LiveBuild, Phase
+from datakit_ci.livelog import read_log
 from datakit_ci.need import Build, BuildFact
-from datakit_ci.outcome import Outcome
+from datakit_ci.policy import Level, backoff
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.pulse import Pulse
-from datakit_ci.redaction import Redaction
+from datakit_ci.rulings import UNCONFIRMED, Hold, Rulings, Run, Use, decide, expiry
+from datakit_ci.runner import Runner
+from datakit_ci.schedule import (
+    Cancel,
+    Instruction,
+    PoolChanged,
+    Scheduler,
+    Start,
+    Stop,
+    Unwant,
+    Want,
+)
 from datakit_ci.schedule import Finished as Ended
-from datakit_ci.schedule import Instruction, PoolChanged, Scheduler, Start, Stop, Unwant, Want
-from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, Status
-from datakit_core.errors import ConfigError
 
-__all__ = ["Builds"]
+__all__ = ["Builds", "Reports"]
 
 _log = logging.getLogger(__name__)
 
+_K = TypeVar("_K")
 
-@dataclass(slots=True)
-class _Live:
-    """A build that is not recorded.
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Who is told what.
 
     Attributes:
-        build: Its name.
-        need: What asked for it first; any other that it answers would do as well.
-        log: Set once it has started.
-        stop: Ends the run; none when nothing runs that could be stopped.
-        stopping: Whether it is to be stopped as soon as it can be.
-        waits_for: Why it did not start at once; empty if it did.
+        found: Where a wanted build stands.
+        done: That a build has come to a result which people had decided something about.
     """
 
-    build: BuildId
-    need: Build
-    status: Status = Status.WAITING
-    reason: str = ""
-    queued: datetime = field(default_factory=lambda: datetime.now(UTC))
-    started: datetime | None = None
-    finished: datetime | None = None
-    log: LiveLog | None = None
-    stop: Callable[[], None] | None = None
-    stopping: bool = False
-    waits_for: str = ""
-
-    @property
-    def fact(self) -> BuildFact:
-        """Where it stands, for evaluations.
-
-        The place in the queue is left out: it changes all the time and is of no consequence.
-        """
-        reason = self.reason
-        if self.status is Status.WAITING:
-            locks = [f"lock {name}" for name in self.need.spec.conditions.locks]
-            reason = " and ".join([f"waiting for pool {self.need.spec.pool}", *locks])
-        elif self.status is Status.RUNNING:
-            reason = "running"
-        return BuildFact(self.status, reason, build=self.build)
-
-    def restart(self) -> None:
-        """Back to the queue: it was wanted again while it was being stopped."""
-        self.status, self.reason, self.stopping = Status.WAITING, "", False
-        self.log, self.started, self.finished = None, None, None
+    found: Callable[[Build, BuildFact], None]
+    done: Callable[[BuildId], None]
 
 
 class Builds:
-    """Looks builds up, runs those that are not there, and records what comes of them.
+    """Looks builds up, has those run that are not there, and forgets what nobody wants.
 
     Attributes:
-        keyring: The secrets for builds that start from now on.
+        threshold: The level from which on a person has to confirm a build.
     """
 
     def __init__(
         self,
         cache: Cache,
-        executor: Executor,
+        runner: Runner,
         scheduler: Scheduler,
         spool: Spool,
         group: asyncio.TaskGroup,
-        found: Callable[[Build, BuildFact], None],
-        keyring: Keyring,
+        reports: Reports,
+        clock: Clock,
     ) -> None:
-        """Work in tasks of ``group``; ``found`` is told where each wanted build stands."""
-        self.keyring = keyring
+        """Work in tasks of ``group``, and tell ``reports``."""
+        self.threshold: Level | None = Level.DANGEROUS
         self._cache = cache
-        self._executor = executor
+        self._runner = runner
         self._scheduler = scheduler
         self._spool = spool
         self._group = group
-        self._found = found
+        self._found = reports.found
+        self._done = reports.done
+        self._clock = clock
+        self._alarms = Alarms(clock, group)
+        self._rulings = Rulings()
         self._wanted: set[Build] = set()
         self._names: dict[Build, BuildId] = {}
         self._askers = defaultdict[BuildId, set[Build]](set)
         self._recorded: dict[BuildId, BuildState] = {}
-        self._live: dict[BuildId, _Live] = {}
+        self._live: dict[BuildId, LiveBuild] = {}
         self._looking = 0
         self._pulse = Pulse()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is looked up, waits or runs."""
-        return self._scheduler.idle and not self._looking
+        """Whether nothing happens any more unless somebody does something.
+
+        What waits for a person counts as idle, and so does a result that will expire.
+        """
+        rests = any(live.phase is Phase.RESTING for live in self._live.values())
+        return self._scheduler.idle and not self._looking and not rests
 
     def want(self, need: Build) -> None:
         """Find the build that answers ``need``, or run it; told to ``found``."""
@@ -129,20 +114,55 @@ class Builds:
             self._group.create_task(self._look_up(need))
 
     def unwant(self, need: Build) -> None:
-        """Nobody wants ``need`` any more; what runs only for it is stopped."""
+        """Nobody wants ``need`` any more; what runs only for it is stopped, or left to itself."""
         self._wanted.discard(need)
+        self._alarms.drop(need)
         build = self._names.pop(need, None)
         if build is None:
             return
         self._askers[build].discard(need)
-        if build in self._live:
-            self._carry_out(self._scheduler.handle(Unwant(build, need)))
+        if (live := self._live.get(build)) is not None:
+            self._disown(live, need)
         self._forget(build)
+
+    def rule(self, rulings: Rulings) -> None:
+        """Do from now on what people have decided."""
+        old, self._rulings = self._rulings, rulings
+        for build in rulings.cancelled.keys() - old.cancelled.keys():
+            self._cancel(build)
+        for build in _changed(old.rebuilt, rulings.rebuilt) & rulings.rebuilt.keys():
+            live = self._live.get(build)
+            if live is not None and live.phase is Phase.ENDED:
+                live.hold(Status.WAITING, "")
+                live.attempts = 0
+        builds = _changed(old.confirmed, rulings.confirmed)
+        for before, after in (old.cancelled, rulings.cancelled), (old.rebuilt, rulings.rebuilt):
+            builds |= _changed(before, after)
+        projects = _changed(old.paused, rulings.paused)
+        for need, build in list(self._names.items()):
+            if build in builds or need.project in projects:
+                self._consider(need)
 
     def resize(self, capacities: Mapping[str, int]) -> None:
         """Give each pool this many units from now on."""
         for pool, capacity in capacities.items():
             self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
+
+    def recorded(self, build: BuildId) -> BuildState | None:
+        """A wanted build that is recorded; none if it is not, or not wanted."""
+        return self._recorded.get(build)
+
+    def standing(self, build: BuildId) -> Status | None:
+        """Where a wanted build stands; none if it is not wanted."""
+        live, recorded = self._live.get(build), self._recorded.get(build)
+        if live is not None:
+            return live.status
+        return None if recorded is None else recorded.status
+
+    def waits_for_confirmation(self, build: BuildId) -> bool:
+        """Whether a wanted build is held until a person confirms it."""
+        live = self._live.get(build)
+        return live is not None and live.phase is Phase.HELD and live.reason == UNCONFIRMED
 
     def pools(self) -> Mapping[str, PoolState]:
         """What each pool is busy with, and what waits for it."""
@@ -152,33 +172,18 @@ class Builds:
         """What has each lock, and what waits for it."""
         return self._scheduler.locks()
 
-    def askers(self, build: BuildId) -> frozenset[Build]:
-        """The needs that ``build`` answers."""
+    def needs(self, build: BuildId) -> frozenset[Build]:
+        """The needs that a wanted build answers."""
         return frozenset(self._askers.get(build, ()))
-
-    def recorded(self, build: BuildId) -> BuildState | None:
-        """A wanted build that is recorded; none if it is not, or not wanted."""
-        return self._recorded.get(build)
 
     async def state(self, build: BuildId) -> BuildState | None:
         """Any build, wanted or recorded long ago; none if there is no such."""
         live = self._live.get(build)
         if live is None:
             return self._recorded.get(build) or await self._cache.read(build)
-        reason = live.reason
-        if live.status is Status.WAITING:
-            reason = self._scheduler.reason(build)
-        return BuildState(
-            id=build,
-            status=live.status,
-            reason=reason,
-            command=live.need.spec.command,
-            input=live.need.input,
-            queued=live.queued,
-            started=live.started,
-            finished=live.finished,
-            log_size=live.log.size if live.log else 0,
-        )
+        if live.phase is Phase.SCHEDULED and live.status is Status.WAITING:
+            return live.state(self._scheduler.reason(build))
+        return live.state(live.reason)
 
     async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
         """A build's log from byte ``offset`` on: to its end if it runs, else what there is.
@@ -205,11 +210,9 @@ class Builds:
             if need in self._wanted:
                 self._names[need] = build
                 self._askers[build].add(need)
-                if recorded is None:
-                    self._enqueue(need, build)
-                else:
+                if recorded is not None:
                     self._recorded[build] = recorded
-                    self._found(need, _fact(recorded))
+                self._consider(need)
         except Exception as error:  # noqa: BLE001 - the boundary: the traceback is logged
             _log.exception("cannot look up %s of %s", need.spec.name, need.project)
             self._found(need, BuildFact.error(f"cannot be looked up: {error}"))
@@ -217,17 +220,89 @@ class Builds:
             self._looking -= 1
             self._pulse.beat()
 
-    def _enqueue(self, need: Build, build: BuildId) -> None:
-        live = self._live.setdefault(build, _Live(build, need))
-        if live.status.is_final:
-            self._found(need, live.fact)  # it came to no result; a person may try again
-            return
-        spec = need.spec
-        conditions = spec.conditions
-        want = Want(build, spec.pool, need, conditions.priority, conditions.locks)
-        instructions = self._scheduler.handle(want)
-        live.waits_for = live.waits_for or self._scheduler.reason(build)
+    def _consider(self, need: Build) -> None:
+        """Do what is to be done about ``need`` now."""
+        build = self._names[need]
+        recorded = self._recorded.get(build)
+        now = self._clock.now()
+        match decide(need, build, recorded, self._rulings, now, self.threshold):
+            case Use():
+                assert recorded is not None
+                self._use(need, recorded)
+            case Hold(status=status, reason=reason):
+                self._hold(self._own(need), status, reason)
+            case Run():
+                self._schedule(self._own(need))
+
+    def _use(self, need: Build, recorded: BuildState) -> None:
+        """A result will do, until it expires."""
+        if (live := self._live.get(recorded.id)) is not None:
+            self._disown(live, need)
+        self._found(need, _fact(recorded))
+        expires = expiry(need, recorded)
+        if expires is not None:
+            self._alarms.set(need, expires, lambda: self._consider(need))
+
+    def _own(self, need: Build) -> LiveBuild:
+        """The build that is to answer ``need``, as one that has to be made."""
+        build = self._names[need]
+        live = self._live.get(build)
+        if live is None:
+            live = self._live[build] = LiveBuild(build, need, self._clock.now())
+            recorded = self._recorded.get(build)
+            live.previous = None if recorded is None else recorded.output
+        live.owners.add(need)
+        return live
+
+    def _hold(self, live: LiveBuild, status: Status, reason: str) -> None:
+        """Keep a build from running; one that runs goes on unless it was cancelled."""
+        if live.phase is Phase.SCHEDULED and not self._scheduler.is_running(live.build):
+            for owner in live.owners:
+                self._carry_out(self._scheduler.handle(Unwant(live.build, owner)))
+            live.hold(status, reason)
+        elif live.phase in (Phase.HELD, Phase.RESTING) or (
+            live.phase is Phase.ENDED and status is Status.CANCELLED
+        ):
+            self._alarms.drop(live.build)
+            live.hold(status, reason)
         self._tell(live)
+
+    def _schedule(self, live: LiveBuild) -> None:
+        if live.phase is Phase.HELD:
+            live.schedule()
+        if live.phase is not Phase.SCHEDULED:
+            self._tell(live)  # it rests; or it came to no result, and a person may try again
+            return
+        spec = live.need.spec
+        instructions: list[Instruction] = []
+        for owner in live.owners:
+            conditions = owner.spec.conditions
+            want = Want(live.build, spec.pool, owner, conditions.priority, conditions.locks)
+            instructions += self._scheduler.handle(want)
+        live.waits_for = live.waits_for or self._scheduler.reason(live.build)
+        self._tell(live)
+        self._carry_out(instructions)
+
+    def _disown(self, live: LiveBuild, need: Build) -> None:
+        """``need`` does not wait for a build any more."""
+        live.owners.discard(need)
+        if live.is_running and not live.owners and not live.need.spec.policy.auto_cancel:
+            return  # the scheduler keeps its owner, and it runs to its end
+        self._carry_out(self._scheduler.handle(Unwant(live.build, need)))
+        if not live.owners and not self._scheduler.is_running(live.build):
+            self._alarms.drop(live.build)
+            del self._live[live.build]
+            self._spool.remove(live.build)
+            self._pulse.beat()
+
+    def _cancel(self, build: BuildId) -> None:
+        """Stop a build, whoever wants it."""
+        live = self._live.get(build)
+        if live is None or live.phase is not Phase.SCHEDULED:
+            return
+        instructions = self._scheduler.handle(Cancel(build))
+        if not self._scheduler.is_running(build):
+            live.hold(Status.WAITING, "")
         self._carry_out(instructions)
 
     def _carry_out(self, instructions: Iterable[Instruction]) -> None:
@@ -241,106 +316,60 @@ class Builds:
                     if live.stop is not None:
                         live.stop()
 
-    async def _run(self, live: _Live) -> None:
-        """The boundary of a build: an executor's exception is its error and nobody else's."""
-        live.status, live.started, live.reason = Status.RUNNING, datetime.now(UTC), ""
-        recorded: BuildState | None = None
-        redaction = self.keyring.redaction
-        try:
-            with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
-                live.log = spooled
-                log = RedactedLog(spooled, redaction)
-                if live.waits_for:
-                    waited = duration(live.queued, live.started)
-                    log.note(f"started after {waited} of {live.waits_for}")
-                self._tell(live)
-                recorded = await self._attempt(live, log)
-        except LostBuild as error:
-            live.status, live.reason = error.status, redaction.text(str(error))
-        except Exception as error:  # noqa: BLE001 - the boundary: the traceback is in both logs
-            _log.error(
-                "build %s failed to run: %s", live.build.path, redaction.text(_traceback(error))
-            )
-            live.status = Status.ERROR
-            live.reason = redaction.text(f"{type(error).__name__}: {error}")
-        live.finished = datetime.now(UTC)
+    async def _run(self, live: LiveBuild) -> None:
+        live.served = frozenset(live.owners)
+        rulings = self._rulings.about(live.build)
+        details = {f"{kind} by": ruling.user for kind, ruling in rulings.items()}
+        recorded = await self._runner.run(live, details, lambda: self._tell(live))
         self._end(live, recorded)
 
-    async def _attempt(self, live: _Live, log: RedactedLog) -> BuildState | None:
-        """Run and record the build; none if it was stopped."""
-        try:
-            outcome = await self._execute(live, log)
-            log.finish()
-            return None if outcome is None else await self._record(live, log, outcome)
-        except LostBuild as error:
-            log.note(str(error))
-            raise
-        except Exception as error:
-            log.note(_traceback(error))
-            raise
-
-    async def _execute(self, live: _Live, log: RedactedLog) -> Outcome | None:
-        """Run the build; none if it was stopped."""
-        loop = asyncio.get_running_loop()
-        # A time-out that expires when we say so: it cancels the run, but not this task.
-        scope = asyncio.timeout(None)
-        try:
-            async with scope:
-                live.stop = lambda: scope.reschedule(loop.time())
-                if live.stopping:
-                    live.stop()
-                return await self._executor.run(self._request(live), log.write)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            live.status = Status.CANCELLED
-            return None
-        finally:
-            live.stop = None
-
-    def _request(self, live: _Live) -> BuildRequest:
-        """What to run; raises ``LostBuild`` if a secret that it asks for is not there."""
-        spec = live.need.spec
-        try:
-            secrets = self.keyring.environment(spec.conditions.secrets)
-        except ConfigError as error:
-            raise LostBuild(str(error)) from error
-        return BuildRequest(live.build, spec, live.need.input, secrets, self.keyring.redaction)
-
-    async def _record(self, live: _Live, log: RedactedLog, outcome: Outcome) -> BuildState | None:
-        assert live.started is not None
-        outcome = _redacted(outcome, log.redaction)
-        meta = Meta(
-            command=log.redaction.text(live.need.spec.command),
-            input=live.need.input,
-            queued=live.queued,
-            started=live.started,
-            finished=datetime.now(UTC),
-            executor=self._executor.name,
-            exit_status=outcome.exit_status,
-            log_size=log.size,
-            details=dict(outcome.details),
-        )
-        await self._cache.record(Finished(live.need, live.build, outcome, meta, log.path))
-        return await self._cache.read(live.build)
-
-    def _end(self, live: _Live, recorded: BuildState | None) -> None:
+    def _end(self, live: LiveBuild, recorded: BuildState | None) -> None:
         """Tell how a run ended, and start what was waiting for that."""
         build = live.build
         instructions = self._scheduler.handle(Ended(build, recorded is not None))
         if recorded is not None:
-            del self._live[build]
-            self._spool.remove(build)
-            self._recorded[build] = recorded
-            for need in self._askers[build]:
-                self._found(need, _fact(recorded))
+            self._recorded_now(live, recorded)
+        elif self._scheduler.is_wanted(build):
+            live.schedule()  # it was wanted again while it was being stopped
+            self._tell(live)
+        elif live.attempts and live.attempts <= live.need.spec.policy.retry and live.owners:
+            self._rest(live)
         else:
-            if self._scheduler.is_wanted(build):
-                live.restart()
+            live.phase = Phase.ENDED
+            for need in list(live.owners):
+                self._consider(need)
             self._tell(live)
         self._forget(build)
         self._pulse.beat()
         self._carry_out(instructions)
+
+    def _recorded_now(self, live: LiveBuild, recorded: BuildState) -> None:
+        """A result is good for whoever waited for it when it was begun, whatever clocks say."""
+        build = live.build
+        del self._live[build]
+        self._spool.remove(build)
+        self._recorded[build] = recorded
+        for need in list(self._askers[build]):
+            if need in live.served:
+                self._use(need, recorded)
+            else:
+                self._consider(need)
+        if self._rulings.about(build):
+            self._done(build)
+
+    def _rest(self, live: LiveBuild) -> None:
+        """Try again after a while."""
+        again = self._clock.now() + timedelta(seconds=backoff(live.attempts))
+        live.phase, live.status = Phase.RESTING, Status.WAITING
+        attempt = f"attempt {live.attempts + 1} of {live.need.spec.policy.retry + 1}"
+        live.reason = f"{attempt} at {again:%H:%M:%S} UTC: {live.reason}"
+        self._alarms.set(live.build, again, lambda: self._wake(live))
+        self._tell(live)
+
+    def _wake(self, live: LiveBuild) -> None:
+        live.hold(Status.WAITING, "")
+        for need in list(live.owners):
+            self._consider(need)
 
     def _forget(self, build: BuildId) -> None:
         """Let go of a build that nobody wants, unless it has yet to end."""
@@ -352,32 +381,15 @@ class Builds:
             self._spool.remove(build)
             self._pulse.beat()
 
-    def _tell(self, live: _Live) -> None:
-        for need in self._askers[live.build]:
+    def _tell(self, live: LiveBuild) -> None:
+        for need in live.owners:
             self._found(need, live.fact)
         self._pulse.beat()
 
 
-def _traceback(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))
-
-
-def _redacted(outcome: Outcome, redaction: Redaction) -> Outcome:
-    """What is recorded of an outcome in words.
-
-    A question that holds a secret cannot be asked again without it: such a build counts as having
-    looked at all that it could.
-    """
-    questions = outcome.questions
-    paths = [question.path for question in questions or ()]
-    if any(redaction.named_in(os.fsencode(path)) for path in paths):
-        questions = None
-    return replace(
-        outcome,
-        questions=questions,
-        failure=None if outcome.failure is None else redaction.text(outcome.failure),
-        details=tuple((name, redaction.text(value)) for name, value in outcome.details),
-    )
+def _changed(old: Mapping[_K, object], new: Mapping[_K, object]) -> set[_K]:
+    """The keys whose values differ."""
+    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
 
 
 def _fact(state: BuildState) -> BuildFact:

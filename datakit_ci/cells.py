@@ -14,7 +14,7 @@ from typing import Any
 from datakit_ci.graph import Graph, GraphBuilder, Node
 from datakit_ci.need import Need
 from datakit_ci.operation import Bind
-from datakit_ci.result import Result
+from datakit_ci.result import Pending, Result
 from datakit_ci.state import BuildId, GraphNode
 from datakit_ci.term import Term
 
@@ -32,7 +32,7 @@ class Cell:
         part: For a bind whose value is known: the root of what that has added.
         asked: The needs that were looked up for it.
         build: Its build, for a stage whose build is known.
-        note: What is going on besides, although there is a result.
+        note: What is still going on, although there is a result.
         users: The nodes that use its result.
         drawn: How it was last drawn, if it still looks so.
     """
@@ -43,7 +43,7 @@ class Cell:
     part: str = ""
     asked: tuple[Need[Any], ...] = ()
     build: BuildId | None = None
-    note: str = ""
+    note: Pending | None = None
     users: list[str] = field(default_factory=list)
     drawn: GraphNode | None = None
 

@@ -14,25 +14,31 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from datakit_ci.answers import Answers
-from datakit_ci.builds import Builds
+from datakit_ci.builds import Builds, Reports
 from datakit_ci.cache import Cache
 from datakit_ci.changes import Changes
+from datakit_ci.clerk import Clerk
+from datakit_ci.clock import Clock, SystemClock
+from datakit_ci.control import Command
+from datakit_ci.docket import Docket
 from datakit_ci.evaluate import Evaluator
 from datakit_ci.executors.base import Executor
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.meta import duration
-from datakit_ci.need import Build, BuildFact, Facts, Known, Need, StatusOf, TargetHead
+from datakit_ci.need import Build, Facts, Known, LastOutput, Need, StatusOf, TargetHead
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
+from datakit_ci.rulings import Rulings
+from datakit_ci.runner import Runner
 from datakit_ci.schedule import Scheduler
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
@@ -56,6 +62,8 @@ class _Watched:
     Attributes:
         evaluator: Its jobs; none before they are first evaluated, and if that has failed.
         is_current: Whether the evaluator is of the present pipeline.
+        leaving: Builds that are not asked for at the moment, while it is not known yet which are:
+            after a small change they may be the same ones, and must not be stopped in between.
     """
 
     target: Target
@@ -64,6 +72,7 @@ class _Watched:
     state: TargetState
     evaluator: Evaluator | None = None
     is_current: bool = False
+    leaving: set[Need[Any]] = field(default_factory=set)
 
 
 class Engine:
@@ -83,6 +92,7 @@ class Engine:
         heads: HeadsSource | None = None,
         publish: bool = True,
         canaries: Collection[Target] = (),
+        clock: Clock | None = None,
     ) -> None:
         """Put the parts together; nothing happens yet.
 
@@ -95,6 +105,7 @@ class Engine:
             heads: Where targets come from; by default the branch ``github-metadata``.
             publish: Whether to write statuses and the history of targets.
             canaries: Test only these targets; none: all. What others point at is still known.
+            clock: What the time is; by default the machine's.
 
         Raises:
             ConfigError: A secret cannot be read, or is too short to be redacted.
@@ -108,17 +119,26 @@ class Engine:
         self._spool = Spool(spool_dir)
         self._facts = Facts()
         self._group = asyncio.TaskGroup()
-        self._answers = Answers(database, self._group, self._on_fact)
-        scheduler = Scheduler(config.capacities(os.cpu_count() or 1))
+        self._clock = clock or SystemClock()
+        self._answers = Answers(database, self._group, self._on_fact, self._clock)
+        self._runner = Runner(
+            self._cache, executor, self._spool, Keyring.load(config.secrets), self._clock
+        )
+        self._done: set[BuildId] = set()
+        self._done_pulse = Pulse()
         self._builds = Builds(
             self._cache,
-            executor,
-            scheduler,
+            self._runner,
+            Scheduler(config.capacities(os.cpu_count() or 1)),
             self._spool,
             self._group,
-            self._on_fact,
-            Keyring.load(config.secrets),
+            Reports(self._on_fact, self._on_done),
+            self._clock,
         )
+        self._builds.threshold = config.threshold
+        self._docket = Docket(database, self._builds.rule)
+        self._clerk = Clerk(self._docket, self._builds, self._clock, self.target, self._is_shared)
+        self._last_outputs: dict[LastOutput, TreeId] = {}
         self._publisher = Publisher(database, base_url, self._at_commit) if publish else None
         self._changes = Changes(lambda: self._watched)
         self._watched: dict[Target, _Watched] = {}
@@ -132,8 +152,9 @@ class Engine:
         self._settled = Pulse()
 
     async def __aenter__(self) -> Self:
-        """Make the spool ready: what a killed engine left there is marked as interrupted."""
+        """Read what people have decided; mark what a killed engine left in the spool."""
         self._spool.recover()
+        await self._docket.load()
         return self
 
     async def __aexit__(
@@ -148,6 +169,8 @@ class Engine:
         """Work until cancelled; running builds are then ended, and run again at the next start."""
         async with self._group:
             self._group.create_task(self._keep("the watch of targets", self._follow_heads))
+            self._group.create_task(self._keep("the docket", self._docket.follow))
+            self._group.create_task(self._keep("clearing the docket", self._clear_done))
             self._group.create_task(self._keep("evaluation", self._evaluate_dirty))
             if (publisher := self._publisher) is not None:
                 publish = lambda: publisher.run(self._settled.beat)  # noqa: E731
@@ -184,7 +207,7 @@ class Engine:
 
     def wanted_by(self, build: BuildId) -> frozenset[Target]:
         """The targets for which a build waits or runs, or which show its result."""
-        needs = self._builds.askers(build)
+        needs = self._builds.needs(build)
         return frozenset(
             target
             for need in needs
@@ -210,9 +233,10 @@ class Engine:
         Raises:
             ConfigError: A secret cannot be read or redacted; nothing has changed then.
         """
-        self._builds.keyring = await asyncio.to_thread(Keyring.load, config.secrets)
+        self._runner.keyring = await asyncio.to_thread(Keyring.load, config.secrets)
         self._config = config
         self._projects = {project.id for project in config.projects}
+        self._builds.threshold = config.threshold
         self._builds.resize(config.capacities(os.cpu_count() or 1))
         for watched in list(self._watched.values()):
             if watched.target.project not in self._projects:
@@ -223,6 +247,19 @@ class Engine:
         for target, head in self._commits.items():
             if self._wants(target) and target not in self._watched:
                 await self._move(target, head)
+
+    async def control(self, command: Command) -> str:
+        """Do what a person says; returns what was done, for people.
+
+        Raises:
+            NoEntry: There is no such project, target or job, or nobody wants the build.
+            InvalidArgument: There is nothing to do: it is not under way, or waits for nobody.
+        """
+        return await self._clerk.carry_out(command, self._projects)
+
+    def rulings(self) -> Rulings:
+        """What people have decided: what is paused, confirmed, cancelled, to be rebuilt."""
+        return self._docket.rulings
 
     async def idle(self) -> None:
         """Wait until nothing is left to do: all evaluated, nothing runs, everything published."""
@@ -238,6 +275,7 @@ class Engine:
             and not self._dirty
             and not self._answers.busy
             and self._builds.idle
+            and not self._done
             and (self._publisher is None or self._publisher.idle)
         )
 
@@ -307,10 +345,12 @@ class Engine:
         target = watched.target
         del self._watched[target]
         self._leave(watched)
+        for latch in [each for each in self._last_outputs if each.target == target]:
+            del self._last_outputs[latch]
         if watched.evaluator is None:
             self._let_go_of_all(target)
         else:
-            self._depend(target, (), list(watched.evaluator.asked))
+            self._depend(target, (), watched.leaving.union(watched.evaluator.asked))
         if self._publisher is not None:
             self._publisher.drop(target)
         self._changes.tell(target)
@@ -321,6 +361,25 @@ class Engine:
             for target in self._dependents[need]:
                 self._mark(target, need)
         self._settled.beat()
+
+    def _on_done(self, build: BuildId) -> None:
+        self._done.add(build)
+        self._done_pulse.beat()
+
+    async def _clear_done(self) -> None:
+        """Remove decisions that have been carried out."""
+        while True:
+            change = self._done_pulse.next
+            if self._done:
+                done = frozenset(self._done)
+                await self._docket.clear(done)
+                self._done -= done
+                self._settled.beat()
+            else:
+                await change.wait()
+
+    def _is_shared(self, need: Build, target: Target) -> bool:
+        return bool(self._dependents.get(need, set()) - {target})
 
     def _mark(self, target: Target, *needs: Need[Any]) -> None:
         """Evaluate ``target`` again, since there is news about ``needs``."""
@@ -348,26 +407,34 @@ class Engine:
             if not isinstance(error, ConfigError):
                 _log.exception("%s cannot be evaluated", watched.target.path)
             watched.evaluator, watched.is_current = None, False
+            watched.leaving.clear()
             self._let_go_of_all(watched.target)
             self._show(watched, replace(_described(watched), problem=str(error)))
             return
         jobs = tuple(self._timed(output.job(name)) for name, output in outputs.items())
         self._show(watched, replace(_described(watched), jobs=jobs, graph=graph))
         if evaluator.is_complete:  # else it is not known yet where the jobs stand
-            self._publish(watched, evaluator)
+            self._publish(watched, self._trees(watched.target, evaluator))
 
     def _updated(self, watched: _Watched, changed: Collection[Need[Any]]) -> Evaluator:
         """Bring the evaluation up to date, and look for what it asks."""
         evaluator, target = watched.evaluator, watched.target
         if evaluator is not None and watched.is_current:
             update = evaluator.update(changed)
-            self._depend(target, update.gained, update.lost)
-            return evaluator
-        asked = frozenset(() if evaluator is None else evaluator.asked)
-        evaluator = Evaluator(self._config.graph(target), self._facts, target)
-        evaluator.update()
-        self._depend(target, frozenset(evaluator.asked) - asked, asked.difference(evaluator.asked))
-        watched.evaluator, watched.is_current = evaluator, True
+            gained, lost = update.gained, update.lost
+        else:
+            asked = frozenset(() if evaluator is None else evaluator.asked)
+            evaluator = Evaluator(self._config.graph(target), self._facts, target)
+            evaluator.update()
+            gained, lost = frozenset(evaluator.asked) - asked, asked.difference(evaluator.asked)
+            watched.evaluator, watched.is_current = evaluator, True
+        watched.leaving |= lost
+        watched.leaving -= gained
+        gone = frozenset(
+            need for need in watched.leaving if evaluator.is_complete or not isinstance(need, Build)
+        )
+        watched.leaving -= gone
+        self._depend(target, gained, gone)
         return evaluator
 
     def _depend(
@@ -398,6 +465,8 @@ class Engine:
                 self._builds.want(need)
             case TargetHead(target=target):
                 self._on_fact(need, self._commits.get(target))
+            case LastOutput() if need in self._last_outputs:
+                self._on_fact(need, self._last_outputs[need])
             case _:
                 self._answers.ask(need)
 
@@ -423,17 +492,24 @@ class Engine:
             watched.state = replace(state, updated=datetime.now(UTC))
             self._changes.tell(watched.target)
 
-    def _publish(self, watched: _Watched, evaluator: Evaluator) -> None:
-        if self._publisher is None:
-            return
+    def _publish(self, watched: _Watched, trees: Mapping[BuildId, TreeId]) -> None:
+        if self._publisher is not None:
+            self._publisher.mark(Published(watched.state, self._metadata, trees))
+
+    def _trees(self, target: Target, evaluator: Evaluator) -> Mapping[BuildId, TreeId]:
+        """What the builds have made; of latched stages that is remembered."""
         trees: dict[BuildId, TreeId] = {}
         for need in evaluator.asked:
-            match self._facts.get(need):
-                case Known(answer=BuildFact() as fact) if (
-                    fact.build is not None and fact.output is not None
-                ):
-                    trees[fact.build] = fact.output
-        self._publisher.mark(Published(watched.state, self._metadata, trees))
+            fact = self._facts.get(need)
+            if not isinstance(need, Build) or not isinstance(fact, Known):
+                continue
+            build, output = fact.answer.build, fact.answer.output
+            if build is not None and output is not None:
+                trees[build] = output
+                if need.spec.policy.latched:
+                    latch = LastOutput(target, build.project, build.stage, build.static)
+                    self._last_outputs[latch] = output
+        return trees
 
     def _at_commit(self, head: CommitId) -> list[TargetState]:
         return [self._watched[target].state for target in self._at.get(head, ())]

@@ -384,7 +384,8 @@ class Evaluator:
             case Pending() | Failed() as result:
                 return result.status, result.reason
             case _:
-                return Status.RUNNING if cell.note else Status.SUCCESS, cell.note
+                note = cell.note
+                return (Status.SUCCESS, "") if note is None else (note.status, note.reason)
 
 
 def _same(old: Result[object] | None, new: Result[object]) -> bool:

@@ -10,20 +10,24 @@ touched, and changes are merged by path.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database, Tree, TreeId
+from datakit_core.client.api import BlobId, CommitId, Database, Entry, Tree, TreeId
 from datakit_core.errors import MergeConflict, NotFastForward
-from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object
+from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object, parse_id
 
-__all__ = ["INDEX_BRANCH", "History", "job_output", "write_files"]
+__all__ = ["INDEX_BRANCH", "History", "job_output", "last_output", "write_files"]
 
 INDEX_BRANCH = "commit-index"
 
 _VERSION = 1
+
+_FAR_ENOUGH = 200
+"""Commits of a status branch in which an old output is looked for."""
 
 
 class History:
@@ -93,6 +97,61 @@ def job_output(job: JobState, trees: Mapping[BuildId, TreeId]) -> bytes:
             ],
         }
     )
+
+
+async def last_output(
+    database: Database, branch: str, stage: tuple[str, str, str]
+) -> TreeId | None:
+    """The newest output of a stage that a status branch knows of; none if there is none.
+
+    Args:
+        database: Where the branch is.
+        branch: A target's.
+        stage: Project, stage and static digest; another version of a stage is another stage.
+    """
+    head = await database.head(branch)
+    if head is None:
+        return None
+    looked = 0
+    async for commit in database.history(head):
+        looked += 1
+        jobs = await database.entry(commit.tree, "job")
+        if jobs is not None and (found := await _output_in(database, jobs, stage)) is not None:
+            return found
+        if looked >= _FAR_ENOUGH:
+            break
+    return None
+
+
+async def _output_in(
+    database: Database, directory: Entry, stage: tuple[str, str, str]
+) -> TreeId | None:
+    """The output of ``stage`` in the jobs below a directory; a job's name may have slashes."""
+    for name, entry in (await database.tree(TreeId(directory.id))).items():
+        if entry.is_directory:
+            if (found := await _output_in(database, entry, stage)) is not None:
+                return found
+        elif name == "output":
+            for build in _builds_in(await database.blob(BlobId(entry.id))):
+                match build:
+                    case {"project": p, "stage": s, "static": k, "tree": str(tree)}:
+                        if (p, s, k) == stage:
+                            return TreeId(parse_id(tree))
+                    case _:
+                        pass
+    return None
+
+
+def _builds_in(content: bytes) -> Sequence[object]:
+    """The builds that a job's output names; none if somebody has damaged it."""
+    try:
+        match json.loads(content):
+            case {"builds": [*builds]}:
+                return builds
+            case _:
+                return ()
+    except ValueError:
+        return ()
 
 
 async def write_files(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast
 
 from datakit_ci.metadata import CommitStatus
@@ -26,6 +27,8 @@ __all__ = [
     "IsAfter",
     "Joined",
     "Known",
+    "LastMoment",
+    "LastOutput",
     "Need",
     "StatusOf",
     "TargetHead",
@@ -114,6 +117,34 @@ class Joined(Need[TreeId]):
 
 
 @dataclass(frozen=True, slots=True)
+class LastMoment(Need[datetime]):
+    """Which moment of ``schedule`` was the last that came? Answered anew at each.
+
+    Attributes:
+        schedule: As :class:`~datakit_ci.moments.Schedule` reads it.
+    """
+
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastOutput(Need[TreeId | None]):
+    """What did a stage make for ``target`` the last time that it passed? None if it never did.
+
+    Attributes:
+        target: For which target.
+        project: Whose results they are.
+        stage: The stage's name.
+        static: What its code and parameters are.
+    """
+
+    target: Target
+    project: str
+    stage: str
+    static: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildFact:
     """Where a build stands.
 
@@ -122,12 +153,14 @@ class BuildFact:
         reason: Why it waits or failed.
         output: The tree it made; set if and only if it succeeded.
         build: Its name, once it is known what it looks at.
+        previous: While it is made again: the tree that it made before.
     """
 
     status: Status
     reason: str = ""
     output: TreeId | None = None
     build: BuildId | None = None
+    previous: TreeId | None = None
 
     def __post_init__(self) -> None:
         """An output and success go together."""
@@ -172,11 +205,13 @@ class Build(Need[BuildFact]):
         project: Whose result it is.
         spec: What runs.
         input: The tree it is given.
+        since: A result that was begun before this moment does not count; none: any does.
     """
 
     project: str
     spec: StageSpec
     input: TreeId
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ __all__ = [
     "Bind",
     "Catch",
     "CiStatus",
+    "Every",
     "Fail",
     "Gate",
     "Head",
@@ -153,6 +154,24 @@ class CiStatus(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Every(Operation):
+    """The last moment of a schedule."""
+
+    kind: ClassVar[str] = "every"
+    schedule: str
+
+    @property
+    def name(self) -> str:
+        """The schedule, without what separates the parts of ids."""
+        return _SEPARATORS.sub("_", self.schedule)
+
+    @property
+    def label(self) -> str:
+        """``every 1h``."""
+        return f"every {self.schedule}"
+
+
+@dataclass(frozen=True, slots=True)
 class TreeOfCommit(Operation):
     """The tree of a commit."""
 
@@ -161,7 +180,7 @@ class TreeOfCommit(Operation):
 
 @dataclass(frozen=True, slots=True)
 class RunStage(Operation):
-    """A stage's output tree for an input tree."""
+    """A stage's output tree for an input tree, and perhaps no older than a moment."""
 
     kind: ClassVar[str] = "stage"
     spec: StageSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal
 
 from datakit_ci.conditions import (
     FACTS,
@@ -19,7 +19,9 @@ from datakit_ci.conditions import (
     Conditions,
     Sandbox,
 )
+from datakit_ci.durations import parse_duration
 from datakit_ci.lookup import check_path
+from datakit_ci.policy_options import CommandPolicy, StagePolicy
 from datakit_ci.spec import DEFAULT_POOL
 from datakit_core.errors import ConfigError, InvalidName
 
@@ -32,16 +34,13 @@ __all__ = [
     "check_options",
     "check_paths",
     "check_variables",
-    "parse_duration",
     "parse_size",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)\Z")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?\Z", re.IGNORECASE)
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Options:
     version: str | None
 
 
-class StageConditions(TypedDict, total=False):
+class StageConditions(StagePolicy, total=False):
     """Under which conditions any stage runs: options of ``shell`` and ``@stage`` alike.
 
     Attributes:
@@ -80,7 +79,7 @@ class StageConditions(TypedDict, total=False):
     output_limit: int | str
 
 
-class CommandConditions(StageConditions, total=False):
+class CommandConditions(CommandPolicy, StageConditions, total=False):
     """Under which conditions a command runs.
 
     Attributes:
@@ -104,22 +103,6 @@ def check_name(what: str, name: object) -> str:
             "and begin each part with a letter or digit"
         )
     return name
-
-
-def parse_duration(value: float | str) -> float:
-    """Seconds from a number, or from text such as ``90s``, ``5m`` or ``1h``.
-
-    Raises:
-        ConfigError: It is something else, or not more than nothing.
-    """
-    seconds = 0.0
-    if isinstance(value, str) and (match := _DURATION.match(value.strip())):
-        seconds = float(match[1]) * _SECONDS[match[2]]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"{value!r} is not a time: write seconds, or text like 90s, 5m, 1h")
-    return seconds
 
 
 def parse_size(value: int | str) -> int:

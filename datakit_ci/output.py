@@ -21,22 +21,26 @@ class Output(Generic[T]):
         result: The value, or why there is none.
         builds: What ran or runs for it, in the order in which it was needed, each once; the
             job's own build is the last.
-        note: What is going on although there is a value, such as that a newer one is made.
+        note: What is still going on, although there is a value: a newer one is made.
     """
 
     result: Result[T]
     builds: tuple[BuildId, ...] = ()
-    note: str = ""
+    note: Pending | None = None
 
     @property
     def description(self) -> str:
         """One line for people."""
         match self.result:
             case Ok():
-                return self.note or "passed"
+                return "passed" if self.note is None else self.note.reason
             case Pending(reason=reason) | Failed(reason=reason):
                 return reason
 
     def job(self, name: str) -> JobState:
-        """The state of the job called ``name`` whose output this is."""
-        return JobState(name, self.result.status, self.description, self.builds)
+        """The state of the job called ``name`` whose output this is.
+
+        A job is not done while a newer value than the one it has is made.
+        """
+        standing = self.result if self.note is None else self.note
+        return JobState(name, standing.status, self.description, self.builds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from datakit_ci.combine import apply, combine
@@ -14,6 +15,8 @@ from datakit_ci.need import (
     Facts,
     Joined,
     Known,
+    LastMoment,
+    LastOutput,
     Need,
     StatusOf,
     TargetHead,
@@ -22,6 +25,7 @@ from datakit_ci.need import (
 )
 from datakit_ci.operation import (
     CiStatus,
+    Every,
     Fail,
     Head,
     JobName,
@@ -59,14 +63,14 @@ class Performed:
         asked: The needs that were looked up.
         missing: Those that have no answer yet.
         build: The node's build, if it is a stage whose build is known.
-        note: What is going on besides, although there is a result.
+        note: What is still going on, although there is a result.
     """
 
     result: Result[object]
     asked: tuple[Need[Any], ...] = ()
     missing: tuple[Need[Any], ...] = ()
     build: BuildId | None = None
-    note: str = ""
+    note: Pending | None = None
 
 
 class Performer:
@@ -80,34 +84,30 @@ class Performer:
         self._asked: list[Need[Any]] = []
         self._missing: list[Need[Any]] = []
         self._build: BuildId | None = None
-        self._note = ""
+        self._note: Pending | None = None
 
     def perform(self, node: Node, inputs: Sequence[Result[object]]) -> Performed:
         """What comes of ``node`` (any but a bind) for its inputs' results."""
-        self._asked, self._missing, self._build, self._note = [], [], None, ""
+        self._asked, self._missing, self._build, self._note = [], [], None, None
         result = self._perform(node, inputs)
         return Performed(result, tuple(self._asked), tuple(self._missing), self._build, self._note)
 
     def _perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
         match node.operation:
-            case Value(value=value):
-                return Ok(value)
-            case Fail(reason=reason):
-                return Failed(reason, node.id)
-            case Stuck(reason=reason):
-                return Pending(reason, node.id)
-            case JobName(job=job):
-                return Ok(job) if job else error(node, "jobs share this bind: job_id is unknown")
+            case Value() | Fail() | Stuck() | JobName() as known:
+                return _known(node, known)
             case Head(need=need, absent=absent):
                 return self._ask(node, need, absent)
             case Source(target=target):
                 return self._tree(node, self._head(node, target))
             case CiStatus(target=target, context=context):
                 return self._status(node, target, context)
+            case Every(schedule=schedule):
+                return self._ask(node, LastMoment(schedule))
             case TreeOfCommit():
                 return self._tree(node, inputs[0])
             case RunStage(spec=spec):
-                return self._stage(node, spec, inputs[0])
+                return self._stage(node, spec, inputs)
             case Join(paths=paths):
                 return self._join(node, paths, inputs)
             case Map(function=function):
@@ -161,18 +161,26 @@ class Performer:
             parts.append((path, given.value.id))
         return _as_tree(self._ask(node, Joined(tuple(parts))))
 
-    def _stage(self, node: Node, spec: StageSpec, given: Result[object]) -> Result[object]:
-        match given:
-            case Ok(value=Tree(id=tree)):
-                told = self._told(node, spec)
-                if not isinstance(told, Ok):
-                    return told
-                built = self._ask(node, Build(self._target.project, told.value, tree))
-                return self._built(node, built.value) if isinstance(built, Ok) else built
-            case Ok(value=other):
+    def _stage(
+        self, node: Node, spec: StageSpec, inputs: Sequence[Result[object]]
+    ) -> Result[object]:
+        if (missing := worst(inputs)) is not None:
+            return missing.behind(self._label(missing.node))
+        values = [each.value for each in inputs if isinstance(each, Ok)]
+        told = self._told(node, spec)
+        if not isinstance(told, Ok):
+            return told
+        match values:
+            case [Tree(id=tree)]:
+                need = Build(self._target.project, told.value, tree)
+            case [Tree(id=tree), datetime() as since]:
+                need = Build(self._target.project, told.value, tree, since)
+            case [other, *_]:
                 return error(node, f"stage {spec.name} was given {other!r}, not a tree")
-            case missing:
-                return missing.behind(self._label(missing.node))
+            case _:
+                return error(node, f"stage {spec.name} was given nothing")
+        built = self._ask(node, need)
+        return self._built(node, spec, built.value) if isinstance(built, Ok) else built
 
     def _told(self, node: Node, spec: StageSpec) -> Result[StageSpec]:
         """``spec`` with the facts of the target that it asks for, which are part of its key."""
@@ -188,14 +196,39 @@ class Performer:
         told = tuple((fact, known[fact]) for fact in spec.conditions.facts)
         return Ok(replace(spec, conditions=replace(spec.conditions, told=told)))
 
-    def _built(self, node: Node, fact: BuildFact) -> Result[object]:
+    def _built(self, node: Node, spec: StageSpec, fact: BuildFact) -> Result[object]:
         self._build = fact.build
         if fact.output is not None:
             return Ok(Tree(fact.output))
         reason = fact.reason or fact.status.value
         if fact.status.is_final:
             return Failed(reason, node.id, fact.status)
-        return Pending(reason, node.id, fact.status is Status.RUNNING)
+        waiting = Pending(reason, node.id, fact.status is Status.RUNNING)
+        if spec.policy.latched and (old := self._latched(node, spec, fact)) is not None:
+            self._note = Pending(f"{reason}; its last output is used", node.id, waiting.running)
+            return Ok(Tree(old))
+        return waiting
+
+    def _latched(self, node: Node, spec: StageSpec, fact: BuildFact) -> TreeId | None:
+        """What the stage made the last time, for this input or another."""
+        if fact.previous is not None:
+            return fact.previous
+        project = self._target.project
+        need = LastOutput(self._target, project, spec.name, spec.static_digest(project))
+        found = self._ask(node, need)
+        return found.value if isinstance(found, Ok) else None
+
+
+def _known(node: Node, operation: Value | Fail | Stuck | JobName) -> Result[object]:
+    match operation:
+        case Value(value=value):
+            return Ok(value)
+        case Fail(reason=reason):
+            return Failed(reason, node.id)
+        case Stuck(reason=reason):
+            return Pending(reason, node.id)
+        case JobName(job=job):
+            return Ok(job) if job else error(node, "jobs share this bind: job_id is unknown")
 
 
 def _as_tree(found: Result[TreeId]) -> Result[object]:

@@ -13,6 +13,8 @@ from datakit_ci.graph import Graph
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
 from datakit_ci.pipeline import import_pipeline, located
+from datakit_ci.policy import Level, Policy
+from datakit_ci.policy_options import check_level
 from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
@@ -105,6 +107,8 @@ class Config:
 
     Attributes:
         projects: Each with an id of its own.
+        confirm: The level from which on a person has to confirm each build of a stage; none: nobody
+            has to.
         pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
             as many units as the machine has processors.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
@@ -115,6 +119,7 @@ class Config:
     pools: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     retention: Retention | None = None
+    confirm: str | Level | None = Level.DANGEROUS
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
@@ -126,6 +131,8 @@ class Config:
             if project.id in seen:
                 raise ConfigError(f"there are two projects {project.id}")
             seen.add(project.id)
+        if self.confirm is not None:
+            check_level("confirm", self.confirm)
         for pool, capacity in self.pools.items():
             check_name("pool", pool)
             if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 0:
@@ -138,6 +145,11 @@ class Config:
     def project(self, id_: str) -> Project | None:
         """The project with this id, if there is one."""
         return next((project for project in self.projects if project.id == id_), None)
+
+    @property
+    def threshold(self) -> Level | None:
+        """The level from which on a person has to confirm."""
+        return None if self.confirm is None else Level(self.confirm)
 
     def capacities(self, processors: int) -> Mapping[str, int]:
         """Every pool's capacity, on a machine with so many ``processors``."""
@@ -225,9 +237,9 @@ def _check_names(found: Iterable[Stage[...]]) -> None:
 
 def _check_stages(project: str, graph: Graph) -> None:
     """One name, one stage: its results share a branch and a history. Parameters may differ."""
-    seen: dict[str, tuple[str, float, str, Conditions]] = {}
+    seen: dict[str, tuple[str, float, str, Conditions, Policy]] = {}
     for spec in stages(graph):
-        facts = (spec.fingerprint, spec.timeout, spec.pool, spec.conditions)
+        facts = (spec.fingerprint, spec.timeout, spec.pool, spec.conditions, spec.policy)
         if seen.setdefault(spec.name, facts) != facts:
             raise ConfigError(
                 f"project {project}: there are two stages {spec.name}; give one another name"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Self, cast
 
 from datakit_ci.canonical import JsonValue, digest
 from datakit_ci.conditions import DEFAULT_CONDITIONS, Conditions
+from datakit_ci.policy import Policy
 from datakit_core.errors import ConfigError
 
 __all__ = ["DEFAULT_POOL", "DEFAULT_TIMEOUT", "FORMAT_VERSION", "StageKind", "StageSpec"]
@@ -55,6 +56,7 @@ class StageSpec:
         image: The container image it runs in; empty: none.
         tools: Names and versions of what the result also depends on, sorted by name.
         conditions: What it is given besides its input, and its limits.
+        policy: When it runs; no part of the key.
     """
 
     name: str
@@ -72,6 +74,7 @@ class StageSpec:
     image: str = ""
     tools: tuple[tuple[str, str], ...] = ()
     conditions: Conditions = DEFAULT_CONDITIONS
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
@@ -87,7 +90,8 @@ class StageSpec:
     def static_digest(self, project: str) -> str:
         """STATIC in the layout of results: what of a result's name does not depend on the input.
 
-        Time-out and pool are not part of it: they change when a stage runs, not what it makes.
+        Time-out, pool and policy are not part of it: they change when a stage runs, not what it
+        makes.
         """
         identity: dict[str, JsonValue] = {
             "version": FORMAT_VERSION,
@@ -104,7 +108,7 @@ class StageSpec:
 
     def to_json(self) -> dict[str, JsonValue]:
         """As a JSON object, for another process; :meth:`from_json` reads it."""
-        return {**asdict(self), "kind": self.kind.value}
+        return {**asdict(self), "kind": self.kind.value, "policy": self.policy.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, JsonValue]) -> Self:
@@ -113,7 +117,7 @@ class StageSpec:
         Raises:
             ConfigError: Fields are missing or unknown.
         """
-        names = {field.name for field in fields(cls)}
+        names = {each.name for each in fields(cls)}
         if set(value) != names:
             wrong = ", ".join(sorted(names ^ set(value)))
             raise ConfigError(f"a stage specification has missing or unknown fields: {wrong}")
@@ -122,6 +126,7 @@ class StageSpec:
         known["conditions"] = Conditions.from_json(
             cast("Mapping[str, JsonValue]", value["conditions"])
         )
+        known["policy"] = Policy.from_json(cast("dict[str, JsonValue]", value["policy"]))
         return cls(**known)  # type: ignore[arg-type]  # our own JSON: checked by name above
 
 

@@ -38,8 +38,11 @@ from datakit_ci.options import (
     check_variables,
 )
 from datakit_ci.place import place_of
+from datakit_ci.policy import Policy
+from datakit_ci.policy_options import check_policy
 from datakit_ci.spec import DEFAULT_TIMEOUT, StageKind, StageSpec
 from datakit_ci.term import Term, run_stage
+from datakit_ci.term import every as clock_term
 from datakit_ci.tree import PlainTree, Tree
 from datakit_core.errors import ConfigError, DatakitError
 
@@ -49,6 +52,7 @@ __all__ = [
     "StageFailed",
     "StageKind",
     "StageSpec",
+    "StageTransient",
     "StageValue",
     "shell",
     "stage",
@@ -67,6 +71,13 @@ class StageFailed(DatakitError):
     """Raised by a Python stage to fail with a message for people, without a traceback.
 
     It is a result like success: the same stage is not tried again on the same input.
+    """
+
+
+class StageTransient(DatakitError):
+    """Raised by a Python stage that has failed for a passing reason, such as a network.
+
+    It is no result; with ``retry=`` the stage is tried again.
     """
 
 
@@ -118,7 +129,8 @@ class Stage(Generic[P]):
             raise ConfigError(
                 f"stage {self.name} needs a term such as target.source, not {source!r}"
             )
-        return run_stage(self._with_parameters(args, kwargs), source)
+        spec = self._with_parameters(args, kwargs)
+        return run_stage(spec, source, clock_term(spec.policy.every) if spec.policy.every else None)
 
     def _with_parameters(self, args: Sequence[object], kwargs: Mapping[str, object]) -> StageSpec:
         if self.function is not None:
@@ -206,8 +218,8 @@ def stage(
         options = check_options(title, inputs, env, timeout, pool, version)
         _check_signature(title, decorated)
         _refuse_sandbox(title, conditions)
-        checked = check_conditions(title, conditions)
-        return Stage(lambda: _python_spec(title, decorated, options, checked), title, decorated)
+        checked = (check_conditions(title, conditions), check_policy(title, conditions))
+        return Stage(lambda: _python_spec(title, decorated, options, *checked), title, decorated)
 
     return decorate if function is None else decorate(function)
 
@@ -283,6 +295,7 @@ def shell(
         timeout=options.timeout,
         pool=options.pool,
         conditions=check_conditions(name, conditions),
+        policy=check_policy(name, conditions),
     )
     return Stage(lambda: spec, name)
 
@@ -297,7 +310,11 @@ def _refuse_sandbox(name: str, conditions: Mapping[str, object]) -> None:
 
 
 def _python_spec(
-    name: str, function: types.FunctionType, options: Options, conditions: Conditions
+    name: str,
+    function: types.FunctionType,
+    options: Options,
+    conditions: Conditions,
+    policy: Policy,
 ) -> StageSpec:
     code = {
         "code": fingerprint(function) if options.version is None else None,
@@ -317,6 +334,7 @@ def _python_spec(
         timeout=options.timeout,
         pool=options.pool,
         conditions=conditions,
+        policy=policy,
     )
 
 

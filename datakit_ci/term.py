@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from datakit_ci.lookup import check_path
 from datakit_ci.metadata import CommitStatus
+from datakit_ci.moments import Schedule
 from datakit_ci.need import BranchHead, TargetHead
 from datakit_ci.operation import (
     All,
     Bind,
     Catch,
     CiStatus,
+    Every,
     Fail,
     Gate,
     Head,
@@ -55,6 +58,7 @@ __all__ = [
     "ci_status",
     "ci_success_target_url",
     "ci_target_url",
+    "every",
     "fail",
     "gate",
     "head",
@@ -266,9 +270,25 @@ def tree_of(commit: Term[CommitId]) -> Term[Tree]:
     return Term(TreeOfCommit(), (commit,))
 
 
-def run_stage(spec: StageSpec, tree: Term[Tree]) -> Term[Tree]:
-    """The output of the stage ``spec`` for ``tree``; pipelines call the stage itself."""
-    return Term(RunStage(spec), (tree,))
+def every(schedule: str) -> Term[datetime]:
+    """The last moment of a schedule, UTC; a new one comes as soon as it is reached.
+
+    Args:
+        schedule: A time such as ``1h``; or five fields of cron and perhaps a time zone, such as
+            ``0 3 * * 1-5 Europe/Berlin``; without one they are in UTC.
+
+    Raises:
+        ConfigError: It is no schedule.
+    """
+    return Term(Every(Schedule(schedule).text))
+
+
+def run_stage(spec: StageSpec, tree: Term[Tree], since: Term[datetime] | None = None) -> Term[Tree]:
+    """The output of the stage ``spec`` for ``tree``; pipelines call the stage itself.
+
+    A result does not count if it was begun before ``since``.
+    """
+    return Term(RunStage(spec), (tree,) if since is None else (tree, since))
 
 
 def join(parts: Mapping[str, Term[Tree]]) -> Term[Tree]:

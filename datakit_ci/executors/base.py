@@ -18,7 +18,7 @@ from datakit_ci.state import BuildId, Status
 from datakit_core.client.api import TreeId
 from datakit_core.errors import DatakitError
 
-__all__ = ["BuildRequest", "Executor", "LostBuild", "TimedOut"]
+__all__ = ["BuildRequest", "Executor", "LostBuild", "TimedOut", "Transient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,12 @@ class TimedOut(LostBuild):
     It counts as failed, but a time-out is no part of a result's name: a longer one, or a faster
     machine, must be able to make it pass.
     """
+
+    status = Status.FAILURE
+
+
+class Transient(LostBuild):
+    """A build failed for a reason that it says is a passing one: no result."""
 
     status = Status.FAILURE
 

@@ -16,7 +16,7 @@ from datakit_ci.executors.workspace import Checkout
 from datakit_ci.lookup import TreeReader
 from datakit_ci.pipeline import load_stage
 from datakit_ci.spec import StageSpec
-from datakit_ci.stage import StageFailed
+from datakit_ci.stage import StageFailed, StageTransient
 from datakit_ci.trace import Tracer
 from datakit_ci.tree import PlainTree, Tree
 from datakit_core.client.api import TreeId
@@ -48,7 +48,7 @@ def run_function(
         outputs: Made here.
 
     Raises:
-        Exception: Whatever the function raises, except for ``StageFailed``.
+        Exception: Whatever the function raises, except for ``StageFailed`` and ``StageTransient``.
     """
     function = load_stage(pipeline, spec).function
     assert function is not None
@@ -61,6 +61,8 @@ def run_function(
             made = function(PlainTree(given, finish), **spec.arguments)
     except StageFailed as failure:
         ending = Ending(Verdict.FAILED, str(failure) or "failed")
+    except StageTransient as failure:
+        ending = Ending(Verdict.TRANSIENT, str(failure) or "failed for a passing reason")
     else:
         ending = _write(made, outputs)
     return replace(ending, questions=tracer.questions)

@@ -24,7 +24,7 @@ from typing import Self
 import datakit_core
 from datakit_ci.canonical import digest
 from datakit_ci.conditions import FACTS, Sandbox
-from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
+from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut, Transient
 from datakit_ci.executors.forking import ForkServer
 from datakit_ci.executors.inspection import inspect
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
@@ -177,6 +177,8 @@ class LocalExecutor:
     ) -> Outcome:
         if ending.verdict is Verdict.LOST:
             raise LostBuild(ending.reason)
+        if ending.verdict is Verdict.TRANSIENT:
+            raise Transient(ending.reason)
         failure = ending.reason if ending.verdict is Verdict.FAILED else None
         output, reports = EMPTY_TREE, EMPTY_TREE
         made = [Path(instruction.directory, part) for part in ("reports", "outputs")]

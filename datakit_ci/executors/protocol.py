@@ -77,6 +77,8 @@ class Verdict(enum.Enum):
     """By the stage's own judgement: a result."""
     LOST = "lost"
     """There is no result: an exception in user code, a full disk."""
+    TRANSIENT = "transient"
+    """There is no result, for a passing reason, as the stage itself says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -422,6 +422,24 @@ async def test_a_target_that_moves_on_stops_its_old_build_and_one_that_returns_s
         assert state_of(engine).head == first
 
 
+async def test_a_build_goes_on_when_its_target_moves_without_touching_what_it_looks_at(
+    world: World,
+) -> None:
+    release = asyncio.Event()
+    await world.commit(MAIN, FILES)
+    world.executor.behaviours["lint"] = holding(release)
+    async with world.engine() as engine:
+        await world.executor.until(lambda: "lint" in world.executor.running)
+        head = await world.commit(MAIN, {**FILES, "docs/b": b"changed"})
+        await until(engine, lambda: state_of(engine).head == head)
+        await world.executor.until(lambda: world.executor.stages.count("docs") == 2)
+        release.set()
+        await engine.idle()
+        assert set(statuses(engine).values()) == {Status.SUCCESS}
+    assert world.executor.stages.count("lint") == 1
+    assert world.executor.cancelled == []
+
+
 async def test_changes_begin_with_everything_and_tell_what_changed(world: World) -> None:
     await world.commit(MAIN, FILES)
     async with world.engine() as engine:

@@ -38,7 +38,7 @@ INLINE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("datakit_ci/livelog.py", ("follow",), "a bounded piece of a file that was just written"),
     ("datakit_ci/cache.py", ("_content", "_size"), "a bounded log that was just written"),
     ("datakit_ci/pipeline.py", ("located",), "where a mistake is, for a person"),
-    ("datakit_ci/builds.py", ("_run", "_attempt"), "making the directories of one build"),
+    ("datakit_ci/runner.py", ("run", "_attempt"), "making the directories of one build"),
     ("logging/__init__.py", ("emit",), "a line of the log; asyncio has no other way"),
 )  # fmt: skip
 """File, functions in it (and whatever they call), and why."""

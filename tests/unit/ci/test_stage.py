@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from datakit_ci import PlainTree, Stage, StageFailed, Target, TargetTerms, Term, Tree, shell, stage
+from datakit_ci.durations import parse_duration
 from datakit_ci.operation import RunStage
-from datakit_ci.options import parse_duration
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_core.errors import ConfigError
 

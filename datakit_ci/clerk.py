@@ -1,0 +1,176 @@
+"""The clerk: what a command means for the builds that are wanted now, and writing it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from datakit_ci.builds import Builds
+from datakit_ci.clock import Clock
+from datakit_ci.control import Cancel, Command, Confirm, Pause, Rebuild, Resume
+from datakit_ci.docket import Docket, build_path, project_path
+from datakit_ci.need import Build
+from datakit_ci.rulings import Ruling
+from datakit_ci.state import BuildId, JobState, Status, TargetState
+from datakit_ci.target import Target
+from datakit_core.errors import InvalidArgument, NoEntry
+
+__all__ = ["Clerk"]
+
+_BAD = (Status.FAILURE, Status.ERROR, Status.CANCELLED)
+
+
+class Clerk:
+    """Carries commands out: each that changes anything is one commit with its user's name."""
+
+    def __init__(
+        self,
+        docket: Docket,
+        builds: Builds,
+        clock: Clock,
+        targets: Callable[[Target], TargetState | None],
+        others: Callable[[Build, Target], bool],
+    ) -> None:
+        """Write to ``docket``.
+
+        Args:
+            docket: Takes the rulings, and has them carried out.
+            builds: What is wanted now.
+            clock: For the time of a ruling.
+            targets: The state of a target.
+            others: Whether another target than this one wants a build.
+        """
+        self._docket = docket
+        self._builds = builds
+        self._clock = clock
+        self._targets = targets
+        self._others = others
+
+    async def carry_out(self, command: Command, projects: Collection[str]) -> str:
+        """Do what ``command`` says; returns what was done, for people.
+
+        Raises:
+            NoEntry: There is no such project, target or job, or nobody wants the build.
+            InvalidArgument: There is nothing to do: it is not under way, or waits for nobody.
+        """
+        match command:
+            case Pause(project=project) | Resume(project=project):
+                if project not in projects:
+                    raise NoEntry(f"there is no project {project}")
+                return await self._pause(command)
+            case Confirm(build=build):
+                self._check_held(build)
+                return await self._rule("confirm", "confirmed", command.user, [build])
+            case Cancel(what=what):
+                running = [build for build in self._behind(what) if self._is_live(build)]
+                if isinstance(what, Target):
+                    running = [build for build in running if not self._is_shared(build, what)]
+                if not running:
+                    raise InvalidArgument(f"{_title(what)}: nothing is under way")
+                return await self._rule("cancel", "cancelled", command.user, running)
+            case Rebuild():
+                return await self._rebuild(command)
+
+    async def _pause(self, command: Pause | Resume) -> str:
+        project, path = command.project, project_path(command.project)
+        paused = self._docket.rulings.paused.get(project)
+        if isinstance(command, Pause) and paused is None:
+            files: Mapping[str, Ruling | None] = {path: self._ruling(command.user)}
+            done = f"paused {project}"
+        elif isinstance(command, Resume) and paused is not None:
+            files, done = {path: None}, f"resumed {project}"
+        elif paused is not None:
+            raise InvalidArgument(f"{project} is paused already, by {paused.user}")
+        else:
+            raise InvalidArgument(f"{project} is not paused")
+        await self._docket.write(_message(done, command.user), files)
+        return done
+
+    async def _rebuild(self, command: Rebuild) -> str:
+        builds = list(self._to_rebuild(command))
+        if not builds:
+            raise InvalidArgument(f"{_title(command.what)}: there is nothing to rebuild")
+        files: dict[str, Ruling | None] = {}
+        for build in builds:
+            files[build_path("rebuilt", build)] = self._ruling(command.user, build)
+            files[build_path("cancelled", build)] = None
+        done = f"rebuild {_names(builds)}"
+        await self._docket.write(_message(done, command.user), files)
+        return done
+
+    def _to_rebuild(self, command: Rebuild) -> Iterable[BuildId]:
+        """The builds that are done, as far as the command is about them."""
+        what = command.what
+        if isinstance(what, BuildId):
+            if self._builds.standing(what) is None:
+                raise NoEntry(f"{_title(what)}: no target wants this build now")
+            found: Iterable[BuildId] = (what,)
+        elif command.job:
+            found = self._of_job(self._job(what, command.job))
+        else:
+            found = self._behind(what)
+        for build in found:
+            status = self._builds.standing(build)
+            if status in _BAD or (status is Status.SUCCESS and not command.only_failed):
+                yield build
+
+    def _of_job(self, job: JobState) -> Iterable[BuildId]:
+        """A job's own build; of one that did not get that far, what it was kept from by."""
+        if job.status is not Status.BLOCKED:
+            return job.builds[-1:]
+        return [build for build in job.builds if self._builds.standing(build) in _BAD]
+
+    def _job(self, target: Target, name: str) -> JobState:
+        for job in self._state(target).jobs:
+            if job.name == name:
+                return job
+        raise NoEntry(f"{target.path} has no job {name}")
+
+    def _state(self, target: Target) -> TargetState:
+        state = self._targets(target)
+        if state is None:
+            raise NoEntry(f"there is no target {target.path}")
+        return state
+
+    def _behind(self, what: Target | BuildId) -> list[BuildId]:
+        """The builds of a target's jobs, each once; or the one build."""
+        if isinstance(what, BuildId):
+            return [what]
+        return list(dict.fromkeys(build for job in self._state(what).jobs for build in job.builds))
+
+    def _is_live(self, build: BuildId) -> bool:
+        status = self._builds.standing(build)
+        return status is not None and not status.is_final
+
+    def _is_shared(self, build: BuildId, target: Target) -> bool:
+        return any(self._others(need, target) for need in self._builds.needs(build))
+
+    def _check_held(self, build: BuildId) -> None:
+        if self._builds.standing(build) is None:
+            raise NoEntry(f"{_title(build)}: no target wants this build now")
+        if not self._builds.waits_for_confirmation(build):
+            raise InvalidArgument(f"{_title(build)} does not wait for confirmation")
+
+    async def _rule(self, verb: str, kind: str, user: str, builds: Collection[BuildId]) -> str:
+        done = f"{verb} {_names(builds)}"
+        files = {build_path(kind, build): self._ruling(user, build) for build in builds}
+        await self._docket.write(_message(done, user), files)
+        return done
+
+    def _ruling(self, user: str, build: BuildId | None = None) -> Ruling:
+        recorded = None if build is None else self._builds.recorded(build)
+        return Ruling(user, self._clock.now(), None if recorded is None else recorded.started)
+
+
+def _title(what: Target | BuildId) -> str:
+    if isinstance(what, Target):
+        return what.path
+    return f"{what.stage} of {what.project} ({what.key[:12]})"
+
+
+def _names(builds: Collection[BuildId]) -> str:
+    return ", ".join(_title(build) for build in builds)
+
+
+def _message(done: str, user: str) -> str:
+    subject = done[:1].upper() + done[1:]
+    return f"{subject}\n\nBy: {user}\n"

@@ -1,0 +1,173 @@
+"""Running one build: the executor is asked, the log is spooled, and the result is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from datakit_ci.cache import Cache, Finished
+from datakit_ci.clock import Clock
+from datakit_ci.executors.base import BuildRequest, Executor, LostBuild, TimedOut, Transient
+from datakit_ci.livebuild import LiveBuild
+from datakit_ci.livelog import RedactedLog
+from datakit_ci.meta import Meta, duration
+from datakit_ci.outcome import Outcome
+from datakit_ci.redaction import Redaction
+from datakit_ci.secrets import Keyring
+from datakit_ci.spool import Spool
+from datakit_ci.state import BuildState, Status
+from datakit_core.errors import ConfigError
+
+__all__ = ["Runner"]
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs builds, any number at once.
+
+    Attributes:
+        keyring: The secrets for builds that start from now on.
+    """
+
+    def __init__(
+        self, cache: Cache, executor: Executor, spool: Spool, keyring: Keyring, clock: Clock
+    ) -> None:
+        """Run with ``executor``, and record in ``cache``."""
+        self.keyring = keyring
+        self._cache = cache
+        self._executor = executor
+        self._spool = spool
+        self._clock = clock
+
+    async def run(
+        self, live: LiveBuild, details: Mapping[str, str], begun: Callable[[], None]
+    ) -> BuildState | None:
+        """Run ``live`` to its end; the boundary of a build, whose errors are nobody else's.
+
+        Args:
+            live: What to run; says afterwards how it ended, if there is no result.
+            details: Facts to record with the result.
+            begun: Called once there is a log.
+
+        Returns:
+            What was recorded; none if there is no result.
+        """
+        live.status, live.started, live.reason = Status.RUNNING, self._clock.now(), ""
+        recorded: BuildState | None = None
+        redaction = self.keyring.redaction
+        try:
+            with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
+                live.log = spooled
+                log = RedactedLog(spooled, redaction)
+                if live.waits_for:
+                    waited = duration(live.queued, live.started)
+                    log.note(f"started after {waited} of {live.waits_for}")
+                begun()
+                recorded = await self._attempt(live, log, details)
+        except LostBuild as error:
+            live.status, live.reason = error.status, redaction.text(str(error))
+            if not isinstance(error, TimedOut):
+                live.attempts += 1
+        except Exception as error:  # noqa: BLE001 - the boundary: the traceback is in both logs
+            _log.error(
+                "build %s failed to run: %s", live.build.path, redaction.text(_traceback(error))
+            )
+            live.status = Status.ERROR
+            live.reason = redaction.text(f"{type(error).__name__}: {error}")
+        live.finished = self._clock.now()
+        return recorded
+
+    async def _attempt(
+        self, live: LiveBuild, log: RedactedLog, details: Mapping[str, str]
+    ) -> BuildState | None:
+        """Run and record the build; none if it was stopped."""
+        if live.attempts:
+            log.note(f"attempt {live.attempts + 1} of {live.need.spec.policy.retry + 1}")
+        try:
+            outcome = await self._execute(live, log)
+            log.finish()
+            return None if outcome is None else await self._record(live, log, outcome, details)
+        except LostBuild as error:
+            log.note(str(error))
+            raise
+        except Exception as error:
+            log.note(_traceback(error))
+            raise
+
+    async def _execute(self, live: LiveBuild, log: RedactedLog) -> Outcome | None:
+        """Run the build; none if it was stopped."""
+        loop = asyncio.get_running_loop()
+        # A time-out that expires when we say so: it cancels the run, but not this task.
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                live.stop = lambda: scope.reschedule(loop.time())
+                if live.stopping:
+                    live.stop()
+                outcome = await self._executor.run(self._request(live), log.write)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            live.status = Status.CANCELLED
+            return None
+        finally:
+            live.stop = None
+        if outcome.failure is not None and outcome.exit_status in live.need.spec.policy.transient:
+            raise Transient(outcome.failure)
+        return outcome
+
+    def _request(self, live: LiveBuild) -> BuildRequest:
+        """What to run; raises ``LostBuild`` if a secret that it asks for is not there."""
+        spec = live.need.spec
+        try:
+            secrets = self.keyring.environment(spec.conditions.secrets)
+        except ConfigError as error:
+            raise LostBuild(str(error)) from error
+        return BuildRequest(live.build, spec, live.need.input, secrets, self.keyring.redaction)
+
+    async def _record(
+        self, live: LiveBuild, log: RedactedLog, outcome: Outcome, details: Mapping[str, str]
+    ) -> BuildState | None:
+        assert live.started is not None
+        outcome = _redacted(outcome, log.redaction)
+        attempts = {"attempts": str(live.attempts + 1)} if live.attempts else {}
+        meta = Meta(
+            command=log.redaction.text(live.need.spec.command),
+            input=live.need.input,
+            queued=live.queued,
+            started=live.started,
+            finished=self._clock.now(),
+            executor=self._executor.name,
+            exit_status=outcome.exit_status,
+            log_size=log.size,
+            details={**dict(outcome.details), **attempts, **details},
+        )
+        await self._cache.record(Finished(live.need, live.build, outcome, meta, log.path))
+        return await self._cache.read(live.build)
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _redacted(outcome: Outcome, redaction: Redaction) -> Outcome:
+    """What is recorded of an outcome in words.
+
+    A question that holds a secret cannot be asked again without it: such a build counts as having
+    looked at all that it could.
+    """
+    questions = outcome.questions
+    paths = [question.path for question in questions or ()]
+    if any(redaction.named_in(os.fsencode(path)) for path in paths):
+        questions = None
+    return replace(
+        outcome,
+        questions=questions,
+        failure=None if outcome.failure is None else redaction.text(outcome.failure),
+        details=tuple((name, redaction.text(value)) for name, value in outcome.details),
+    )
