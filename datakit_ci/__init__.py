@@ -12,6 +12,7 @@ This is what a pipeline module imports::
     config = Config(projects=[Project("me/my-project", jobs)])
 """
 
+from datakit_ci.flow import Flow, flow, publish
 from datakit_ci.matrix import Matrix, matrix
 from datakit_ci.project import Config, Project, TargetTerms
 from datakit_ci.result import Failed, Ok, Pending, Result
@@ -50,6 +51,7 @@ from datakit_ci.tree import PlainTree, Tree
 __all__ = [
     "Config",
     "Failed",
+    "Flow",
     "Matrix",
     "Ok",
     "Pending",
@@ -74,6 +76,7 @@ __all__ = [
     "ci_target_url",
     "every",
     "fail",
+    "flow",
     "gate",
     "head",
     "job_id",
@@ -82,6 +85,7 @@ __all__ = [
     "matrix",
     "pair",
     "pending",
+    "publish",
     "return_",
     "shell",
     "stage",

@@ -22,10 +22,13 @@ from datakit_ci.need import (
     LastMoment,
     LastOutput,
     Need,
+    NextCommit,
+    PublishedTree,
     StatusOf,
     TreeOf,
     Trouble,
 )
+from datakit_ci.publishing import FlowBranches
 from datakit_core.client.api import BlobId, CommitId, Database, Entry, FileMode, TreeId
 from datakit_core.errors import DatakitError
 
@@ -64,6 +67,7 @@ class Answers:
         self._database = database
         self._group = group
         self._tell = found
+        self._flows = FlowBranches(database)
         self._tasks: dict[Need[Any], asyncio.Task[None]] = {}
         self._unanswered: set[Need[Any]] = set()
 
@@ -108,6 +112,12 @@ class Answers:
                     self._found(need, head)
             elif isinstance(need, Fetched):
                 await self._refetch(need)
+            elif isinstance(need, NextCommit):
+                async for head in self._database.watch_head(need.branch):
+                    self._found(need, await self._flows.next_commit(need, head))
+            elif isinstance(need, PublishedTree):
+                self._found(need, await self._flows.publish(need))
+                self._advance(need.branch)
             elif isinstance(need, LastMoment):
                 await self._follow(need)
             else:
@@ -150,6 +160,12 @@ class Answers:
             if len(seen) % _PAUSE == 0:
                 await asyncio.sleep(0)
         return False
+
+    def _advance(self, flow: str) -> None:
+        """A flow is done with a commit: look for its next one."""
+        for need in list(self._tasks):
+            if isinstance(need, NextCommit) and need.flow == flow:
+                self.again(need)
 
     async def _follow(self, need: LastMoment) -> None:
         """Tell each moment of a schedule as it comes; those that were missed are one."""

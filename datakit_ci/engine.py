@@ -32,7 +32,17 @@ from datakit_ci.evaluate import Evaluator
 from datakit_ci.executors.base import Executor
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.meta import duration
-from datakit_ci.need import Build, Facts, Known, LastOutput, Need, StatusOf, TargetHead
+from datakit_ci.need import (
+    BranchHead,
+    Build,
+    Facts,
+    Known,
+    LastOutput,
+    Need,
+    NextCommit,
+    StatusOf,
+    TargetHead,
+)
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
@@ -43,8 +53,8 @@ from datakit_ci.schedule import Scheduler
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
-from datakit_ci.target import Target
-from datakit_core.client.api import Commit, CommitId, Database, TreeId
+from datakit_ci.target import FLOWS, Target, TargetKind
+from datakit_core.client.api import Commit, CommitId, Database, ObjectId, TreeId
 from datakit_core.errors import ConfigError, DatakitError
 
 __all__ = ["Engine"]
@@ -67,7 +77,7 @@ class _Watched:
     """
 
     target: Target
-    head: CommitId
+    head: CommitId | None
     commit: Commit | None
     state: TargetState
     evaluator: Evaluator | None = None
@@ -143,6 +153,7 @@ class Engine:
         self._changes = Changes(lambda: self._watched)
         self._watched: dict[Target, _Watched] = {}
         self._at = defaultdict[CommitId, set[Target]](set)
+        self._flows: dict[Target, _Watched] = {}
         self._commits: Mapping[Target, CommitId] = {}
         self._metadata: CommitId | None = None
         self._loaded = False
@@ -155,6 +166,7 @@ class Engine:
         """Read what people have decided; mark what a killed engine left in the spool."""
         self._spool.recover()
         await self._docket.load()
+        self._set_flows()
         return self
 
     async def __aexit__(
@@ -193,9 +205,13 @@ class Engine:
         return [self._watched[target].state for target in sorted(self._watched)]
 
     def target(self, target: Target) -> TargetState | None:
-        """One target; none if it is not known (any more)."""
-        watched = self._watched.get(target)
+        """One target or flow; none if it is not known (any more)."""
+        watched = self._known(target)
         return None if watched is None else watched.state
+
+    def flows(self) -> Sequence[TargetState]:
+        """Every flow, in the pipeline's order; ``head`` is the commit that it is made from."""
+        return [watched.state for watched in self._flows.values()]
 
     def pools(self) -> Mapping[str, PoolState]:
         """What each pool is busy with, and what waits for it, the next first."""
@@ -244,6 +260,7 @@ class Engine:
         for watched in self._watched.values():
             watched.is_current = False
             self._mark(watched.target)
+        self._set_flows()
         for target, head in self._commits.items():
             if self._wants(target) and target not in self._watched:
                 await self._move(target, head)
@@ -255,7 +272,8 @@ class Engine:
             NoEntry: There is no such project, target or job, or nobody wants the build.
             InvalidArgument: There is nothing to do: it is not under way, or waits for nobody.
         """
-        return await self._clerk.carry_out(command, self._projects)
+        projects = self._projects | ({FLOWS} if self._flows else set())
+        return await self._clerk.carry_out(command, projects)
 
     def rulings(self) -> Rulings:
         """What people have decided: what is paused, confirmed, cancelled, to be rebuilt."""
@@ -343,8 +361,11 @@ class Engine:
     def _drop(self, watched: _Watched) -> None:
         """A target is gone; what was built only for it is stopped."""
         target = watched.target
-        del self._watched[target]
-        self._leave(watched)
+        if target.kind is TargetKind.FLOW:
+            del self._flows[target]
+        else:
+            del self._watched[target]
+            self._leave(watched)
         for latch in [each for each in self._last_outputs if each.target == target]:
             del self._last_outputs[latch]
         if watched.evaluator is None:
@@ -392,7 +413,7 @@ class Engine:
             while self._dirty:
                 target = next(iter(self._dirty))
                 changed = self._dirty.pop(target)
-                if (watched := self._watched.get(target)) is not None:
+                if (watched := self._known(target)) is not None:
                     self._evaluate(watched, changed)
                 await asyncio.sleep(0)
             self._settled.beat()
@@ -412,6 +433,8 @@ class Engine:
             self._show(watched, replace(_described(watched), problem=str(error)))
             return
         jobs = tuple(self._timed(output.job(name)) for name, output in outputs.items())
+        if watched.target.kind is TargetKind.FLOW:
+            watched.head = self._source(evaluator)
         self._show(watched, replace(_described(watched), jobs=jobs, graph=graph))
         if evaluator.is_complete:  # else it is not known yet where the jobs stand
             self._publish(watched, self._trees(watched.target, evaluator))
@@ -425,11 +448,12 @@ class Engine:
         else:
             asked = frozenset(() if evaluator is None else evaluator.asked)
             evaluator = Evaluator(self._config.graph(target), self._facts, target)
-            evaluator.update()
-            gained, lost = frozenset(evaluator.asked) - asked, asked.difference(evaluator.asked)
+            update = evaluator.update()
+            gained = tuple(need for need in update.gained if need not in asked)
+            lost = tuple(asked.difference(evaluator.asked))
             watched.evaluator, watched.is_current = evaluator, True
-        watched.leaving |= lost
-        watched.leaving -= gained
+        watched.leaving.update(lost)
+        watched.leaving.difference_update(gained)
         gone = frozenset(
             need for need in watched.leaving if evaluator.is_complete or not isinstance(need, Build)
         )
@@ -492,8 +516,21 @@ class Engine:
             watched.state = replace(state, updated=datetime.now(UTC))
             self._changes.tell(watched.target)
 
+    def _source(self, evaluator: Evaluator) -> CommitId | None:
+        """The commit that a flow is at."""
+        for need in evaluator.asked:
+            if isinstance(need, BranchHead | NextCommit):
+                fact: object = self._facts.get(need)
+                match fact:
+                    case Known(answer=str(commit)):
+                        return CommitId(ObjectId(commit))
+                    case _:
+                        return None
+        return None
+
     def _publish(self, watched: _Watched, trees: Mapping[BuildId, TreeId]) -> None:
-        if self._publisher is not None:
+        is_flow = watched.target.kind is TargetKind.FLOW  # its history is the branch that it writes
+        if self._publisher is not None and not is_flow:
             self._publisher.mark(Published(watched.state, self._metadata, trees))
 
     def _trees(self, target: Target, evaluator: Evaluator) -> Mapping[BuildId, TreeId]:
@@ -514,8 +551,23 @@ class Engine:
     def _at_commit(self, head: CommitId) -> list[TargetState]:
         return [self._watched[target].state for target in self._at.get(head, ())]
 
+    def _known(self, target: Target) -> _Watched | None:
+        return self._watched.get(target) or self._flows.get(target)
+
+    def _set_flows(self) -> None:
+        """Follow the flows of the pipeline, and no others."""
+        wanted = [each.target for each in self._config.flows]
+        for watched in [each for each in self._flows.values() if each.target not in wanted]:
+            self._drop(watched)
+        for target in wanted:
+            watched = self._flows.get(target) or _Watched(target, None, None, TargetState(target))
+            watched.is_current = False
+            self._flows[target] = watched
+            self._mark(target)
+
     def _leave(self, watched: _Watched) -> None:
         """``watched`` is no more at its head."""
+        assert watched.head is not None
         there = self._at[watched.head]
         there.discard(watched.target)
         if not there:

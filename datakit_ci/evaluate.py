@@ -86,12 +86,12 @@ class Update:
     """What an update has changed of what is looked up.
 
     Attributes:
-        gained: The needs that were not looked up before.
+        gained: The needs that were not looked up before, in the order of the graph.
         lost: Those that are not looked up any more.
     """
 
-    gained: frozenset[Need[Any]]
-    lost: frozenset[Need[Any]]
+    gained: tuple[Need[Any], ...]
+    lost: tuple[Need[Any], ...]
 
 
 @dataclass(slots=True)
@@ -210,8 +210,8 @@ class Evaluator:
         touched, is_asked = self._work.touched, self._cells.is_asked
         gained = (need for need, before in touched.items() if is_asked(need) and not before)
         lost = (need for need, before in touched.items() if before and not is_asked(need))
-        update = Update(frozenset(gained), frozenset(lost))
-        self._missing -= update.lost
+        update = Update(tuple(gained), tuple(lost))
+        self._missing.difference_update(update.lost)
         self._work = _NO_WORK
         return update
 

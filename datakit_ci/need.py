@@ -30,6 +30,8 @@ __all__ = [
     "LastMoment",
     "LastOutput",
     "Need",
+    "NextCommit",
+    "PublishedTree",
     "StatusOf",
     "TargetHead",
     "TreeOf",
@@ -142,6 +144,42 @@ class LastOutput(Need[TreeId | None]):
     project: str
     stage: str
     static: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextCommit(Need[CommitId | None]):
+    """Which commit of ``branch`` has a flow to go through next? None if there is no such branch.
+
+    When it has gone through all, the head, which it has then gone through before.
+
+    Attributes:
+        branch: The branch of the database that the flow follows.
+        flow: The branch that it publishes.
+    """
+
+    branch: str
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTree(Need[CommitId]):
+    """Which commit of ``branch`` has this tree? Asking also means: please commit it.
+
+    Attributes:
+        branch: The branch that a flow publishes.
+        tree: What the flow has come to.
+        source: The commit, or the moment, that it comes from.
+        origin: The branch or the schedule of that, for people.
+        is_commit: Whether it comes from a commit.
+        every_commit: Whether it is to be recorded that this commit is done.
+    """
+
+    branch: str
+    tree: TreeId
+    source: str
+    origin: str
+    is_commit: bool
+    every_commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

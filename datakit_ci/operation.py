@@ -28,6 +28,7 @@ __all__ = [
     "Join",
     "Map",
     "Operation",
+    "PublishTree",
     "RunStage",
     "Source",
     "State",
@@ -67,10 +68,21 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value(Operation):
-    """A value that is known already."""
+    """A value that is known already.
+
+    Attributes:
+        value: It.
+        title: For the node's id and label.
+    """
 
     kind: ClassVar[str] = "value"
     value: object
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """The title."""
+        return self.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +148,13 @@ class CiStatus(Operation):
     Attributes:
         target: Whose head.
         context: The other CI's, such as ``ci/other/build``.
+        success: Wait for a success instead; its address is the value.
     """
 
     kind: ClassVar[str] = "ci-status"
     target: Target
     context: str
+    success: bool = False
 
     @property
     def name(self) -> str:
@@ -169,6 +183,32 @@ class Every(Operation):
     def label(self) -> str:
         """``every 1h``."""
         return f"every {self.schedule}"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTree(Operation):
+    """The commit of a branch that holds the first input's tree, made from the second's value.
+
+    Attributes:
+        branch: Which branch.
+        origin: The branch or schedule that it comes from, for people.
+        every_commit: Whether each commit that is done is recorded.
+    """
+
+    kind: ClassVar[str] = "publish"
+    branch: str
+    origin: str
+    every_commit: bool
+
+    @property
+    def name(self) -> str:
+        """The branch, without what separates the parts of ids."""
+        return _SEPARATORS.sub("_", self.branch)
+
+    @property
+    def label(self) -> str:
+        """``publish to clean``."""
+        return f"publish to {self.branch}"
 
 
 @dataclass(frozen=True, slots=True)

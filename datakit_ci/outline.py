@@ -14,6 +14,7 @@ from rich.tree import Tree as Drawing
 
 from datakit_ci.graph import Graph, Node
 from datakit_ci.operation import Bind, Gate, RunStage, WithoutLogs
+from datakit_ci.policy import Level
 from datakit_ci.spec import DEFAULT_POOL, DEFAULT_TIMEOUT, StageKind, StageSpec
 
 __all__ = ["outline"]
@@ -124,6 +125,8 @@ def _facts(spec: StageSpec) -> Iterator[str]:
         yield f"sets {', '.join(name for name, _ in spec.env)}"
     if spec.timeout != DEFAULT_TIMEOUT:
         yield f"at most {_duration(spec.timeout)}"
+    if spec.policy.level is not Level.HARMLESS:
+        yield spec.policy.level.value.replace("_", " ")
     if spec.pool != DEFAULT_POOL:
         yield f"pool {spec.pool}"
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from datakit_ci.combine import apply, combine
 from datakit_ci.graph import Node
+from datakit_ci.metadata import CommitStatus
 from datakit_ci.need import (
     Build,
     BuildFact,
@@ -18,6 +19,7 @@ from datakit_ci.need import (
     LastMoment,
     LastOutput,
     Need,
+    PublishedTree,
     StatusOf,
     TargetHead,
     TreeOf,
@@ -31,6 +33,7 @@ from datakit_ci.operation import (
     JobName,
     Join,
     Map,
+    PublishTree,
     RunStage,
     Source,
     Stuck,
@@ -100,8 +103,9 @@ class Performer:
                 return self._ask(node, need, absent)
             case Source(target=target):
                 return self._tree(node, self._head(node, target))
-            case CiStatus(target=target, context=context):
-                return self._status(node, target, context)
+            case CiStatus() as asked:
+                said = self._status(node, asked.target, asked.context)
+                return _success(node, asked.context, said) if asked.success else said
             case Every(schedule=schedule):
                 return self._ask(node, LastMoment(schedule))
             case TreeOfCommit():
@@ -110,6 +114,8 @@ class Performer:
                 return self._stage(node, spec, inputs)
             case Join(paths=paths):
                 return self._join(node, paths, inputs)
+            case PublishTree() as operation:
+                return self._publish(node, operation, inputs)
             case Map(function=function):
                 return apply(function, inputs[0], node.id)
             case operation:
@@ -160,6 +166,29 @@ class Performer:
                 return error(node, f"join was given something that is not a tree for {path!r}")
             parts.append((path, given.value.id))
         return _as_tree(self._ask(node, Joined(tuple(parts))))
+
+    def _publish(
+        self, node: Node, operation: PublishTree, inputs: Sequence[Result[object]]
+    ) -> Result[object]:
+        if (missing := worst(inputs)) is not None:
+            return missing.behind(self._label(missing.node))
+        match [each.value for each in inputs if isinstance(each, Ok)]:
+            case [Tree(id=tree), str() | datetime() as value]:
+                moment = isinstance(value, datetime)
+                source = f"{value:%Y-%m-%dT%H:%M:%SZ}" if moment else str(value)
+                need = PublishedTree(
+                    branch=operation.branch,
+                    tree=tree,
+                    source=source,
+                    origin=operation.origin,
+                    is_commit=not moment,
+                    every_commit=operation.every_commit,
+                )
+                return self._ask(node, need)
+            case [other, *_]:
+                return error(node, f"publish was given {other!r}, not a tree")
+            case _:
+                return error(node, "publish was given nothing")
 
     def _stage(
         self, node: Node, spec: StageSpec, inputs: Sequence[Result[object]]
@@ -217,6 +246,20 @@ class Performer:
         need = LastOutput(self._target, project, spec.name, spec.static_digest(project))
         found = self._ask(node, need)
         return found.value if isinstance(found, Ok) else None
+
+
+def _success(node: Node, context: str, said: Result[object]) -> Result[object]:
+    """The address of another CI's success, of which ``said`` is the newest report."""
+    match said:
+        case Ok(value=None | CommitStatus(state="pending")):
+            return Pending(f"waits for {context}", node.id)
+        case Ok(value=CommitStatus(state="success", target_url=url)):
+            return Ok(url) if url else Failed(f"{context} passed without an address", node.id)
+        case Ok(value=CommitStatus(state=state, description=description)):
+            more = f": {description}" if description else ""
+            return Failed(f"{context} reported {state}{more}", node.id)
+        case missing:
+            return missing
 
 
 def _known(node: Node, operation: Value | Fail | Stuck | JobName) -> Result[object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from datakit_ci.conditions import Conditions
+from datakit_ci.flow import Flow, check_flows
 from datakit_ci.graph import Graph
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
@@ -19,7 +20,7 @@ from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
 from datakit_ci.stage import Stage
-from datakit_ci.target import Target
+from datakit_ci.target import FLOWS, Target, TargetKind
 from datakit_ci.term import Term, head_as, source
 from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId
@@ -97,7 +98,7 @@ class Project:
         with located(where):
             jobs = _checked(self.id, self.jobs(TargetTerms(target)))
             graph = Graph.of(jobs)
-            _check_stages(self.id, graph)
+            _check_stages(self.id, stages(graph))
         return graph
 
 
@@ -111,19 +112,24 @@ class Config:
             has to.
         pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
             as many units as the machine has processors.
+        flows: From one branch of the database to another.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
         retention: How long results are kept; none: for ever.
     """
 
-    projects: Sequence[Project]
+    projects: Sequence[Project] = ()
     pools: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     retention: Retention | None = None
     confirm: str | Level | None = Level.DANGEROUS
+    flows: Sequence[Flow] = ()
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
         _check_retention("", self.retention)
+        for each in check_flows(self.flows):
+            self._check_resources(each.graph())
+        _check_stages(FLOWS, [spec for each in self.flows for spec in stages(each.graph())])
         seen: set[str] = set()
         for project in self.projects:
             if not isinstance(project, Project):
@@ -161,10 +167,23 @@ class Config:
         Raises:
             ConfigError: As :meth:`Project.graph`; or there is no such project or pool.
         """
+        if target.kind is TargetKind.FLOW:
+            return self._flow(target)
         project = self.project(target.project)
         if project is None:
             raise ConfigError(f"the pipeline has no project {target.project}")
         graph = project.graph(target)
+        self._check_resources(graph)
+        return graph
+
+    def _flow(self, target: Target) -> Graph:
+        for each in self.flows:
+            if each.target == target:
+                return each.graph()
+        raise ConfigError(f"the pipeline has no flow to {target.name}")
+
+    def _check_resources(self, graph: Graph) -> None:
+        """Refuse pools and secrets that nobody has declared."""
         pools = {DEFAULT_POOL, *self.pools}
         for spec in stages(graph):
             if spec.pool not in pools:
@@ -179,7 +198,6 @@ class Config:
                         f"stage {spec.name} wants secret {secret}, which is not declared; add it: "
                         f'Config(secrets={{"{secret}": Secret.file(PATH)}})'
                     )
-        return graph
 
 
 def stages(graph: Graph) -> Sequence[StageSpec]:
@@ -235,10 +253,10 @@ def _check_names(found: Iterable[Stage[...]]) -> None:
             raise ConfigError(f"there are two stages {stage.name}; give one another name")
 
 
-def _check_stages(project: str, graph: Graph) -> None:
+def _check_stages(project: str, specs: Iterable[StageSpec]) -> None:
     """One name, one stage: its results share a branch and a history. Parameters may differ."""
     seen: dict[str, tuple[str, float, str, Conditions, Policy]] = {}
-    for spec in stages(graph):
+    for spec in specs:
         facts = (spec.fingerprint, spec.timeout, spec.pool, spec.conditions, spec.policy)
         if seen.setdefault(spec.name, facts) != facts:
             raise ConfigError(

@@ -9,7 +9,7 @@ from typing import Self
 
 from datakit_core.errors import ConfigError
 
-__all__ = ["Target", "TargetKind", "decode_name", "encode_name"]
+__all__ = ["FLOWS", "Target", "TargetKind", "decode_name", "encode_name"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9.]")
 _ESCAPE = re.compile(rb"_([0-9a-f]{2})")
@@ -46,6 +46,15 @@ class TargetKind(enum.Enum):
     BRANCH = "heads"
     TAG = "tags"
     PULL_REQUEST = "pr"
+    FLOW = "flow"
+    """What a flow publishes: a branch of the database; it belongs to no project."""
+
+
+FLOWS = "flows"
+"""Stands for the project of flows. It has no slash, so no project is called that."""
+
+
+_PARSED = frozenset(kind.value for kind in TargetKind if kind is not TargetKind.FLOW)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +84,8 @@ class Target:
     @property
     def path(self) -> str:
         """Its address: ``USER/REPO/ref/heads/main`` or ``USER/REPO/pr/7``."""
+        if self.kind is TargetKind.FLOW:
+            return f"{self.project}/{self.name}"
         if self.kind is TargetKind.PULL_REQUEST:
             return f"{self.project}/pr/{self.name}"
         return f"{self.project}/ref/{self.kind_value}/{self.name}"
@@ -82,6 +93,8 @@ class Target:
     @property
     def status_branch(self) -> str:
         """The database branch with this target's history: ``status-USER-REPO-ref-heads-main``."""
+        if self.kind is TargetKind.FLOW:
+            return "status-" + encode_name(self.project, self.name)
         user, _, repo = self.project.partition("/")
         middle = ("pr",) if self.kind is TargetKind.PULL_REQUEST else ("ref", self.kind_value)
         return "status-" + encode_name(user, repo, *middle, self.name)
@@ -94,7 +107,7 @@ class Target:
             ConfigError: ``short`` has another form.
         """
         kind, _, name = short.partition("/")
-        if kind not in {member.value for member in TargetKind} or not name:
+        if kind not in _PARSED or not name:
             raise ConfigError(f"{short!r} is not a target; write heads/NAME, tags/NAME or pr/N")
         return cls(project, kind, name)
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 from datakit_ci.lookup import check_path
 from datakit_ci.metadata import CommitStatus
 from datakit_ci.moments import Schedule
-from datakit_ci.need import BranchHead, TargetHead
+from datakit_ci.need import BranchHead, NextCommit, TargetHead
 from datakit_ci.operation import (
     All,
     Bind,
@@ -32,6 +32,7 @@ from datakit_ci.operation import (
     Join,
     Map,
     Operation,
+    PublishTree,
     RunStage,
     Source,
     State,
@@ -66,8 +67,10 @@ __all__ = [
     "job_id",
     "join",
     "map_list",
+    "next_commit",
     "pair",
     "pending",
+    "publish_tree",
     "return_",
     "run_stage",
     "source",
@@ -243,26 +246,30 @@ def ci_success_target_url(context: str, target: Target) -> Term[str]:
 
     Pending until the other CI reports a success; a failure if it reports one.
     """
-
-    def url(said: CommitStatus | None) -> Term[str]:
-        match said.state if said else None:
-            case "success":
-                assert said is not None
-                given = return_(said.target_url)
-                return given if said.target_url else fail(f"{context} passed without an address")
-            case None | "pending":
-                return pending(f"waits for {context}")
-            case state:
-                text = f": {said.description}" if said and said.description else ""
-                return fail(f"{context} reported {state}{text}")
-
-    return _said_by(context, target).bind(url, "success")
+    return Term(CiStatus(target, _context(context), success=True))
 
 
 def _said_by(context: str, target: Target) -> Term[CommitStatus | None]:
-    if not context.strip("/"):
+    return Term(CiStatus(target, _context(context)))
+
+
+def _context(name: str) -> str:
+    if not name.strip("/"):
         raise ConfigError("name the other CI's context, such as ci/other/build")
-    return Term(CiStatus(target, context.strip("/")))
+    return name.strip("/")
+
+
+def next_commit(name: str, flow: str) -> Term[CommitId]:
+    """The commit of the database's branch ``name`` that a flow has to go through next."""
+    need = NextCommit(name, flow)
+    return Term(Head(need, name, f"there is no branch {name} in the database"))
+
+
+def publish_tree(
+    operation: PublishTree, tree: Term[Tree], source: Term[CommitId] | Term[datetime]
+) -> Term[CommitId]:
+    """The commit of a branch that holds ``tree``; flows publish with it."""
+    return Term(operation, (tree, source))
 
 
 def tree_of(commit: Term[CommitId]) -> Term[Tree]:

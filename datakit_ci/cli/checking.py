@@ -45,6 +45,8 @@ def check(
             jobs = config.graph(Target.parse(project.id, other)).jobs
             same = "the same" if list(jobs) == list(graph.jobs) else ", ".join(jobs) or "none"
             console.print(f"jobs of {other}: {same}", style="dim")
+    for flow in config.flows:
+        console.print(outline(config.graph(flow.target), f"flow to {flow.output}"))
     pools = {DEFAULT_POOL: "(one unit for each processor)", **config.pools}
     shown = ", ".join(f"{name} {units}" for name, units in pools.items())
     console.print(f"{pipeline} is fine; pools: {shown}", soft_wrap=True)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from datakit_ci.durations import parse_duration
 from datakit_ci.need import Fetched, IsAfter
 from datakit_ci.operation import Head
-from datakit_ci.options import parse_duration
 from datakit_ci.term import Term, pair, tree_of
 from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId

@@ -61,7 +61,11 @@ def test_check_says_what_the_page_says(
 def test_every_pipeline_of_the_page_is_fine(pipeline: str, tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text(pipeline)
     config = load_pipeline(tmp_path / "pipeline.py")
-    assert config.graph(Target("me/my-project", "heads", "main")).jobs
+    targets = [each.target for each in config.flows]
+    targets += [Target(each.id, "heads", "main") for each in config.projects]
+    assert targets
+    for target in targets:
+        assert config.graph(target).jobs
 
 
 def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
@@ -82,6 +86,7 @@ def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
 def test_every_name_and_option_is_on_the_page() -> None:
     types = {
         "Failed",
+        "Flow",
         "Matrix",
         "Ok",
         "Pending",

@@ -113,7 +113,7 @@ def test_a_kept_evaluation_equals_one_from_nothing(
     asked: set[Need[Any]] = set()
     for _ in range(fate.draw(st.integers(1, 12), "facts")):
         assert kept.evaluation() == evaluate(graph, facts, MAIN)
-        asked = (asked | update.gained) - update.lost
+        asked = asked.union(update.gained).difference(update.lost)
         assert asked == set(kept.asked)
         if not asked:
             return

@@ -52,13 +52,16 @@ class Story:
 
     def __init__(
         self,
-        jobs: Callable[[TargetTerms], Mapping[str, Term[Any]]] | Mapping[str, Term[Any]],
+        jobs: Callable[[TargetTerms], Mapping[str, Term[Any]]] | Mapping[str, Term[Any]] | Graph,
         target: Target = MAIN,
     ) -> None:
         """Make the graph of ``jobs`` for ``target``; nothing is known yet."""
         self.target = target
-        made = jobs if isinstance(jobs, Mapping) else jobs(TargetTerms(target))
-        self.graph = Graph.of(made)
+        if isinstance(jobs, Graph):
+            self.graph = jobs
+        else:
+            made = jobs if isinstance(jobs, Mapping) else jobs(TargetTerms(target))
+            self.graph = Graph.of(made)
         self.facts = Facts()
         self.last: Evaluation = self.look()
         self._text: list[str] = []
@@ -71,6 +74,10 @@ class Story:
     def head(self, number: int) -> None:
         """The target's head is now commit ``number``, with the tree of that number."""
         self.facts.record(TargetHead(self.target), commit_id(number))
+        self.facts.record(TreeOf(commit_id(number)), tree_id(number))
+
+    def tree(self, number: int) -> None:
+        """Commit ``number`` has the tree of that number."""
         self.facts.record(TreeOf(commit_id(number)), tree_id(number))
 
     def join(self, number: int) -> None:

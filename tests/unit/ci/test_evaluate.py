@@ -334,7 +334,7 @@ class TestOtherCIs:
             case Failed(reason=reason):
                 assert isinstance(result, Failed)
                 assert result.reason == reason
-                assert result.node.endswith("/fail")
+                assert result.node == "ci-status:ci_other_build"
 
     def test_a_target_that_is_gone_has_no_status(self) -> None:
         facts = Facts({TargetHead(MAIN): None})

@@ -93,13 +93,13 @@ def test_what_a_value_has_added_goes_with_it_and_so_do_its_needs() -> None:
     facts = Facts()
     chosen = branch("a").bind(lambda commit: branch("b" if commit == commit_id(1) else "c"))
     kept = Evaluator(Graph.of({"job": chosen}), facts, MAIN)
-    assert kept.update().gained == {BranchHead("a")}
+    assert kept.update().gained == (BranchHead("a"),)
     facts.record(BranchHead("a"), commit_id(1))
-    assert kept.update({BranchHead("a")}).gained == {BranchHead("b")}
+    assert kept.update({BranchHead("a")}).gained == (BranchHead("b"),)
     facts.record(BranchHead("a"), commit_id(2))
     update = kept.update({BranchHead("a")})
-    assert update.gained == {BranchHead("c")}
-    assert update.lost == {BranchHead("b")}
+    assert update.gained == (BranchHead("c"),)
+    assert update.lost == (BranchHead("b"),)
     assert not kept.is_complete
 
 
