@@ -32,6 +32,7 @@ from datakit_ci.executors.shelf import Shelf
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
 from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
+from datakit_ci.spec import StageKind
 from datakit_core.client.api import Database, TreeId
 from datakit_core.errors import InvalidArgument, InvalidName, TooLarge
 from datakit_core.store.objects import EMPTY_TREE
@@ -103,16 +104,21 @@ class LocalExecutor:
         directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=""))
         try:
             instruction = self._instruction(request, directory, sandboxed=sandboxed)
-            kind = _kind(request)
-            await self._shelve(self._shelf.take, kind, directory)
+            await self._shelve(self._shelf.take, request, directory)
             ending = await self._supervised(instruction, log)
             outcome = await self._outcome(ending, request, instruction)
-            await self._shelve(self._shelf.give_back, kind, directory)
+            await self._shelve(self._shelf.give_back, request, directory)
             return outcome
         finally:
             await asyncio.to_thread(_remove, directory)
 
-    async def _shelve(self, move: Callable[[str, Path], None], kind: str, build: Path) -> None:
+    async def _shelve(
+        self, move: Callable[[str, Path], None], request: BuildRequest, build: Path
+    ) -> None:
+        """Move a command's checkout; a function has none, and starts in an empty directory."""
+        if request.spec.kind is not StageKind.SHELL:
+            return
+        kind = _kind(request)
         async with self._shelving:
             await asyncio.to_thread(move, kind, build)
 
