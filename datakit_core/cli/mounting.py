@@ -26,10 +26,11 @@ commands = typer.Typer()
 
 _DEFAULT_ADDRESS = "tcp://127.0.0.1:5640"
 
-_OPTIONS = ("version=9p2000.L", "cache=none", "msize=131072", "noxattr")
+_OPTIONS = ("version=9p2000.L", "access=user", "cache=none", "msize=131072", "noxattr")
 """9P2000.L is the kernel's own dialect: files move between directories in one step, ``rmdir``
 spares directories that are not empty, and branch names come without slashes, which the kernel does
-not take in a listing. Nothing may be cached, since others commit. There are no extended
+not take in a listing. With an attach for each user, everybody owns what they see and may write;
+otherwise only root could. Nothing may be cached, since others commit. There are no extended
 attributes, for which the kernel would ask before each first write."""
 
 

@@ -55,8 +55,14 @@ def wire_qid(stat: Stat) -> Qid:
     return Qid(kind, stat.version, stat.inode)
 
 
-def wire_stat(stat: Stat, *, escaped: bool = False) -> WireStat:
-    """A node's stat as it is sent; ``escaped`` when the client cannot do with ``/`` in a name."""
+def wire_stat(stat: Stat, *, escaped: bool = False, owner: int = 0) -> WireStat:
+    """A node's stat as it is sent.
+
+    Args:
+        stat: What the node says.
+        escaped: Whether the client cannot do with ``/`` in a name.
+        owner: The number of the user to whom it is sent.
+    """
     return WireStat(
         type=0,
         dev=0,
@@ -66,11 +72,11 @@ def wire_stat(stat: Stat, *, escaped: bool = False) -> WireStat:
         mtime=0,
         length=stat.length,
         name=escape(stat.name) if escaped and stat.name != "/" else stat.name,
-        uid="root",
+        uid=str(owner) if owner else "root",
         gid="root",
         muid="none",
         extension=stat.target,
-        n_uid=0,
+        n_uid=owner,
         n_gid=0,
         n_muid=0,
     )

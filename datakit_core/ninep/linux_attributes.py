@@ -42,13 +42,13 @@ The type is V9FS_MAGIC, as for any other 9P mount.
 """
 
 
-def linux_stat(stat: Stat, request_mask: int) -> Rgetattr:
-    """A node's stat as it is sent; what was not asked for may be there as well."""
+def linux_stat(stat: Stat, request_mask: int, *, owner: int = 0) -> Rgetattr:
+    """A node's stat as it is sent to a user; what was not asked for may be there as well."""
     return Rgetattr(
         valid=request_mask & _STAT_FIELDS,
         qid=wire_qid(stat),
         mode=_MODES[stat.kind],
-        uid=0,
+        uid=owner,
         gid=0,
         nlink=1,
         rdev=0,

@@ -60,6 +60,7 @@ from datakit_core.ninep.linux_messages import (
 )
 from datakit_core.ninep.messages import Record, Tauth
 from datakit_core.ninep.operations import MOST_OFFSET, Handlers, Operations, Outcome, when
+from datakit_core.ninep.walking import Place
 from datakit_core.vfs.answer import Answer, otherwise, then
 from datakit_core.vfs.node import Directory, Handle, Kind, Node, Stat
 
@@ -136,8 +137,8 @@ class LinuxOperations(Operations):
 
     def getattr(self, request: Tgetattr) -> Outcome:
         """Describe a file."""
-        node = self.fids.get(request.fid).place.node
-        return when(node.stat(), lambda stat: linux_stat(stat, request.request_mask))
+        place, mask = self.fids.get(request.fid).place, request.request_mask
+        return when(place.node.stat(), lambda stat: linux_stat(stat, mask, owner=place.owner))
 
     def setattr(self, request: Tsetattr) -> Outcome:
         """Truncate or chmod; owners and times are accepted and have no effect."""
@@ -239,7 +240,7 @@ class LinuxOperations(Operations):
         """What Git cannot keep: hard links, devices, extended attributes."""
         raise NotSupported
 
-    def _listing(self, stats: Sequence[Stat], escaped: bool) -> Handle:
+    def _listing(self, stats: Sequence[Stat], place: Place) -> Handle:
         return Entries(stats)
 
     def _new_name(self, name: str) -> str:

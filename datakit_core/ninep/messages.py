@@ -253,7 +253,7 @@ class Tattach(Record):
         afid: :data:`~datakit_core.ninep.wire.NO_FID`, as there is no authentication.
         uname: The user; it proves nothing.
         aname: Which tree, or how to show it.
-        n_uname: The user as a number.
+        n_uname: The user as a number; Linux gives one for all but the first attach of a mount.
     """
 
     fid: FidField

@@ -52,9 +52,10 @@ from datakit_core.ninep.messages import (
     Twalk,
     Twrite,
     Twstat,
+    WireStat,
 )
 from datakit_core.ninep.walking import Place, follow
-from datakit_core.ninep.wire import NO_FID, Qid
+from datakit_core.ninep.wire import NO_FID, NO_UID, Qid
 from datakit_core.vfs.answer import Answer, Deferred, then
 from datakit_core.vfs.node import Directory, File, Handle, Kind, Node, Stat
 
@@ -162,12 +163,17 @@ class Operations:
         raise NotSupported
 
     def attach(self, request: Tattach) -> Outcome:
-        """Bind a fid to the root; the name of the user proves nothing and is ignored."""
+        """Bind a fid to the root; who the user is proves nothing, and only shows as the owner.
+
+        A Linux kernel attaches once for each user of a mount, and itself keeps users from writing
+        to what does not belong to them.
+        """
         if request.afid != NO_FID:
             raise unknown_fid(request.afid)
         self.fids.reserve(request.fid)
         escaped = self.escapes or request.aname == "posix"
-        self.fids.bind(request.fid, Place(self._root, None, "/", escaped))
+        owner = 0 if request.n_uname == NO_UID else request.n_uname
+        self.fids.bind(request.fid, Place(self._root, None, "/", escaped, owner))
         return Rattach(qid_of(self._root))
 
     def walk(self, request: Twalk) -> Outcome:
@@ -275,7 +281,7 @@ class Operations:
     def stat(self, request: Tstat) -> Outcome:
         """Describe a file."""
         place = self.fids.get(request.fid).place
-        return when(place.node.stat(), lambda stat: Rstat(wire_stat(stat, escaped=place.escaped)))
+        return when(place.node.stat(), lambda stat: Rstat(_wire_stat(stat, place)))
 
     def wstat(self, request: Twstat) -> Outcome:
         """Rename, truncate or chmod; anything else is accepted and has no effect."""
@@ -331,7 +337,7 @@ class Operations:
             if handle is not None:
                 handle.close()
 
-        answer = self._handle(fid.place.node, fid.place.escaped, truncate=truncate)
+        answer = self._handle(fid.place.node, fid.place, truncate=truncate)
         return self._opening(fid, when(answer, settle, drop))
 
     def _create(
@@ -358,7 +364,7 @@ class Operations:
                 made[1].close()
 
         def made(node: Node) -> Answer[tuple[Node, Handle]]:
-            return then(self._handle(node, parent.escaped), lambda handle: (node, handle))
+            return then(self._handle(node, parent), lambda handle: (node, handle))
 
         return self._opening(fid, when(then(node, made), settle, drop))
 
@@ -367,18 +373,18 @@ class Operations:
         if fid.handle is not None or fid.opening:
             raise InvalidArgument("Can't create in an opened fid")
 
-    def _handle(self, node: Node, escaped: bool, *, truncate: bool = False) -> Answer[Handle]:
-        """Open a node, whatever it is."""
+    def _handle(self, node: Node, place: Place, *, truncate: bool = False) -> Answer[Handle]:
+        """Open a node, whatever it is; shown as things are at ``place``."""
         if isinstance(node, Directory):
-            return then(node.list(), lambda stats: self._listing(stats, escaped))
+            return then(node.list(), lambda stats: self._listing(stats, place))
         assert isinstance(node, File)
         if truncate:
             return then(node.truncate(0), lambda _: node.open())
         return node.open()
 
-    def _listing(self, stats: Sequence[Stat], escaped: bool) -> Handle:
+    def _listing(self, stats: Sequence[Stat], place: Place) -> Handle:
         encode = self._codec.encode_stat
-        return Listing(stats, lambda stat: encode(wire_stat(stat, escaped=escaped)))
+        return Listing(stats, lambda stat: encode(_wire_stat(stat, place)))
 
     def _check_writable(self) -> None:
         """Refuse what would change something when the listener is read-only."""
@@ -399,6 +405,10 @@ class Operations:
             raise unknown_fid(fid.number)
         self.fids.opened(fid, handle)
         fid.remove_on_close = remove_on_close
+
+
+def _wire_stat(stat: Stat, place: Place) -> WireStat:
+    return wire_stat(stat, escaped=place.escaped, owner=place.owner)
 
 
 def _check_bound(fid: BoundFid) -> None:

@@ -30,6 +30,7 @@ class Place:
         parent: Where it was reached from; none for the root.
         name: Its last path component when it was reached.
         escaped: Whether names are shown with ``%2F`` for ``/``, as the attach asked for.
+        owner: The number of the user who has attached, to whom all files are shown to belong.
         depth: Steps from the root.
     """
 
@@ -37,6 +38,7 @@ class Place:
     parent: Place | None
     name: str
     escaped: bool
+    owner: int = 0
     depth: int = 0
 
     def child(self, name: str, node: Node) -> Place:
@@ -48,7 +50,7 @@ class Place:
         """
         if self.depth >= MAX_DEPTH:
             raise TooMany(f"a path may have at most {MAX_DEPTH} directories")
-        return Place(node, self, name, self.escaped, self.depth + 1)
+        return Place(node, self, name, self.escaped, self.owner, self.depth + 1)
 
 
 def follow(place: Place, names: Sequence[str]) -> Answer[Sequence[Place]]:

@@ -298,8 +298,8 @@ async def test_the_mount_command_is_printed(tmp_path: Path) -> None:
     code, output, _ = await run("mount", tmp_path, "--connect", "tcp://localhost:1234")
     assert code == 0
     assert output.removeprefix("sudo ") == (
-        "mount -t 9p -o trans=tcp,port=1234,version=9p2000.L,cache=none,msize=131072,noxattr "
-        f"127.0.0.1 {tmp_path}\n"
+        "mount -t 9p -o trans=tcp,port=1234,version=9p2000.L,access=user,cache=none,msize=131072,"
+        f"noxattr 127.0.0.1 {tmp_path}\n"
     )
 
 
@@ -310,7 +310,7 @@ async def test_the_mount_command_is_run(tmp_path: Path) -> None:
     url = f"unix://{tmp_path}/a socket"
     printed = await run("mount", "--run", tmp_path, "--connect", url, PATH=str(tmp_path))
     assert printed[0] == 0
-    assert printed[1].endswith(f"cache=none,msize=131072,noxattr {tmp_path}/a socket {tmp_path}\n")
+    assert printed[1].endswith(f"msize=131072,noxattr {tmp_path}/a socket {tmp_path}\n")
     for arguments, text in (
         (["--run", f"{tmp_path}/none"], "is not a directory; make it first"),
         (["--connect", "tls://127.0.0.1"], "the kernel cannot mount"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ALL", "CHECKS", "LINUX", "Check"]
+__all__ = ["ALL", "CHECKS", "LINUX", "PLAIN", "UNIX", "Check"]
 
 PLAIN, UNIX, LINUX = ALL = ("9p2000", "9p2000.u", "9p2000.L")
 """Dialects as mount(8) calls them."""
@@ -263,6 +263,33 @@ CHECKS = (
         echo close > /mnt/$tx/names/ctl
         """,
         "300\n",
+    ),
+    Check(
+        "an_ordinary_user_commits",
+        """
+        user() { echo "$1:x:$2:$2::/:/bin/sh" >> /etc/passwd; }
+        mkdir -p /etc && user alice 1000 && user bob 1001
+        su alice -c "cd /mnt && mkdir branch/alices
+            mkdir branch/alices/transactions/t && cd branch/alices/transactions/t
+            mkdir rw/dir && echo alice > rw/dir/file && echo more >> rw/dir/file
+            chmod +x rw/dir/file && mv rw/dir/file rw/dir/moved && echo commit > ctl"
+        cat branch/alices/ro/dir/moved
+        su bob -c "head -n 1 branch/alices/ro/dir/moved"
+        """,
+        "alice\nmore\nalice\n",
+    ),
+    Check(
+        "every_user_of_a_mount_writes",
+        """
+        for name in alice bob; do
+            su $name -c "mkdir $tx/$name && echo $name > $tx/$name/rw/$name
+                stat -c 'owned by %U' $tx/$name/rw/$name
+                echo commit > $tx/$name/ctl"
+        done
+        cat branch/main/ro/alice branch/main/ro/bob
+        """,
+        "owned by alice\nowned by bob\nalice\nbob\n",
+        (UNIX, LINUX),
     ),
     Check(
         "an_example_is_mounted",

@@ -24,7 +24,7 @@ import pytest
 from datakit_core.cli.mounting import command_for
 from datakit_core.ninep.endpoint import TcpEndpoint
 from tests.integration.kernel import document
-from tests.integration.kernel.checks import ALL, CHECKS, LINUX, Check
+from tests.integration.kernel.checks import ALL, CHECKS, LINUX, PLAIN, UNIX, Check
 from tests.support import guest, machines
 from tests.support.shell import without_commits
 
@@ -67,8 +67,8 @@ def mount_command(port: int, dialect: str) -> str:
     """What ``datakit mount`` prints, or the same for another dialect."""
     endpoint = TcpEndpoint(guest.HOST, port)
     command = shlex.join(command_for(endpoint, Path("/mnt"), root=True))
-    escaped = "" if dialect == LINUX else ",aname=posix"
-    return command.replace(f"version={LINUX}", f"version={dialect}{escaped}")
+    options = {LINUX: "", UNIX: ",aname=posix", PLAIN: ",aname=posix,dfltuid=1000"}[dialect]
+    return command.replace(f"version={LINUX}", f"version={dialect}{options}")
 
 
 def script_name(check: Check) -> str:

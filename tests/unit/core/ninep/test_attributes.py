@@ -131,6 +131,13 @@ def test_unescaping_accepts_lower_case_and_a_lone_percent() -> None:
     assert unescape("100%") == "100%"
 
 
+def test_files_belong_to_root_or_to_the_user_who_attached() -> None:
+    stat = Stat("n", Kind.FILE, 1)
+    assert (wire_stat(stat).uid, wire_stat(stat).n_uid) == ("root", 0)
+    owned = wire_stat(stat, owner=1000)
+    assert (owned.uid, owned.n_uid, owned.gid, owned.n_gid) == ("1000", 1000, "root", 0)
+
+
 def test_the_root_is_called_slash_even_when_names_are_escaped() -> None:
     assert wire_stat(Stat("/", Kind.DIRECTORY, 1), escaped=True).name == "/"
     assert wire_stat(Stat("a/b", Kind.DIRECTORY, 1), escaped=True).name == "a%2Fb"

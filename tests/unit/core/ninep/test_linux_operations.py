@@ -51,15 +51,17 @@ from datakit_core.ninep.linux_messages import (
 from datakit_core.ninep.messages import (
     Record,
     Rwrite,
+    Tattach,
     Tauth,
     Tclunk,
     Topen,
     Tread,
     Tremove,
     Tstat,
+    Twalk,
     Twrite,
 )
-from datakit_core.ninep.wire import Fid
+from datakit_core.ninep.wire import NO_FID, Fid
 from datakit_core.vfs import Kind
 from tests.support.peer import ONE, ROOT, THREE, TWO, Peer
 from tests.support.tree import TreeDirectory
@@ -158,6 +160,15 @@ class TestCreate:
 
 
 class TestGetattr:
+    def test_shows_files_as_the_users_own(self, peer: Peer) -> None:
+        peer.call(Tattach(TWO, NO_FID, "", "", 1000))
+        peer.call(Twalk(TWO, THREE, ("top",)))
+        owned = peer.call(Tgetattr(THREE, 0x7FF))
+        assert isinstance(owned, Rgetattr)
+        assert (owned.uid, owned.gid) == (1000, 0)
+        peer.call(Tclunk(THREE))
+        assert attributes(peer, "top").uid == 0, "as whoever attached without a number sees it"
+
     def test_tells_what_stat_shows(self, peer: Peer) -> None:
         seen = attributes(peer, "top")
         assert (seen.valid, seen.mode, seen.size) == (0x7FF, unix.S_IFREG | 0o664, 7)

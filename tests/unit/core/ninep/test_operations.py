@@ -63,6 +63,12 @@ class TestAttach:
         assert (reply.qid.type, reply.qid.path) == (0x80, root.inode)
         assert peer.stat(ONE).name == "/"
 
+    def test_shows_files_as_the_users_own(self, peer: Peer) -> None:
+        peer.call(Tattach(TWO, NO_FID, "", "", 1000))
+        peer.call(Twalk(TWO, ONE, ("d", "f")))
+        assert (peer.stat(TWO).n_uid, peer.stat(ONE).n_uid) == (1000, 1000)
+        assert peer.stat(ROOT).n_uid == 0, "as whoever attached without a number sees them"
+
     def test_refuses_a_fid_in_use(self, peer: Peer) -> None:
         assert peer.error(Tattach(ROOT, NO_FID, "", "")) == "Fid 0 already in use"
 
