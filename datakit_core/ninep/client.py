@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from datakit_core.errors import ClientError, DatakitError, Disconnected, IoFailed, NoEntry
 from datakit_core.ninep.calls import Abandoned, Calls
 from datakit_core.ninep.codec import READ_HEADER_SIZE, codec_for
-from datakit_core.ninep.dialect import UNIX, Dialect, negotiate
+from datakit_core.ninep.dialect import PLAIN, UNIX, Dialect, negotiate
 from datakit_core.ninep.endpoint import (
     Endpoint,
     FdEndpoint,
@@ -65,6 +65,7 @@ __all__ = ["Client", "OpenFile", "connect"]
 
 _WRITE_HEADER_SIZE = 23
 _ROOT = Fid(0)
+_SPOKEN = (PLAIN.version, UNIX.version)
 
 
 @asynccontextmanager
@@ -80,7 +81,8 @@ async def connect(
 
     Args:
         address: An endpoint, or its URL.
-        dialect: What to ask for; the server may answer with a simpler one.
+        dialect: What to ask for; the server may answer with a simpler one. 9P2000.L is for kernels
+            and has other requests than this client makes.
         msize: The longest message to ask for.
         uname: The user's name; our own server ignores it.
         aname: Which tree of the server.
@@ -88,14 +90,16 @@ async def connect(
     Raises:
         ConfigError: The address makes no sense.
         Disconnected: Nobody answers there.
-        ClientError: The server speaks something else.
+        ClientError: The server speaks something else, or 9P2000.L was asked for.
     """
+    if dialect.version not in _SPOKEN:
+        raise ClientError(f"this client does not speak {dialect.version}; ask for 9P2000.u")
     endpoint = parse_endpoint(address) if isinstance(address, str) else address
     calls = await _connected(endpoint, msize)
     try:
         version = await calls.call(Tversion(msize, dialect.version), Rversion)
         agreed = negotiate(version.version)
-        if agreed is None:
+        if agreed is None or agreed.version not in _SPOKEN:
             raise ClientError(f"{endpoint} does not speak {dialect.version}")
         calls.speak(agreed, version.msize)
         await calls.call(Tattach(_ROOT, NO_FID, uname, aname), Rattach)

@@ -10,13 +10,14 @@ import pytest
 
 from datakit_core.errors import (
     AlreadyExists,
+    ClientError,
     ConfigError,
     Disconnected,
     IsDirectory,
     NoEntry,
     NotDirectory,
 )
-from datakit_core.ninep import PLAIN, Client, Mode, OpenMode, Server, connect, serve
+from datakit_core.ninep import LINUX, PLAIN, Client, Mode, OpenMode, Server, connect, serve
 from datakit_core.vfs import (
     Answer,
     CommandFile,
@@ -69,6 +70,11 @@ class TestOperations:
             await client.mkdir(["d"])
         with pytest.raises(IsDirectory):
             await client.write(["d"], b"x")
+
+    async def test_a_dialect_of_kernels_is_refused_before_anything_is_sent(self) -> None:
+        with pytest.raises(ClientError, match=r"does not speak 9P2000\.L; ask for 9P2000\.u"):
+            async with connect("unix:///nobody/listens", dialect=LINUX):
+                pass
 
     async def test_leave_no_fid_and_no_tag_behind(self, client: Client) -> None:
         await client.read(["f"])
