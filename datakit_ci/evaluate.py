@@ -8,19 +8,20 @@ or a failure at its start, costs no stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from datakit_ci.cells import Cell, Cells
 from datakit_ci.combine import apply
+from datakit_ci.drawing import builds_behind, drawn
 from datakit_ci.graph import Graph
 from datakit_ci.need import Build, Facts, Need
-from datakit_ci.operation import Bind, WithoutLogs
+from datakit_ci.operation import Bind
 from datakit_ci.output import Output
 from datakit_ci.perform import Performer, error
-from datakit_ci.result import Failed, Ok, Pending, Result
-from datakit_ci.state import BuildId, GraphNode, JobState, Status
+from datakit_ci.result import Ok, Result
+from datakit_ci.state import GraphNode, JobState
 from datakit_ci.target import Target
 from datakit_ci.term import Term
 
@@ -184,7 +185,7 @@ class Evaluator:
             known = self._outputs.get(job)
             assert cell.result is not None
             if known is None or self._other_builds:
-                builds = tuple(self._builds_behind(root))
+                builds = builds_behind(self._cells, root)
                 self._outputs[job] = Output(cell.result, builds, cell.note)
             elif known.result is not cell.result or known.note != cell.note:
                 self._outputs[job] = Output(cell.result, known.builds, cell.note)
@@ -193,7 +194,7 @@ class Evaluator:
 
     def drawn(self) -> tuple[GraphNode, ...]:
         """Every node as people see it, inputs first."""
-        return tuple(self._draw(self._cells[id_]) for id_ in self._cells.order)
+        return drawn(self._cells, self._graph.jobs)
 
     def _start_over(self) -> None:
         """Forget all results; only the needs that they asked for are compared with the new."""
@@ -341,51 +342,6 @@ class Evaluator:
         result = self._cells[id_].result
         assert result is not None
         return result
-
-    def _builds_behind(self, root: str) -> Iterator[BuildId]:
-        """Each build once, inputs first."""
-        seen: set[str] = set()
-        named: set[BuildId] = set()
-        steps = [(root, False)]
-        while steps:
-            id_, inputs_done = steps.pop()
-            cell = self._cells[id_]
-            if inputs_done and cell.build is not None and cell.build not in named:
-                named.add(cell.build)
-                yield cell.build
-            elif not inputs_done and id_ not in seen:
-                seen.add(id_)
-                steps.append((id_, True))
-                if not isinstance(cell.node.operation, WithoutLogs):
-                    steps.extend((part, False) for part in reversed(cell.inputs))
-
-    def _draw(self, cell: Cell) -> GraphNode:
-        if cell.drawn is None:
-            node = cell.node
-            status, reason = self._standing(cell)
-            cell.drawn = GraphNode(
-                id=node.id,
-                label=node.operation.label,
-                kind=node.operation.kind,
-                status=status,
-                reason=reason,
-                inputs=cell.inputs,
-                build=cell.build,
-                jobs=tuple(job for job, root in self._graph.jobs.items() if root == node.id),
-            )
-        return cell.drawn
-
-    def _standing(self, cell: Cell) -> tuple[Status, str]:
-        """Where a node stands; what comes from another node is blocked by it or waits for it."""
-        match cell.result:
-            case Pending() | Failed() as result if result.node != cell.node.id:
-                behind = result.behind(self._cells.label(result.node))
-                return behind.status, behind.reason
-            case Pending() | Failed() as result:
-                return result.status, result.reason
-            case _:
-                note = cell.note
-                return (Status.SUCCESS, "") if note is None else (note.status, note.reason)
 
 
 def _same(old: Result[object] | None, new: Result[object]) -> bool:

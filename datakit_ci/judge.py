@@ -1,0 +1,195 @@
+"""The judge: evaluates the targets about which there is news, and shows what they have come to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from datakit_ci.demand import Demand
+from datakit_ci.evaluate import Evaluator
+from datakit_ci.meta import duration
+from datakit_ci.need import BranchHead, Build, Known, LastOutput, Need, NextCommit
+from datakit_ci.project import Config
+from datakit_ci.pulse import Pulse
+from datakit_ci.roster import Roster, Watched
+from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId, ObjectId, TreeId
+from datakit_core.errors import ConfigError
+
+__all__ = ["Judge", "Listeners"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told what.
+
+    Attributes:
+        changed: That a target's state is another one.
+        publish: What is known of a target for sure, with the trees that its builds have made.
+        settled: That everything is evaluated for now.
+    """
+
+    changed: Callable[[Target], None]
+    publish: Callable[[TargetState, Mapping[BuildId, TreeId]], None]
+    settled: Callable[[], None]
+
+
+class Judge:
+    """Brings targets up to date with what is known; :meth:`run` is its task.
+
+    Attributes:
+        config: The pipeline by which targets are judged now.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        roster: Roster,
+        demand: Demand,
+        recorded: Callable[[BuildId], BuildState | None],
+        listeners: Listeners,
+    ) -> None:
+        """Judge what is on ``roster``.
+
+        Args:
+            config: The pipeline.
+            roster: The targets; their states are changed.
+            demand: Told what targets ask for, and asked what is known.
+            recorded: A wanted build that is recorded.
+            listeners: Told what has come of it.
+        """
+        self.config = config
+        self._roster = roster
+        self._demand = demand
+        self._recorded = recorded
+        self._listeners = listeners
+        self._dirty: dict[Target, set[Need[Any]]] = {}
+        self._last_outputs: dict[LastOutput, TreeId] = {}
+        self._wake = Pulse()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to evaluate."""
+        return not self._dirty
+
+    def mark(self, target: Target, *needs: Need[Any]) -> None:
+        """Evaluate ``target`` again, since there is news about ``needs``."""
+        self._dirty.setdefault(target, set()).update(needs)
+        self._wake.beat()
+
+    def drop(self, watched: Watched) -> None:
+        """A target is gone; nothing is wanted for it any more."""
+        target = watched.target
+        for latch in [each for each in self._last_outputs if each.target == target]:
+            del self._last_outputs[latch]
+        if watched.evaluator is None:
+            self._demand.let_go_of_all(target)
+        else:
+            self._demand.change(target, (), watched.leaving.union(watched.evaluator.asked))
+
+    def last_output(self, need: LastOutput) -> TreeId | None:
+        """What a latched stage has made while this judge has been at work; none: not known."""
+        return self._last_outputs.get(need)
+
+    async def run(self) -> None:
+        """Evaluate for ever, one target after the other, with a turn for others in between."""
+        while True:
+            change = self._wake.next
+            while self._dirty:
+                target = next(iter(self._dirty))
+                changed = self._dirty.pop(target)
+                if (watched := self._roster.get(target)) is not None:
+                    self._evaluate(watched, changed)
+                await asyncio.sleep(0)
+            self._listeners.settled()
+            await change.wait()
+
+    def _evaluate(self, watched: Watched, changed: Collection[Need[Any]]) -> None:
+        """The boundary of a target: what its pipeline does wrong is its own problem."""
+        try:
+            evaluator = self._updated(watched, changed)
+            outputs, graph = evaluator.outputs(), evaluator.drawn()
+        except Exception as error:  # noqa: BLE001 - a target's boundary: the traceback is logged
+            if not isinstance(error, ConfigError):
+                _log.exception("%s cannot be evaluated", watched.target.path)
+            watched.evaluator, watched.is_current = None, False
+            watched.leaving.clear()
+            self._demand.let_go_of_all(watched.target)
+            self._show(watched, replace(watched.described(), problem=str(error)))
+            return
+        jobs = tuple(self._timed(output.job(name)) for name, output in outputs.items())
+        if watched.is_flow:
+            watched.head = self._source(evaluator)
+        self._show(watched, replace(watched.described(), jobs=jobs, graph=graph))
+        if evaluator.is_complete:  # else it is not known yet where the jobs stand
+            self._listeners.publish(watched.state, self._trees(watched.target, evaluator))
+
+    def _updated(self, watched: Watched, changed: Collection[Need[Any]]) -> Evaluator:
+        """Bring the evaluation up to date, and look for what it asks."""
+        evaluator, target = watched.evaluator, watched.target
+        if evaluator is not None and watched.is_current:
+            update = evaluator.update(changed)
+            gained, lost = update.gained, update.lost
+        else:
+            asked = frozenset(() if evaluator is None else evaluator.asked)
+            evaluator = Evaluator(self.config.graph(target), self._demand.facts, target)
+            update = evaluator.update()
+            gained = tuple(need for need in update.gained if need not in asked)
+            lost = tuple(asked.difference(evaluator.asked))
+            watched.evaluator, watched.is_current = evaluator, True
+        watched.leaving.update(lost)
+        watched.leaving.difference_update(gained)
+        gone = frozenset(
+            need for need in watched.leaving if evaluator.is_complete or not isinstance(need, Build)
+        )
+        watched.leaving -= gone
+        self._demand.change(target, gained, gone)
+        return evaluator
+
+    def _timed(self, job: JobState) -> JobState:
+        """Say how long a job's own build took."""
+        build = self._recorded(job.builds[-1]) if job.builds else None
+        if job.status is not Status.SUCCESS or build is None:
+            return job
+        if build.started is None or build.finished is None:
+            return job
+        return replace(job, description=f"passed in {duration(build.started, build.finished)}")
+
+    def _show(self, watched: Watched, state: TargetState) -> None:
+        if replace(state, updated=watched.state.updated) != watched.state:
+            watched.state = replace(state, updated=datetime.now(UTC))
+            self._listeners.changed(watched.target)
+
+    def _source(self, evaluator: Evaluator) -> CommitId | None:
+        """The commit that a flow is at."""
+        for need in evaluator.asked:
+            if isinstance(need, BranchHead | NextCommit):
+                fact: object = self._demand.facts.get(need)
+                match fact:
+                    case Known(answer=str(commit)):
+                        return CommitId(ObjectId(commit))
+                    case _:
+                        return None
+        return None
+
+    def _trees(self, target: Target, evaluator: Evaluator) -> Mapping[BuildId, TreeId]:
+        """What the builds have made; of latched stages that is remembered."""
+        trees: dict[BuildId, TreeId] = {}
+        for need in evaluator.asked:
+            fact = self._demand.facts.get(need)
+            if not isinstance(need, Build) or not isinstance(fact, Known):
+                continue
+            build, output = fact.answer.build, fact.answer.output
+            if build is not None and output is not None:
+                trees[build] = output
+                if need.spec.policy.latched:
+                    latch = LastOutput(target, build.project, build.stage, build.static)
+                    self._last_outputs[latch] = output
+        return trees
