@@ -31,9 +31,10 @@ def create_branch(
     async def work(database: Database) -> None:
         head = await commit_of(database, source)
         await database.commit(head)  # says so if it is none
-        if await database.head(branch) is not None:
-            raise AlreadyExists(f"there is a branch {branch}")
-        await database.fast_forward(branch, head)
+        try:
+            await database.create_branch(branch, head)
+        except AlreadyExists:
+            raise AlreadyExists(f"there is a branch {branch}") from None
         show({"head": head}, head, as_json=as_json)
 
     work_on(connect, git, work)

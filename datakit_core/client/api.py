@@ -155,6 +155,10 @@ class Database(Protocol):
         """Edit ``branch`` from its present head; closed on leaving unless committed."""
         ...
 
+    async def create_branch(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``; raises ``AlreadyExists`` if it has a head."""
+        ...
+
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move ``branch`` to a descendant of its head; raises ``NotFastForward``."""
         ...

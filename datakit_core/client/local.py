@@ -128,6 +128,10 @@ class LocalDatabase:
         finally:
             await transaction.close()
 
+    async def create_branch(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``."""
+        await self._store.create_branch(branch, commit)
+
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move ``branch`` to a descendant of its head."""
         await self._store.fast_forward(branch, commit)

@@ -165,6 +165,11 @@ class ReconnectingDatabase:
         async with self._once() as database, database.transaction(branch) as transaction:
             yield transaction
 
+    async def create_branch(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``; not done again, since it may have been done."""
+        async with self._once() as database:
+            await database.create_branch(branch, commit)
+
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move ``branch`` to a descendant of its head."""
         await self._again(lambda database: database.fast_forward(branch, commit))

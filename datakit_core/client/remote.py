@@ -189,6 +189,11 @@ class RemoteDatabase:
         async with self._edit(branch) as transaction:
             yield transaction
 
+    async def create_branch(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``."""
+        await self._client.mkdir(["branch", branch])
+        await self._client.command(["branch", branch, "fast-forward"], f"create {commit}")
+
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move ``branch`` to a descendant of its head."""
         await self._client.mkdir(["branch", branch])

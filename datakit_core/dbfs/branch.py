@@ -151,5 +151,10 @@ class BranchDirectory(Layout):
         return CommandFile("fast-forward", self._fast_forward, inode=inode)
 
     async def _fast_forward(self, command: str) -> bytes:
-        await self._view.store.fast_forward(self._branch.name, CommitId(parse_id(command)))
+        store, branch = self._view.store, self._branch.name
+        match command.split(" "):
+            case ["create", commit]:
+                await store.create_branch(branch, CommitId(parse_id(commit)))
+            case _:
+                await store.fast_forward(branch, CommitId(parse_id(command)))
         return b""

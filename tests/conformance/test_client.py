@@ -313,6 +313,19 @@ async def test_fast_forward_moves_only_forward(database: Database) -> None:
         await database.fast_forward("copy", CommitId(ABSENT))
 
 
+async def test_a_branch_is_made_at_a_commit_and_never_moved(database: Database) -> None:
+    first = await commit_files(database, "main", a=b"1")
+    second = await commit_files(database, "main", a=b"2")
+    await database.create_branch("a/copy", first)
+    for commit in (first, second):
+        with pytest.raises(AlreadyExists):
+            await database.create_branch("a/copy", commit)
+    assert await database.head("a/copy") == first
+    with pytest.raises((UnknownObject, NoEntry)):
+        await database.create_branch("new", CommitId(ABSENT))
+    assert await database.head("new") is None
+
+
 async def test_a_removed_branch_is_gone(database: Database) -> None:
     await commit_files(database, "a/b", x=b"1")
     await database.remove_branch("a/b")
