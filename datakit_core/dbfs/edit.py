@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 _NO_MESSAGE = "(no commit message)"
 
-_MOST_KEPT = 1 << 20
-"""Bytes that a transaction holds of merges; the rest waits for Git's gc, two weeks by default."""
+_MOST_HELD = 1 << 20
+"""Bytes that a transaction holds of merges; what is more is kept in the repository by a ref."""
 
 _BASE = 6000
 """Bytes that a transaction takes before anything is edited, roughly."""
@@ -95,6 +95,7 @@ class Edit:
         self._looking = 0
         self._over = False
         self._merged_objects: dict[ObjectId, NewObject] = {}
+        self._kept: list[CommitId] = []
         self._copying = asyncio.Lock()
         self.large = store.large
         self._budget = Budget(1 << 62, "transaction", budget)
@@ -253,6 +254,8 @@ class Edit:
             if self._merged_objects:  # which no ref has kept since, if somebody ran git gc --prune
                 await self._store.write_objects(list(self._merged_objects.values()))
             head = await commit()
+            for kept in self._kept:
+                await self._store.forget_commit(kept)
         self._end()
         return f"{head}\n".encode()
 
@@ -279,6 +282,7 @@ class Edit:
         with self._alone():
             theirs = CommitId(parse_id(command))
             their_tree = self._store.commit(theirs).tree
+            long = bool(self.transaction.tree.unstored())
             our_tree, objects = await self._store.freeze(self.transaction.tree)
             ours = await self._store.create_commit(
                 our_tree, self._parent_ids(), self._message(), objects=objects
@@ -288,7 +292,11 @@ class Edit:
             result = await self._store.merge_trees(base_tree, our_tree, their_tree)
             await self._store.write_objects(result.objects)
             await self._store.load_tree(result.tree)
-            self._keep((*objects, *result.objects))
+            if long or not self._hold((*objects, *result.objects)):
+                message = "Merged in a transaction, and not committed yet"
+                self._kept.append(
+                    await self._store.create_commit(result.tree, [ours, theirs], message, kept=True)
+                )
             self.transaction.tree.graft("", Entry(FileMode.DIRECTORY, result.tree))
         self.merged = Merged(our_tree, their_tree, base_tree or EMPTY_TREE)
         self.conflicts = dict.fromkeys(result.conflicts)
@@ -298,11 +306,13 @@ class Edit:
         self.parents.content = parents + separator + f"{theirs}\n".encode()
         return b"ok"
 
-    def _keep(self, objects: Sequence[NewObject]) -> None:
+    def _hold(self, objects: Sequence[NewObject]) -> bool:
         """Hold what a merge has stored, which no ref keeps, for the commit; unless it is much."""
-        kept = self._merged_objects | {item.id: item for item in objects}
-        if sum(len(item.data) for item in kept.values()) <= _MOST_KEPT:
-            self._merged_objects = kept
+        held = self._merged_objects | {item.id: item for item in objects}
+        if sum(len(item.data) for item in held.values()) > _MOST_HELD:
+            return False
+        self._merged_objects = held
+        return True
 
     def _begin_alone(self) -> None:
         """Let nobody change the edits from now on: they are on their way into the store.

@@ -9,9 +9,9 @@ one fails, so do those that build on it, and each of them starts again from the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from datakit_core.store.objects import (
     decode_whole_tree_steps,
 )
 from datakit_core.store.reader import Reader
-from datakit_core.store.refs import RefFiles, ref_of
+from datakit_core.store.refs import MERGED, RefFiles, ref_of
 from datakit_core.store.requests import LARGE, Bulk, IsAncestor, MergeBase, RefUpdate, Write
 from datakit_core.store.steps import Steps
 from datakit_core.store.watch import Watches
@@ -56,7 +56,7 @@ class Staged:
         self._objects: dict[ObjectId, NewObject] = {}
         self._uses: Counter[ObjectId] = Counter()
 
-    @contextmanager
+    @contextlib.contextmanager
     def holding(self, objects: Iterable[NewObject]) -> Iterator[None]:
         """Make ``objects`` readable here for a while."""
         held = [new for new in objects if new.kind is not ObjectKind.BLOB]
@@ -226,6 +226,25 @@ class Branches:
         check_branch(branch)
         self._check_commit(new)
         await self.move(branch, old, new)
+
+    async def create(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``; raises ``AlreadyExists`` if it has one."""
+        try:
+            await self.update(branch, None, commit)
+        except HeadMoved:
+            raise AlreadyExists from None
+
+    async def keep(self, commit: CommitId, objects: Sequence[NewObject]) -> None:
+        """Store a commit that is on no branch; a private ref keeps it, as it does fetched ones."""
+        left = await self.write_ahead(objects)
+        update = RefUpdate(MERGED + commit, None, commit)
+        with contextlib.suppress(HeadMoved):  # it is kept already
+            await self._writer.submit(Write(tuple(left), (update,)))
+
+    async def forget(self, commit: CommitId) -> None:
+        """Remove the ref that keeps a commit, since a branch has it now; absent is no error."""
+        with contextlib.suppress(HeadMoved):
+            await self._writer.submit(Write((), (RefUpdate(MERGED + commit, commit, None),)))
 
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move ``branch`` to ``commit``, a descendant of its head or the head itself."""

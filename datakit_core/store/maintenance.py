@@ -34,7 +34,7 @@ from datakit_core.store.housekeeping import (
     parse_refs,
     time_of_grace,
 )
-from datakit_core.store.remote import FETCHED
+from datakit_core.store.refs import FETCHED
 from datakit_core.store.store import Store
 
 __all__ = ["Maintenance", "MaintenanceStatus", "Pace", "maintaining"]

@@ -16,11 +16,18 @@ from pathlib import Path
 
 from datakit_core.store.objects import CommitId, ObjectId
 
-__all__ = ["HEADS", "RefFiles", "branch_of", "ref_of"]
+__all__ = ["FETCHED", "HEADS", "MERGED", "RefFiles", "branch_of", "ref_of"]
 
 _log = logging.getLogger(__name__)
 
 HEADS = "refs/heads/"
+
+FETCHED = "refs/datakit/fetched/"
+"""Where commits are kept that no branch has: fetched ones below a digest of the URL, by their own
+full names."""
+
+MERGED = FETCHED + "merged/"
+"""Where the large merges of transactions are kept until they are committed, by their ids."""
 
 _LOOSE = re.compile(rb"([0-9a-f]{40})\s*\Z")
 _PACKED = re.compile(rb"^([0-9a-f]{40}) refs/heads/(.+)$", re.MULTILINE)

@@ -25,11 +25,9 @@ from datakit_core.store.git import (
 )
 from datakit_core.store.names import check_branch
 from datakit_core.store.objects import CommitId, parse_id
+from datakit_core.store.refs import FETCHED
 
-__all__ = ["FETCHED", "Remotes"]
-
-FETCHED = "refs/datakit/fetched/"
-"""Where fetched refs are kept: below a digest of the URL, by their own full names."""
+__all__ = ["Remotes"]
 
 _TIMEOUT = 600.0
 

@@ -281,6 +281,7 @@ class Store:
         message: str,
         *,
         objects: Sequence[NewObject] = (),
+        kept: bool = False,
     ) -> CommitId:
         """Store a commit; no branch moves.
 
@@ -289,6 +290,7 @@ class Store:
             parents: Stored commits.
             message: Its message.
             objects: What is stored with it.
+            kept: Whether a private ref keeps it, as it does a fetched commit.
 
         Raises:
             UnknownObject: The tree or a parent is not there.
@@ -297,8 +299,15 @@ class Store:
         if tree not in new and self.kind(tree) is not ObjectKind.TREE:
             raise UnknownObject(f"no tree {tree}")
         commit = self._commits.new(tree, parents, message, objects)
-        await self._branches.write(commit.objects)
+        if kept:
+            await self._branches.keep(commit.id, commit.objects)
+        else:
+            await self._branches.write(commit.objects)
         return commit.id
+
+    async def forget_commit(self, commit: CommitId) -> None:
+        """Let go a commit that was created as ``kept``, which a branch has now."""
+        await self._branches.forget(commit)
 
     async def update_head(self, branch: str, old: CommitId | None, new: CommitId | None) -> None:
         """Move a branch from ``old`` to ``new``, wherever that is; none stands for no branch.
@@ -309,6 +318,16 @@ class Store:
             InvalidName: The branch cannot be, for its name or for others beside it.
         """
         await self._branches.update(branch, old, new)
+
+    async def create_branch(self, branch: str, commit: CommitId) -> None:
+        """Make a branch whose head is ``commit``.
+
+        Raises:
+            AlreadyExists: It has a head; it stays there.
+            UnknownObject: ``commit`` is not a commit here.
+            InvalidName: The branch cannot be, for its name or for others beside it.
+        """
+        await self._branches.create(branch, commit)
 
     async def fast_forward(self, branch: str, commit: CommitId) -> None:
         """Move a branch to a descendant of its head; the head itself is no error.

@@ -13,7 +13,8 @@ from watchfiles import awatch
 
 from datakit_core.errors import InvalidArgument, StoreError
 from datakit_core.store import Store
-from datakit_core.store.remote import FETCHED, Remotes
+from datakit_core.store.refs import FETCHED
+from datakit_core.store.remote import Remotes
 from tests.support.commits import files_of
 from tests.support.databases import open_store
 from tests.support.git import commit_file, git

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.support.git import git
@@ -133,20 +135,29 @@ async def test_a_branch_to_fetch_is_a_name(raw: Raw, served: Served, branch: str
         await raw.write("remotes/origin/fetch", branch.encode())
 
 
+@pytest.mark.parametrize(
+    "files",
+    [{"few": 1}, {f"many{number}": 1 << 17 for number in range(10)}, {"long": 1 << 21}],
+    ids=["few", "many", "long"],
+)
 @pytest.mark.parametrize("merging", [False, True])
 async def test_pruning_takes_nothing_from_an_open_transaction(
-    raw: Raw, served: Served, merging: bool
+    raw: Raw, served: Served, merging: bool, files: Mapping[str, int]
 ) -> None:
     theirs = await commit_files(raw, "theirs", {"theirs": b"1"})
     await commit_files(raw, "master", {"old": b"2"})
     place = await begin(raw, "master")
     await put(raw, place, "dir/new", b"3")
+    for number, (name, size) in enumerate(files.items()):
+        await put(raw, place, name, bytes([number]))
+        await raw.wstat([*place, "rw", name], length=size)
     if merging:
         await raw.write([*place, "merge"], theirs.encode())
     git(served.store.path, "-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
     await put(raw, place, "last", b"4")
     await commit(raw, place)
     git(served.store.path, "fsck", "--full", "--strict")
-    names = ["dir", "last", "old", *(["theirs"] if merging else [])]
-    assert await raw.list("branch/master/ro") == names
+    names = {"dir", "last", "old", *files, *(["theirs"] if merging else [])}
+    assert set(await raw.list("branch/master/ro")) == names
+    assert git(served.store.path, "for-each-ref", "refs/datakit") == ""
     assert await raw.read("branch/master/ro/dir/new") == b"3"
