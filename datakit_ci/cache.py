@@ -31,6 +31,7 @@ from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
+from datakit_ci.tally import Found, Tally
 from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
 from datakit_core.errors import Disconnected, NoEntry, NotFastForward, StoreError
@@ -70,9 +71,10 @@ class Finished:
 class Cache:
     """The results in a database; the only writer of ``results/`` branches."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep results in ``database``."""
+    def __init__(self, database: Database, tally: Tally | None = None) -> None:
+        """Keep results in ``database``; count look-ups in ``tally``."""
         self._database = database
+        self._tally = tally or Tally()
         self._locks = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def name(self, need: Build) -> BuildId:
@@ -89,6 +91,12 @@ class Cache:
 
         Costs as many questions of the input as the stage asks, however many results there are.
         """
+        with self._tally.lookup() as outcome:
+            found = await self._find(need)
+            outcome.append(Found.MISS if found is None else Found.HIT)
+            return found
+
+    async def _find(self, need: Build) -> BuildState | None:
         root = await self._root(_build_id(need, "").branch)
         if root is None:
             return None

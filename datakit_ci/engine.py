@@ -47,6 +47,7 @@ from datakit_ci.schedule import Scheduler
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, TargetState
+from datakit_ci.tally import Tally
 from datakit_ci.target import FLOWS, Target, TargetKind
 from datakit_core.client.api import CommitId, Database, TreeId
 from datakit_core.errors import DatakitError
@@ -77,6 +78,7 @@ class Engine:
         publish: bool = True,
         canaries: Collection[Target] = (),
         clock: Clock | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """Put the parts together; nothing happens yet.
 
@@ -90,6 +92,7 @@ class Engine:
             publish: Whether to write statuses and the history of targets.
             canaries: Test only these targets; none: all. What others point at is still known.
             clock: What the time is; by default the machine's.
+            tally: Where to count what is done; by default a new one, which nobody reads.
 
         Raises:
             ConfigError: A secret cannot be read, or is too short to be redacted.
@@ -99,7 +102,8 @@ class Engine:
         self._projects = {project.id for project in config.projects}
         self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
-        self._cache = Cache(database)
+        self._tally = tally or Tally()
+        self._cache = Cache(database, self._tally)
         self._spool = Spool(spool_dir)
         self._group = asyncio.TaskGroup()
         self._clock = clock or SystemClock()
@@ -108,7 +112,12 @@ class Engine:
         self._demand = Demand(self._find, self._let_go, news)
         self._answers = Answers(database, self._group, self._on_fact, self._clock)
         self._runner = Runner(
-            self._cache, executor, self._spool, Keyring.load(config.secrets), self._clock
+            self._cache,
+            executor,
+            self._spool,
+            Keyring.load(config.secrets),
+            self._clock,
+            self._tally,
         )
         self._done: set[BuildId] = set()
         self._done_pulse = Pulse()
@@ -124,7 +133,9 @@ class Engine:
         self._builds.threshold = config.threshold
         self._docket = Docket(database, self._builds.rule)
         self._clerk = Clerk(self._docket, self._builds, self._clock, self.target, self._is_shared)
-        self._publisher = Publisher(database, base_url, self._roster.at) if publish else None
+        self._publisher = (
+            Publisher(database, base_url, self._roster.at, self._tally) if publish else None
+        )
         self._changes = Changes(lambda: self._roster)
         self._commits: Mapping[Target, CommitId] = {}
         self._metadata: CommitId | None = None
@@ -136,6 +147,7 @@ class Engine:
             self._demand,
             self._builds.recorded,
             Listeners(self._changes.tell, self._publish, self._settled.beat),
+            self._tally,
         )
 
     async def __aenter__(self) -> Self:

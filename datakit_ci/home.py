@@ -7,10 +7,12 @@ where builds read their inputs from: a repository of this machine either way.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datakit_ci.executors.base import Executor
 from datakit_ci.executors.local import LocalExecutor
@@ -23,6 +25,9 @@ from datakit_core.errors import ConfigError
 from datakit_core.metrics import Address
 from datakit_core.server import serve_store
 from datakit_core.store import Durability, FetchPolicy, Store
+
+if TYPE_CHECKING:  # only who wants metrics imports them
+    from prometheus_client.registry import Collector
 
 __all__ = ["Home", "open_home"]
 
@@ -45,6 +50,12 @@ class Home:
     local: LocalDatabase | None = None
     remote: ReconnectingDatabase | None = None
 
+    def away(self) -> float:
+        """For how many seconds the database has been away; 0 if it is there."""
+        if self.remote is None or (since := self.remote.away) is None:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - since).total_seconds())
+
     def trouble(self) -> str:
         """What is wrong with the database, for people; empty: nothing."""
         if self.remote is None or (since := self.remote.away) is None:
@@ -56,8 +67,14 @@ class Home:
 
 
 @asynccontextmanager
-async def open_home(settings: ServiceSettings) -> AsyncIterator[Home]:
+async def open_home(
+    settings: ServiceSettings, figures: Sequence[Collector] = ()
+) -> AsyncIterator[Home]:
     """Open the database that the settings name.
+
+    Args:
+        settings: What to open, and what to serve of it.
+        figures: What to tell Prometheus besides, if it is to be told anything.
 
     Raises:
         ConfigError: An address or a URL makes no sense, or is in use; or another engine works in
@@ -67,25 +84,27 @@ async def open_home(settings: ServiceSettings) -> AsyncIterator[Home]:
     """
     async with AsyncExitStack() as stack:
         if settings.metadata_store:
-            yield await _remote(settings, stack)
+            yield await _remote(settings, stack, figures)
         else:
-            yield await _embedded(settings, stack)
+            yield await _embedded(settings, stack, figures)
 
 
-async def _embedded(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
+async def _embedded(
+    settings: ServiceSettings, stack: AsyncExitStack, figures: Sequence[Collector]
+) -> Home:
     durability = Durability.parse(settings.durability)
     store = await stack.enter_async_context(
         Store.open(settings.database, create=True, durability=durability)
     )
-    metrics = settings.listen_prometheus
     server = await stack.enter_async_context(
         serve_store(
             store,
             settings.listen_9p,
             allow_fetch=FetchPolicy.parse(settings.allow_fetch),
-            listen_prometheus=Address.parse(metrics) if metrics else None,
+            listen_prometheus=_metrics(settings),
             auto_push=settings.auto_push,
             listen_http=settings.listen_http,
+            figures=figures,
         )
     )
     database = LocalDatabase(store)
@@ -95,15 +114,25 @@ async def _embedded(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
     return Home(database, executor, listeners, local=database)
 
 
-async def _remote(settings: ServiceSettings, stack: AsyncExitStack) -> Home:
+async def _remote(
+    settings: ServiceSettings, stack: AsyncExitStack, figures: Sequence[Collector]
+) -> Home:
     address = settings.metadata_store
     stack.enter_context(_alone(settings.work))
+    if (page := _metrics(settings)) is not None:
+        from datakit_core.monitoring import serve_process_metrics  # only for who wants it
+
+        await stack.enter_async_context(serve_process_metrics(page, *figures))
     database = await stack.enter_async_context(reconnecting(address))
     objects = ObjectCache(database, settings.work / "objects.git")
     await stack.enter_async_context(objects)
     executor = _executor(database, objects.path, settings)
     await stack.enter_async_context(executor)
     return Home(database, CopyingExecutor(executor, objects), (address,), remote=database)
+
+
+def _metrics(settings: ServiceSettings) -> Address | None:
+    return Address.parse(settings.listen_prometheus) if settings.listen_prometheus else None
 
 
 def _executor(database: Database, repository: Path, settings: ServiceSettings) -> LocalExecutor:

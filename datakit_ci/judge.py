@@ -17,6 +17,7 @@ from datakit_ci.project import Config
 from datakit_ci.pulse import Pulse
 from datakit_ci.roster import Roster, Watched
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
+from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, ObjectId, TreeId
 from datakit_core.errors import ConfigError
@@ -55,6 +56,7 @@ class Judge:
         demand: Demand,
         recorded: Callable[[BuildId], BuildState | None],
         listeners: Listeners,
+        tally: Tally,
     ) -> None:
         """Judge what is on ``roster``.
 
@@ -64,12 +66,14 @@ class Judge:
             demand: Told what targets ask for, and asked what is known.
             recorded: A wanted build that is recorded.
             listeners: Told what has come of it.
+            tally: Counts evaluations.
         """
         self.config = config
         self._roster = roster
         self._demand = demand
         self._recorded = recorded
         self._listeners = listeners
+        self._tally = tally
         self._dirty: dict[Target, set[Need[Any]]] = {}
         self._last_outputs: dict[LastOutput, TreeId] = {}
         self._wake = Pulse()
@@ -106,7 +110,8 @@ class Judge:
                 target = next(iter(self._dirty))
                 changed = self._dirty.pop(target)
                 if (watched := self._roster.get(target)) is not None:
-                    self._evaluate(watched, changed)
+                    with self._tally.evaluation():
+                        self._evaluate(watched, changed)
                 await asyncio.sleep(0)
             self._listeners.settled()
             await change.wait()

@@ -20,6 +20,7 @@ from datakit_ci.project import Config
 from datakit_ci.results import Results, StageResults, runs_of
 from datakit_ci.retention import superfluous
 from datakit_ci.state import BuildId
+from datakit_ci.tally import Tally
 from datakit_ci.trace import parse_result
 from datakit_core.client.api import BlobId, CommitId, Database, TreeId
 from datakit_core.errors import DatakitError, HeadMoved, NotFastForward, StoreError
@@ -56,6 +57,7 @@ class Pruner:
         *,
         forgetful: ForgetfulDatabase | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tally: Tally | None = None,
     ) -> None:
         """Prune ``database``.
 
@@ -64,7 +66,9 @@ class Pruner:
             wanted: The builds that targets show now, running ones included.
             forgetful: The same database, if it can let go of history; else that stays.
             now: The clock.
+            tally: Counts what is dropped.
         """
+        self._tally = tally or Tally()
         self._database = database
         self._results = Results(database)
         self._cache = Cache(database)
@@ -115,6 +119,7 @@ class Pruner:
             for path in await self._paths(stage, finished, gone):
                 await transaction.remove(path)
             head = await transaction.commit_if(stage.head, message)
+        self._tally.dropped += len(gone)
         _log.info("%s: %s", stage.project, message)
         if self._forgetful is not None:
             kept = f"{stage.stage}: {len(finished) - len(gone)} results are kept"

@@ -15,6 +15,7 @@ from datakit_ci.history import History, write_files
 from datakit_ci.metadata import BRANCH, job_context, job_status, status_path
 from datakit_ci.pulse import Pulse
 from datakit_ci.state import BuildId, TargetState
+from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, TreeId
 from datakit_core.errors import (
@@ -65,6 +66,7 @@ class Publisher:
         database: Database,
         base_url: str,
         neighbours: Callable[[CommitId], Iterable[TargetState]],
+        tally: Tally | None = None,
     ) -> None:
         """Write to ``database``.
 
@@ -73,7 +75,9 @@ class Publisher:
             base_url: The dashboard's address; empty: there is none.
             neighbours: All targets at a source commit. A commit has one status for each job,
                 whichever of them it was tested for: that of the first is shown.
+            tally: Counts the commits of histories.
         """
+        self._tally = tally or Tally()
         self._database = database
         self._base_url = base_url.rstrip("/")
         self._neighbours = neighbours
@@ -153,6 +157,7 @@ class Publisher:
                 _log.exception("%s has a job with an impossible name", state.target.path)
         if commit is not None and state.head is not None:
             recorded[state.target] = state.head, commit
+            self._tally.published += 1
 
     async def _publish(self, batch: Iterable[Published]) -> None:
         """Write the statuses of all commits of the batch in one commit."""

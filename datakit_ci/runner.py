@@ -20,11 +20,15 @@ from datakit_ci.redaction import Redaction
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildState, Status
+from datakit_ci.tally import Fate, Tally
 from datakit_core.errors import ConfigError
 
 __all__ = ["Runner"]
 
 _log = logging.getLogger(__name__)
+
+_FATES = {Status.SUCCESS: Fate.PASSED, Status.FAILURE: Fate.FAILED}
+"""What has a result has passed or failed."""
 
 
 class Runner:
@@ -35,14 +39,21 @@ class Runner:
     """
 
     def __init__(
-        self, cache: Cache, executor: Executor, spool: Spool, keyring: Keyring, clock: Clock
+        self,
+        cache: Cache,
+        executor: Executor,
+        spool: Spool,
+        keyring: Keyring,
+        clock: Clock,
+        tally: Tally,
     ) -> None:
-        """Run with ``executor``, and record in ``cache``."""
+        """Run with ``executor``, record in ``cache``, and count in ``tally``."""
         self.keyring = keyring
         self._cache = cache
         self._executor = executor
         self._spool = spool
         self._clock = clock
+        self._tally = tally
 
     async def run(
         self, live: LiveBuild, details: Mapping[str, str], begun: Callable[[], None]
@@ -59,6 +70,7 @@ class Runner:
         """
         live.status, live.started, live.reason = Status.RUNNING, self._clock.now(), ""
         recorded: BuildState | None = None
+        fate = Fate.ERROR
         redaction = self.keyring.redaction
         try:
             with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
@@ -69,8 +81,10 @@ class Runner:
                     log.note(f"started after {waited} of {live.waits_for}")
                 begun()
                 recorded = await self._attempt(live, log, details)
+            fate = Fate.CANCELLED if recorded is None else _FATES[recorded.status]
         except LostBuild as error:
             live.status, live.reason = error.status, redaction.text(str(error))
+            fate = _fate(error)
             if not isinstance(error, TimedOut):
                 live.attempts += 1
         except Exception as error:  # noqa: BLE001 - the boundary: the traceback is in both logs
@@ -80,13 +94,22 @@ class Runner:
             live.status = Status.ERROR
             live.reason = redaction.text(f"{type(error).__name__}: {error}")
         live.finished = self._clock.now()
+        self._count(live, fate)
         return recorded
+
+    def _count(self, live: LiveBuild, fate: Fate) -> None:
+        assert live.started is not None
+        assert live.finished is not None
+        waited, ran = live.started - live.queued, live.finished - live.started
+        self._tally.ran(live.build, live.need.spec.pool, fate, waited, ran)
+        self._tally.log_bytes += live.log.size if live.log else 0
 
     async def _attempt(
         self, live: LiveBuild, log: RedactedLog, details: Mapping[str, str]
     ) -> BuildState | None:
         """Run and record the build; none if it was stopped."""
         if live.attempts:
+            self._tally.retries += 1
             log.note(f"attempt {live.attempts + 1} of {live.need.spec.policy.retry + 1}")
         try:
             outcome = await self._execute(live, log)
@@ -149,6 +172,16 @@ class Runner:
         )
         await self._cache.record(Finished(live.need, live.build, outcome, meta, log.path))
         return await self._cache.read(live.build)
+
+
+def _fate(error: LostBuild) -> Fate:
+    match error:
+        case TimedOut():
+            return Fate.TIMED_OUT
+        case Transient():
+            return Fate.TRANSIENT
+        case _:
+            return Fate.LOST
 
 
 def _traceback(error: Exception) -> str:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
@@ -25,8 +26,12 @@ from datakit_ci.home import Home, open_home
 from datakit_ci.project import Config, load_pipeline
 from datakit_ci.pruning import Pruner
 from datakit_ci.settings import ServiceSettings
+from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
+
+if TYPE_CHECKING:  # only who wants metrics imports them
+    from datakit_ci.monitoring import Figures
 
 __all__ = ["Service", "open_service", "serve"]
 
@@ -90,8 +95,10 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
     """
     config = load_pipeline(settings.pipeline)
     repositories = await _repositories(settings, config)
+    tally = Tally()
+    figures = _figures(settings, tally)
     async with AsyncExitStack() as stack:
-        home = await stack.enter_async_context(open_home(settings))
+        home = await stack.enter_async_context(open_home(settings, figures))
         database = home.database
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
         engine = Engine(
@@ -101,6 +108,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             settings.work / "logs",
             site.url,
             canaries=_canaries(settings, config),
+            tally=tally,
         )
         await stack.enter_async_context(engine)
         await stack.enter_async_context(serve_pages(engine, site, home.trouble))
@@ -109,13 +117,23 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
             tasks.create_task(_reload(engine, settings.pipeline)),
-            tasks.create_task(_prune(engine, home)),
+            tasks.create_task(_prune(engine, home, tally)),
+            *(tasks.create_task(each.follow(engine, home.away)) for each in figures),
         ]
         try:
             yield Service(engine, site.url, home.listeners, repositories, settings)
         finally:
             for task in running:
                 task.cancel()
+
+
+def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:
+    """What to tell Prometheus; nothing if it is not to be told anything."""
+    if not settings.listen_prometheus:
+        return ()
+    from datakit_ci.monitoring import Figures  # only for who wants it
+
+    return (Figures(tally),)
 
 
 async def _repositories(settings: ServiceSettings, config: Config) -> tuple[LocalRepository, ...]:
@@ -148,10 +166,10 @@ def _canaries(settings: ServiceSettings, config: Config) -> Sequence[Target]:
     return canaries
 
 
-async def _prune(engine: Engine, home: Home) -> None:
+async def _prune(engine: Engine, home: Home, tally: Tally) -> None:
     """Keep results for as long as the pipeline says; first when it is known what targets show."""
     await engine.idle()
-    pruner = Pruner(home.database, engine.shown_builds, forgetful=home.local)
+    pruner = Pruner(home.database, engine.shown_builds, forgetful=home.local, tally=tally)
     await pruner.run(lambda: engine.config)
 
 

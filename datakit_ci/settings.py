@@ -15,7 +15,6 @@ __all__ = ["ServiceSettings"]
 _OF_THE_SERVER = (
     "listen_9p",
     "allow_fetch",
-    "listen_prometheus",
     "auto_push",
     "listen_http",
     "durability",

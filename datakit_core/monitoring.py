@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from math import isinf
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from datakit_core.dbfs import DatabaseFiles
 from datakit_core.metrics import Address, Histogram
+from datakit_core.metrics.families import buckets, counter, gauge, histogram, loop_lag, registry_of
 from datakit_core.metrics.loop import measure_lag
 from datakit_core.metrics.page import serve_page
 from datakit_core.ninep import Server
@@ -31,7 +30,7 @@ from datakit_core.ninep.messages import CLASSIC
 from datakit_core.store import Store
 from datakit_core.store.maintenance import MaintenanceStatus
 
-__all__ = ["Sources", "registry_of", "serve_metrics"]
+__all__ = ["Sources", "serve_metrics", "serve_process_metrics"]
 
 _TYPES = {number: kind.__name__ for number, kind in (CLASSIC | LINUX_MESSAGES).items()}
 
@@ -59,8 +58,15 @@ class Sources:
 
 
 @asynccontextmanager
-async def serve_metrics(sources: Sources, address: Address) -> AsyncIterator[Address]:
+async def serve_metrics(
+    sources: Sources, address: Address, *more: Collector
+) -> AsyncIterator[Address]:
     """Measure the event loop, and serve the metrics until the context is left.
+
+    Args:
+        sources: What the server's figures come from.
+        address: Where to listen.
+        more: Further figures, of whoever has the server in his process.
 
     Yields:
         Where, with the port that the system has chosen if it was 0.
@@ -69,18 +75,28 @@ async def serve_metrics(sources: Sources, address: Address) -> AsyncIterator[Add
         ConfigError: The address cannot be listened on.
     """
     with measure_lag(sources.loop_lag):
-        async with serve_page(registry_of(sources), address) as bound:
+        async with serve_page(registry_of(_Figures(sources), *more), address) as bound:
             yield bound
 
 
-def registry_of(sources: Sources) -> CollectorRegistry:
-    """A registry with all metrics of a server, and those of its process."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(sources))
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
+@asynccontextmanager
+async def serve_process_metrics(address: Address, *figures: Collector) -> AsyncIterator[Address]:
+    """The same for a process without a server: ``figures``, and what it says of itself."""
+    lag = Histogram()
+    with measure_lag(lag):
+        async with serve_page(registry_of(_Process(lag), *figures), address) as bound:
+            yield bound
+
+
+class _Process(Collector):
+    """Tells how late the event loop is."""
+
+    def __init__(self, lag: Histogram) -> None:
+        self._lag = lag
+
+    def collect(self) -> Iterable[Metric]:
+        """The one metric."""
+        yield loop_lag(self._lag)
 
 
 class _Figures(Collector):
@@ -97,13 +113,9 @@ class _Figures(Collector):
         yield from _writes(self._sources.store)
         if self._sources.maintenance is not None:
             yield from _maintenance(self._sources.maintenance)
-        yield _histogram(
-            "datakit_event_loop_lag_seconds",
-            "How late a timer of the event loop fired, looked at ten times a second.",
-            self._sources.loop_lag,
-        )
+        yield loop_lag(self._sources.loop_lag)
         if self._sources.auto_push_lag is not None:
-            yield _gauge(
+            yield gauge(
                 "datakit_auto_push_lag_seconds",
                 "For how long the oldest commit has waited that the mirror does not have.",
                 self._sources.auto_push_lag(),
@@ -112,28 +124,28 @@ class _Figures(Collector):
 
 def _connections(server: Server) -> Iterator[Metric]:
     traffic = server.traffic
-    yield _gauge("datakit_9p_connections", "Clients that are connected.", server.connections)
-    yield _counter(
+    yield gauge("datakit_9p_connections", "Clients that are connected.", server.connections)
+    yield counter(
         "datakit_9p_connections_opened_total", "Clients that have connected.", server.opened
     )
-    yield _counter(
+    yield counter(
         "datakit_9p_connections_broken_total",
         "Connections that were dropped because the client broke the protocol.",
         traffic.broken,
     )
-    yield _counter(
+    yield counter(
         "datakit_9p_connections_refused_total",
         "Clients that were turned away because there were too many.",
         traffic.refused,
     )
-    yield _gauge(
+    yield gauge(
         "datakit_9p_memory_bytes",
         "What clients make the server hold, roughly: edits, fids, requests that wait.",
         server.memory,
     )
-    yield _counter("datakit_9p_received_bytes_total", "Bytes from clients.", traffic.bytes_in)
-    yield _counter("datakit_9p_sent_bytes_total", "Bytes to clients.", traffic.bytes_out)
-    yield _gauge("datakit_9p_fids", "Fids that clients have bound.", server.fids)
+    yield counter("datakit_9p_received_bytes_total", "Bytes from clients.", traffic.bytes_in)
+    yield counter("datakit_9p_sent_bytes_total", "Bytes to clients.", traffic.bytes_out)
+    yield gauge("datakit_9p_fids", "Fids that clients have bound.", server.fids)
 
 
 def _requests(server: Server) -> Iterator[Metric]:
@@ -150,7 +162,7 @@ def _requests(server: Server) -> Iterator[Metric]:
             if count:
                 requests.add_metric([_TYPES.get(number, "unknown"), outcome], count)
     yield requests
-    yield _gauge(
+    yield gauge(
         "datakit_9p_requests_waiting",
         "Requests without a reply so far, most of them readers of streams.",
         server.waiting,
@@ -164,7 +176,7 @@ def _requests(server: Server) -> Iterator[Metric]:
     for way, by_type in (("at_once", traffic.at_once), ("by_task", traffic.by_task)):
         for number, shown in sorted(by_type.items()):
             kind = _TYPES.get(number, "unknown")
-            seconds.add_metric([kind, way], _buckets(shown), shown.total / 1e9)
+            seconds.add_metric([kind, way], buckets(shown), shown.total / 1e9)
     yield seconds
 
 
@@ -176,9 +188,9 @@ def _database(sources: Sources) -> Iterator[Metric]:
         "conflict": activity.conflicts,
         "overtaken": activity.overtaken,
     }
-    yield _gauge("datakit_branches", "Branches that have a head.", len(store.heads()))
-    yield _gauge("datakit_transactions", "Transactions that are open.", sources.files.transactions)
-    yield _gauge("datakit_watchers", "Subscriptions to branches and paths.", store.subscribers)
+    yield gauge("datakit_branches", "Branches that have a head.", len(store.heads()))
+    yield gauge("datakit_transactions", "Transactions that are open.", sources.files.transactions)
+    yield gauge("datakit_watchers", "Subscriptions to branches and paths.", store.subscribers)
     commits = CounterMetricFamily(
         "datakit_commits",
         "Commits by outcome: moved the branch, merged with what others had committed, refused "
@@ -191,22 +203,22 @@ def _database(sources: Sources) -> Iterator[Metric]:
 
 
 def _writes(store: Store) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "datakit_write_requests_total",
         "Requests that the writers have carried out; divided by the count of batches, their size.",
         sum(batches.requests for batches in store.batches),
     )
-    yield _histogram(
+    yield histogram(
         "datakit_write_batch_seconds",
         "Time in which all that had come together was written and on disk.",
         Histogram.sum(batches.synced for batches in store.batches),
     )
-    yield _gauge(
+    yield gauge(
         "datakit_journal_bytes",
         "Length of the journal: what a start after a crash would carry out again.",
         sum(batches.journal.size for batches in store.batches),
     )
-    yield _gauge(
+    yield gauge(
         "datakit_journal_records",
         "Records in the journal, one for each batch.",
         sum(batches.journal.records for batches in store.batches),
@@ -215,11 +227,9 @@ def _writes(store: Store) -> Iterator[Metric]:
 
 def _maintenance(status: MaintenanceStatus) -> Iterator[Metric]:
     facts = status.facts
-    yield _gauge("datakit_loose_objects", "Objects in files of their own, about.", facts.loose)
-    yield _gauge("datakit_packs", "Packs of objects.", facts.packs)
-    yield _gauge(
-        "datakit_disk_free_bytes", "What the disk of the repository has left.", status.free
-    )
+    yield gauge("datakit_loose_objects", "Objects in files of their own, about.", facts.loose)
+    yield gauge("datakit_packs", "Packs of objects.", facts.packs)
+    yield gauge("datakit_disk_free_bytes", "What the disk of the repository has left.", status.free)
     runs = CounterMetricFamily(
         "datakit_maintenance_runs",
         "Maintenance by step (objects packed, refs packed, unused objects collected) and outcome.",
@@ -241,22 +251,3 @@ def _maintenance(status: MaintenanceStatus) -> Iterator[Metric]:
         seconds.add_metric([step.value], outcomes.seconds)
         finished.add_metric([step.value], outcomes.finished)
     yield from (runs, seconds, finished)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name.removesuffix("_total"), text, value=value)
-
-
-def _histogram(name: str, text: str, shown: Histogram) -> Metric:
-    family = HistogramMetricFamily(name, text)
-    family.add_metric([], _buckets(shown), shown.total / 1e9)
-    return family
-
-
-def _buckets(shown: Histogram) -> list[tuple[str, float]]:
-    rows = shown.cumulative()
-    return [("+Inf" if isinf(bound) else repr(bound), float(count)) for bound, count in rows]

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
 from datakit_core.metrics import Address
@@ -22,6 +23,9 @@ from datakit_core.resources import allow_open_files, collecting_when_idle
 from datakit_core.store import ANYTHING, FOR_OTHERS, Durability, FetchPolicy, Store
 from datakit_core.store.maintenance import MaintenanceStatus, maintaining
 from datakit_core.store.mirror import mirroring
+
+if TYPE_CHECKING:  # only who wants metrics imports them
+    from prometheus_client.registry import Collector
 
 __all__ = ["DEFAULT_ADDRESS", "open_server", "run", "serve_store"]
 
@@ -44,6 +48,7 @@ async def serve_store(
     listen_http: Sequence[str] = (),
     maintenance: bool = True,
     limits: ConnectionLimits | None = None,
+    figures: Sequence[Collector] = (),
 ) -> AsyncIterator[Server]:
     """Serve ``store`` over 9P until the context is left.
 
@@ -60,6 +65,7 @@ async def serve_store(
             :class:`datakit_core.smart_http.HttpAddress` reads it; nowhere by default.
         maintenance: Whether to keep the repository quick and small meanwhile.
         limits: How many may connect, and what they may use.
+        figures: Further metrics, of the caller.
 
     Raises:
         ConfigError: An address is none, or is in use; or a URL is not allowed.
@@ -89,7 +95,7 @@ async def serve_store(
             from datakit_core.monitoring import Sources, serve_metrics  # only for who wants it
 
             sources = Sources(server, files, store, auto_push_lag=lag, maintenance=upkeep)
-            await stack.enter_async_context(serve_metrics(sources, listen_prometheus))
+            await stack.enter_async_context(serve_metrics(sources, listen_prometheus, *figures))
         yield server
 
 

@@ -50,10 +50,15 @@ class Histogram:
         self.counts[(nanoseconds >> _SHIFT).bit_length()] += times
         self.total += nanoseconds * times
 
-    def cumulative(self) -> Iterator[tuple[float, int]]:
-        """Each bound in seconds and how many were below it; the last bound is infinite."""
-        below = 0
-        for place in range(_BUCKETS):
+    def cumulative(self, first: int = 0) -> Iterator[tuple[float, int]]:
+        """Each bound in seconds and how many were below it; the last bound is infinite.
+
+        Args:
+            first: How many of the lowest bounds to leave out, and to go higher by: with 10 they
+                are from 8 milliseconds to 5 hours.
+        """
+        below = sum(self.counts[:first])
+        for place in range(first, first + _BUCKETS):
             below += self.counts[place]
             yield (1 << (_SHIFT + place)) / 1e9, below
-        yield float("inf"), below + sum(self.counts[_BUCKETS:])
+        yield float("inf"), below + sum(self.counts[first + _BUCKETS :])
