@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import cast
 
 from datakit_ci.conditions import Sandbox
 from datakit_ci.decisions import add_result, find_results, observe
@@ -34,6 +34,7 @@ from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.tally import Found, Tally
 from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
+from datakit_core.client.pieces import pieces_of
 from datakit_core.errors import Disconnected, NoEntry, NotFastForward, StoreError
 from datakit_core.store.objects import EMPTY_TREE
 
@@ -41,12 +42,8 @@ __all__ = ["Cache", "Finished"]
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 16
 _PAUSE = 0.2
 """Seconds until the next attempt when the database went away; its client waits for it as well."""
-
-_SHORT_LOG = 1 << 18
-"""Bytes; longer logs would stall the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +141,15 @@ class Cache:
             details={"executor": meta.executor, **meta.details},
         )
 
-    async def log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+    async def log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """A recorded build's log from byte ``offset`` on, in pieces; nothing if there is none."""
         run = await self._run(build)
         entry = None if run is None else await self._database.entry(run, "log")
         if entry is not None:
-            content = memoryview(await self._database.blob(BlobId(entry.id)))
-            for start in range(offset, len(content), _CHUNK):
-                yield bytes(content[start : start + _CHUNK])
+            pieces = self._database.stream_blob(BlobId(entry.id), offset)
+            async with aclosing(cast("AsyncGenerator[bytes, None]", pieces)):
+                async for piece in pieces:
+                    yield piece
 
     async def record(self, finished: Finished) -> None:
         """Commit a result; a result that was there under the same key is replaced.
@@ -196,26 +194,13 @@ class Cache:
         if await transaction.entry(run) is not None:
             await transaction.remove(run)
         await transaction.write(f"{run}/meta.json", finished.meta.to_bytes())
-        await self._write_log(transaction, f"{run}/log", finished.log)
+        await transaction.write_stream(f"{run}/log", pieces_of(finished.log))
         if outcome.failure is not None:
             await transaction.write(f"{run}/failure", f"{outcome.failure}\n".encode())
         elif outcome.output != EMPTY_TREE:
             await transaction.graft(f"{run}/value", Entry(FileMode.DIRECTORY, outcome.output))
         if outcome.reports is not None:
             await transaction.graft(f"{run}/reports", Entry(FileMode.DIRECTORY, outcome.reports))
-
-    async def _write_log(self, transaction: Transaction, path: str, log: Path) -> None:
-        """Store a log; the database reads a long one itself, so that we never hold it."""
-        if _size(log) <= _SHORT_LOG:
-            await transaction.write(path, _content(log))
-            return
-        with TemporaryDirectory(dir=log.parent) as directory:
-            alone = Path(directory) / "log"
-            _link(log, alone)
-            tree = await self._database.import_directory(alone.parent)
-        entry = await self._database.entry(tree, alone.name)
-        assert entry is not None
-        await transaction.graft(path, entry)
 
     async def _observations(self, finished: Finished) -> Sequence[Observation]:
         """What the build looked at, with the answers that it got."""
@@ -253,18 +238,6 @@ def _is_sandboxed_enough(need: Build, found: BuildState) -> bool:
     """
     used = found.details.get("sandbox", "none")
     return need.spec.conditions.sandbox is not Sandbox.YES or used != "none"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _content(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def _link(path: Path, name: Path) -> None:
-    name.hardlink_to(path)
 
 
 def _build_id(need: Build, key: str) -> BuildId:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -24,7 +23,15 @@ from datakit_core.cli.work import (
     tree_of,
     work_on,
 )
-from datakit_core.client.api import ChangeKind, Commit, CommitId, Database, Entry, TreeId
+from datakit_core.client.api import (
+    BlobId,
+    ChangeKind,
+    Commit,
+    CommitId,
+    Database,
+    Entry,
+    TreeId,
+)
 from datakit_core.errors import NoEntry
 
 __all__ = ["commands"]
@@ -73,17 +80,20 @@ def cat(
     git: Git = None,
     as_json: Json = False,
 ) -> None:
-    """Print a file's content."""
+    """Print a file's content, however long; with --json, all of it is held in memory."""
 
     async def work(database: Database) -> None:
         tree = await tree_of(database, source)
         entry = await database.entry(tree, path)
         if entry is None or entry.is_directory:
             raise NoEntry(f"{source} has no file {path}")
-        content = await database.read(tree, path)
         if as_json:
-            content = json.dumps({**_entry(entry), **_content(content)}).encode() + b"\n"
-        sys.stdout.buffer.write(content)
+            show({**_entry(entry), **_content(await database.read(tree, path))}, "", as_json=True)
+            return
+        pieces = cast("AsyncGenerator[bytes, None]", database.stream_blob(BlobId(entry.id)))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 
     work_on(connect, git, work)

@@ -21,6 +21,7 @@ from datakit_core.cli.work import (
     work_on,
 )
 from datakit_core.client.api import CommitId, Database, Entry, FileMode
+from datakit_core.client.pieces import read_descriptor
 from datakit_core.errors import ConfigError, NoEntry
 
 __all__ = ["commands"]
@@ -38,13 +39,12 @@ def write(
     git: Git = None,
     as_json: Json = False,
 ) -> None:
-    """Commit standard input as a file."""
-    content = sys.stdin.buffer.read()
+    """Commit standard input, however long, as a file."""
     mode = FileMode.EXECUTABLE if executable else FileMode.NORMAL
 
     async def work(database: Database) -> None:
         async with database.transaction(branch) as transaction:
-            await transaction.write(path, content, mode)
+            await transaction.write_stream(path, read_descriptor(sys.stdin.fileno()), mode)
             _show_head(await transaction.commit(message or f"write {path}"), as_json)
 
     work_on(connect, git, work)

@@ -8,7 +8,7 @@ leading slash; ``""`` is the root of a tree. Everything raises the errors of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -76,6 +76,24 @@ class Transaction(Protocol):
         """Create or replace a file or link; missing directories above it are made."""
         ...
 
+    async def write_stream(
+        self, path: str, pieces: AsyncIterable[bytes], mode: FileMode = FileMode.NORMAL
+    ) -> None:
+        """As :meth:`write`, of a file whose content comes in pieces and is never held as a whole.
+
+        If ``pieces`` fails or this is cancelled, the file has what came before: do not commit it.
+
+        Args:
+            path: Where; missing directories above it are made.
+            pieces: The content; pieces may have any length. An empty file has none.
+            mode: Of a file; links are written by :meth:`write`.
+
+        Raises:
+            InvalidArgument: ``mode`` is not that of a file.
+            NoSpace: There is no room for it.
+        """
+        ...
+
     async def remove(self, path: str) -> None:
         """Remove a file, or a directory with its content; absent raises ``NoEntry``."""
         ...
@@ -133,6 +151,28 @@ class Database(Protocol):
 
     async def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob."""
+        ...
+
+    async def blob_size(self, blob: BlobId) -> int:
+        """A blob's length in bytes, without reading it; raises ``UnknownObject``."""
+        ...
+
+    def stream_blob(
+        self, blob: BlobId, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """A blob, or a part of it, in pieces of at most 1 MiB; one of them is held at a time.
+
+        Close the iterator (``aclose``) if it is not read to its end.
+
+        Args:
+            blob: What to read.
+            offset: The first byte; at or beyond the end there is nothing.
+            length: Bytes at most; up to the end by default.
+
+        Raises:
+            UnknownObject: There is no such blob.
+            InvalidArgument: A number is negative.
+        """
         ...
 
     async def entry(self, tree: TreeId, path: str) -> Entry | None:

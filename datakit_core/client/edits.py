@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
+from datakit_core.client.pieces import even
 from datakit_core.errors import (
     AlreadyExists,
     ClientError,
@@ -14,7 +15,7 @@ from datakit_core.errors import (
     NoEntry,
     NotDirectory,
 )
-from datakit_core.ninep.client import Client
+from datakit_core.ninep.client import Client, OpenFile
 from datakit_core.ninep.messages import Mode, WireStat
 from datakit_core.store import CommitId, Entry, FileMode, TreeId, parse_id
 from datakit_core.store.names import split_path
@@ -79,6 +80,24 @@ class RemoteTransaction:
             await self._make_parents(path)
             await self._create(path, data, mode)
 
+    async def write_stream(
+        self, path: str, pieces: AsyncIterable[bytes], mode: FileMode = FileMode.NORMAL
+    ) -> None:
+        """Create or replace a file whose content comes in pieces."""
+        if not mode.is_file:
+            raise InvalidArgument("only files are written in pieces")
+        async with AsyncExitStack() as stack:
+            try:
+                file = await stack.enter_async_context(self._creating(path, mode))
+            except NoEntry:
+                await self._make_parents(path)
+                file = await stack.enter_async_context(self._creating(path, mode))
+            offset = 0
+            async for piece in even(pieces):
+                self._check_open()
+                await file.write(offset, piece)
+                offset += len(piece)
+
     async def remove(self, path: str) -> None:
         """Remove a file, or a directory with its content."""
         await self._client.remove(self._file(path))
@@ -135,6 +154,9 @@ class RemoteTransaction:
             await self._client.create(place, perm=perm, target=target)
         else:
             await self._client.create(place, data, perm=perm)
+
+    def _creating(self, path: str, mode: FileMode) -> AbstractAsyncContextManager[OpenFile]:
+        return self._client.creating(self._file(path), perm=_PERMISSIONS[mode])
 
     async def _make_parents(self, path: str) -> None:
         parts = split_path(path)

@@ -7,13 +7,15 @@ of tests runs over both.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from datakit_core.client.api import Change, Database, Transaction
-from datakit_core.errors import ClientError, IsDirectory, NoEntry
+from datakit_core.client.pieces import PIECE, check_range, even
+from datakit_core.errors import ClientError, InvalidArgument, IsDirectory, NoEntry
 from datakit_core.store import (
+    LARGE_READ,
     BlobId,
     Commit,
     CommitId,
@@ -89,6 +91,26 @@ class LocalDatabase:
     async def blob(self, blob: BlobId) -> bytes:
         """Read a whole blob."""
         return await self._store.read_blob(blob)
+
+    async def blob_size(self, blob: BlobId) -> int:
+        """A blob's length in bytes, without reading it."""
+        return self._store.size(blob)
+
+    async def stream_blob(
+        self, blob: BlobId, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A blob, or a part of it, in pieces."""
+        check_range(offset, length)
+        size = self._store.size(blob)
+        end = size if length is None else min(offset + length, size)
+        if size > LARGE_READ:
+            async with aclosing(self._store.large.pieces(blob, size, range(offset, end))) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        content = self._store.blob(blob)
+        for start in range(offset, end, PIECE):
+            yield content[start : min(start + PIECE, end)]
 
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         """What is at ``path`` below ``tree``; the root is its own entry."""
@@ -211,6 +233,19 @@ class LocalTransaction:
     async def write(self, path: str, data: bytes, mode: FileMode = FileMode.NORMAL) -> None:
         """Create or replace a file or link."""
         self._open().tree.put(path, data, mode)
+
+    async def write_stream(
+        self, path: str, pieces: AsyncIterable[bytes], mode: FileMode = FileMode.NORMAL
+    ) -> None:
+        """Create or replace a file whose content comes in pieces."""
+        if not mode.is_file:
+            raise InvalidArgument("only files are written in pieces")
+        self._open().tree.put(path, b"", mode)
+        offset = 0
+        async for piece in even(pieces):
+            self._open().tree.write(path, offset, piece)
+            offset += len(piece)
+            await asyncio.sleep(0)
 
     async def remove(self, path: str) -> None:
         """Remove a file, or a directory with its content."""

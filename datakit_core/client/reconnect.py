@@ -139,6 +139,28 @@ class ReconnectingDatabase:
         """Read a whole blob."""
         return await self._again(lambda database: database.blob(blob))
 
+    async def blob_size(self, blob: BlobId) -> int:
+        """A blob's length in bytes, without reading it."""
+        return await self._again(lambda database: database.blob_size(blob))
+
+    async def stream_blob(
+        self, blob: BlobId, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A blob, or a part of it; after an interruption from where it was."""
+        while True:
+            database = await self._connected()
+            try:
+                async with aclosing(database.stream_blob(blob, offset, length)) as pieces:
+                    async for piece in pieces:
+                        self._failures = 0
+                        offset += len(piece)
+                        length = None if length is None else length - len(piece)
+                        yield piece
+            except Disconnected as error:
+                self._lost(database, error)
+            else:
+                return
+
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         """What is at ``path`` below ``tree``."""
         return await self._again(lambda database: database.entry(tree, path))

@@ -17,11 +17,13 @@ from typing import Generic, TypeVar
 
 from datakit_core.client.api import Change, Database, Transaction
 from datakit_core.client.edits import RemoteTransaction
-from datakit_core.client.scan import read_found, scan
+from datakit_core.client.pieces import check_range, pieces_of
+from datakit_core.client.scan import read_target, scan
 from datakit_core.errors import (
     AlreadyExists,
     Busy,
     Disconnected,
+    IoFailed,
     IsDirectory,
     NoEntry,
     NotFastForward,
@@ -140,6 +142,28 @@ class RemoteDatabase:
         """Read a whole blob."""
         return await self._object("blob", blob)
 
+    async def blob_size(self, blob: BlobId) -> int:
+        """A blob's length in bytes, without reading it."""
+        try:
+            return (await self._client.stat([".datakit", "blob", blob])).length
+        except NoEntry:
+            raise UnknownObject(f"no blob {blob}") from None
+
+    async def stream_blob(
+        self, blob: BlobId, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A blob, or a part of it, in pieces: one message each."""
+        check_range(offset, length)
+        size = await self.blob_size(blob)
+        end = size if length is None else min(offset + length, size)
+        async with self._client.open([".datakit", "blob", blob]) as file:
+            while offset < end:
+                piece = await file.read(offset, end - offset)
+                if not piece:
+                    raise IoFailed(f"blob {blob} ends at byte {offset} of {size}")
+                offset += len(piece)
+                yield piece
+
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         """What is at ``path`` below ``tree``; the root is its own entry."""
         entry = Entry(FileMode.DIRECTORY, tree)
@@ -251,8 +275,13 @@ class RemoteDatabase:
         found = await asyncio.to_thread(lambda: list(scan(path)))
         async with self._scratch() as transaction:
             for file in found:
-                content = await asyncio.to_thread(read_found, path, file)
-                await transaction.write(file.path, content, file.mode)
+                if file.mode.is_file:
+                    await transaction.write_stream(
+                        file.path, pieces_of(path / file.path), file.mode
+                    )
+                else:
+                    target = await asyncio.to_thread(read_target, path, file)
+                    await transaction.write(file.path, target, file.mode)
             return await transaction.store_tree()
 
     async def import_tree(self, files: Mapping[str, Entry | bytes]) -> TreeId:

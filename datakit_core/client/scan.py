@@ -11,7 +11,7 @@ from pathlib import Path
 from datakit_core.errors import IoFailed
 from datakit_core.store import FileMode
 
-__all__ = ["Found", "read_found", "scan"]
+__all__ = ["Found", "read_target", "scan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,14 @@ def scan(directory: Path) -> Iterator[Found]:
                 yield Found(path.relative_to(directory).as_posix(), mode)
 
 
-def read_found(directory: Path, found: Found) -> bytes:
-    """The content of a file, or the target of a link.
+def read_target(directory: Path, found: Found) -> bytes:
+    """The target of a link.
 
     Raises:
         IoFailed: It cannot be read.
     """
-    path = directory / found.path
     try:
-        if found.mode is FileMode.LINK:
-            return os.readlink(os.fsencode(path))  # noqa: PTH115  # its bytes, not a path
-        return path.read_bytes()
+        return os.readlink(os.fsencode(directory / found.path))  # noqa: PTH115  # its bytes
     except OSError as error:
         raise IoFailed(f"cannot read {found.path}: {error.strerror}") from error
 

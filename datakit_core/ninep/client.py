@@ -194,12 +194,20 @@ class Client:
             perm: Bits of :class:`~datakit_core.ninep.messages.Mode`.
             target: The target of a link.
         """
+        async with self.creating(path, perm=perm, target=target) as file:
+            if data:
+                await file.write(0, data)
+
+    @asynccontextmanager
+    async def creating(
+        self, path: Sequence[str], *, perm: int = 0o644, target: str = ""
+    ) -> AsyncIterator[OpenFile]:
+        """Make a file, or replace one; it is empty, and open while the block lasts."""
         *parent, name = path
         async with self._walked(parent) as fid:
             mode = OpenMode.READ_WRITE
             await self._calls.call(Tcreate(fid, name, perm, mode, target), Rcreate)
-            if data:
-                await OpenFile(self._calls, fid, self.msize).write(0, data)
+            yield OpenFile(self._calls, fid, self.msize)
 
     async def mkdir(self, path: Sequence[str]) -> None:
         """Make a directory."""

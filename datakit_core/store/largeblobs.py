@@ -16,7 +16,7 @@ import os
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -98,11 +98,11 @@ class BlobSpool:
 
         return forget
 
-    async def complete(self) -> None:
-        """Wait until all of it is there."""
+    async def arrival(self, end: int) -> None:
+        """Wait until the first ``end`` bytes are there, or it is known that they never will be."""
         arrived = asyncio.Event()
-        if not self.ready(self.size):
-            forget = self.when_ready(self.size, arrived.set)
+        if not self.ready(end):
+            forget = self.when_ready(end, arrived.set)
             try:
                 await arrived.wait()
             finally:
@@ -200,8 +200,24 @@ class LargeBlobs:
         """A whole large blob, in memory; for programs that want it so."""
         opened = self.open(blob, size)
         try:
-            await opened.complete()
+            await opened.arrival(size)
             return await asyncio.to_thread(opened.read, 0, size)
+        finally:
+            opened.close()
+
+    async def pieces(self, blob: BlobId, size: int, part: range) -> AsyncGenerator[bytes, None]:
+        """The bytes of a large blob whose numbers are in ``part``, as they come.
+
+        Raises:
+            StoreError: The blob is damaged.
+        """
+        opened = self.open(blob, size)
+        try:
+            for start in range(part.start, part.stop, _PIECE):
+                end = min(start + _PIECE, part.stop)
+                await opened.arrival(end)
+                yield opened.read(start, end - start)
+                await asyncio.sleep(0)
         finally:
             opened.close()
 
@@ -209,7 +225,7 @@ class LargeBlobs:
         """A spool of its own with the content of a blob, to be edited."""
         opened = self.open(blob, size)
         try:
-            await opened.complete()
+            await opened.arrival(size)
             copy = self.space.create()
             for offset in range(0, size, _COPIED):
                 copy.write(offset, opened.read(offset, _COPIED))

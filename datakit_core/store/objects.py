@@ -81,6 +81,11 @@ class FileMode(enum.IntEnum):
         letters = {0o040000: "D", 0o100644: "F", 0o100755: "X", 0o120000: "L", 0o160000: "S"}
         return letters[self]
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is that of a regular file."""
+        return self in (FileMode.NORMAL, FileMode.EXECUTABLE)
+
     @classmethod
     def from_letter(cls, letter: str) -> FileMode | None:
         """The served mode for a letter of :attr:`letter`, or none."""

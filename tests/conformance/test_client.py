@@ -24,6 +24,7 @@ from datakit_core.client.api import (
 from datakit_core.errors import (
     AlreadyExists,
     ClientError,
+    InvalidArgument,
     IsDirectory,
     MergeConflict,
     NoEntry,
@@ -440,3 +441,121 @@ async def test_a_merge_with_a_conflict_changes_nothing(database: Database) -> No
     assert await database.head("main") == main
     with pytest.raises(UnknownObject):
         await database.merge("main", CommitId(ABSENT))
+
+
+LONG = bytes(range(256)) * 12_000
+"""3 MB: read through a spool, and in several messages."""
+
+
+async def several(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def write_stream(
+    database: Database, pieces: AsyncIterator[bytes], mode: FileMode = FileMode.NORMAL
+) -> Entry:
+    """Commit what comes in ``pieces`` as a file in a new directory; where it is."""
+    async with database.transaction("main") as transaction:
+        await transaction.write_stream("logs/new/file", pieces, mode)
+        tree = await tree_of(database, await transaction.commit("write"))
+    entry = await database.entry(tree, "logs/new/file")
+    assert entry is not None
+    return entry
+
+
+async def part_of(
+    database: Database, blob: BlobId, offset: int = 0, length: int | None = None
+) -> list[bytes]:
+    async with closing(database.stream_blob(blob, offset, length)) as pieces:
+        return [piece async for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [b""],
+        [b"one", b"", b"two\n"],
+        [LONG],
+        [LONG[start : start + 100_000] for start in range(0, len(LONG), 100_000)],
+    ],
+    ids=["none", "an empty one", "small ones", "a large one", "many"],
+)
+async def test_a_file_is_written_and_read_in_pieces(
+    database: Database, pieces: list[bytes]
+) -> None:
+    content = b"".join(pieces)
+    entry = await write_stream(database, several(*pieces), FileMode.EXECUTABLE)
+    assert entry.mode is FileMode.EXECUTABLE
+    blob = BlobId(entry.id)
+    assert await database.blob_size(blob) == len(content)
+    read = await part_of(database, blob)
+    assert b"".join(read) == content
+    assert all(0 < len(piece) <= 1 << 20 for piece in read)
+
+
+@pytest.mark.parametrize("content", [b"0123456789", LONG], ids=["short", "long"])
+async def test_any_part_of_a_blob_is_read(database: Database, content: bytes) -> None:
+    blob = BlobId((await write_stream(database, several(content))).id)
+    size = len(content)
+    for offset, length in ((3, 4), (size - 2, 100), (5, None), (0, 0), (size, None), (size + 1, 1)):
+        end = None if length is None else offset + length
+        assert b"".join(await part_of(database, blob, offset, length)) == content[offset:end]
+
+
+async def test_ranges_that_cannot_be_are_refused(database: Database) -> None:
+    blob = BlobId((await write_stream(database, several(b"content"))).id)
+    for offset, length in ((-1, None), (0, -1)):
+        with pytest.raises(InvalidArgument, match="Negative"):
+            await part_of(database, blob, offset, length)
+
+
+async def test_a_blob_that_is_not_there_has_no_size_and_no_pieces(database: Database) -> None:
+    entry = await write_stream(database, several(b"content"))
+    tree = await tree_of(database, await commit_files(database, "other", a=b"1"))
+    assert entry.id != tree
+    for absent in (BlobId(ABSENT), BlobId(tree)):
+        with pytest.raises(UnknownObject):
+            await database.blob_size(absent)
+        with pytest.raises(UnknownObject):
+            await part_of(database, absent)
+
+
+async def test_who_stops_reading_a_long_blob_leaves_nothing_behind(database: Database) -> None:
+    blob = BlobId((await write_stream(database, several(LONG))).id)
+    for _ in range(3):
+        async with closing(database.stream_blob(blob, 1000)) as pieces:
+            first = await anext(pieces)
+        assert first == LONG[1000 : 1000 + len(first)]
+    assert await database.blob(blob) == LONG
+
+
+async def test_a_stream_replaces_the_whole_file(database: Database) -> None:
+    await write_stream(database, several(LONG))
+    entry = await write_stream(database, several(b"short"))
+    assert await database.blob(BlobId(entry.id)) == b"short"
+
+
+async def test_only_files_are_written_as_streams(database: Database) -> None:
+    async with database.transaction("main") as transaction:
+        for mode in (FileMode.LINK, FileMode.DIRECTORY):
+            with pytest.raises(InvalidArgument):
+                await transaction.write_stream("file", several(b"x"), mode)
+        assert await transaction.entry("file") is None
+        await transaction.write("directory/file", b"x")
+        with pytest.raises(IsDirectory):
+            await transaction.write_stream("directory", several(b"x"))
+    with pytest.raises(ClientError):
+        await transaction.write_stream("file", several(b"x"))
+
+
+async def test_a_stream_that_fails_raises_and_nothing_is_committed(database: Database) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield LONG
+        raise OSError("the pipe broke")
+
+    async with database.transaction("main") as transaction:
+        with pytest.raises(OSError, match="the pipe broke"):
+            await transaction.write_stream("file", failing())
+    assert await database.head("main") is None

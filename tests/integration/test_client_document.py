@@ -32,6 +32,6 @@ async def test_a_program_prints_what_the_page_says(
 
 
 def test_every_program_is_tried_and_every_entry_named() -> None:
-    assert len(PROGRAMS) == TEXT.count("```python") == 3
+    assert len(PROGRAMS) == TEXT.count("```python") == 4
     for name in set(client.__all__) - {"Change", "ChangeKind", "Transaction"}:
         assert f"`{name}" in TEXT, name

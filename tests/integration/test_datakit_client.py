@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -256,6 +257,83 @@ async def test_a_watch_may_wait_for_a_server_that_goes(tmp_path: Path) -> None:
         assert await watching.stdout.readline() == f"{second}\n".encode()
         watching.send_signal(signal.SIGINT)
         assert (await watching.communicate(), watching.returncode) == ((b"", b""), 130)
+
+
+MEASURED = """
+import atexit, pathlib, runpy, sys
+
+def tell():
+    status = pathlib.Path("/proc/self/status").read_text()
+    print(status.partition("VmHWM:")[2].split()[0], file=sys.stderr)
+
+atexit.register(tell)
+runpy.run_module("datakit_core.cli", run_name="__main__", alter_sys=True)
+"""
+"""Run the command, and tell the most KiB of memory that it had (proc_pid_status(5))."""
+
+
+async def memory_of(*arguments: str, given: Path | None, output: Path) -> int:
+    """The most bytes that a command had in memory, reading and writing files."""
+    with (given or Path(os.devnull)).open("rb") as stdin, output.open("wb") as stdout:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MEASURED, *arguments, stdin=stdin, stdout=stdout, stderr=PIPE
+        )
+        _, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    return int(errors) << 10
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_long_file_is_never_held_as_a_whole(place: str, tmp_path: Path) -> None:
+    long, short, read = tmp_path / "long", tmp_path / "short", tmp_path / "read"
+    short.write_bytes(b"short")
+    block = bytes(range(256)) * 4096
+    with long.open("wb") as file:
+        for _ in range(40):
+            file.write(block)
+    async with database(place, tmp_path / "db.git") as where:
+        least = await memory_of("write", "main", "short", *where, given=short, output=read)
+        most = await memory_of("write", "main", "long", *where, given=long, output=read)
+        assert most < least + (16 << 20)
+        least = await memory_of("cat", "main", "short", *where, given=None, output=read)
+        assert read.read_bytes() == b"short"
+        most = await memory_of("cat", "main", "long", *where, given=None, output=read)
+        assert most < least + (16 << 20)
+    assert read.stat().st_size == long.stat().st_size
+    with read.open("rb") as file:
+        assert all(piece == block for piece in iter(lambda: file.read(len(block)), b""))
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_reader_may_leave_in_the_middle_of_a_long_file(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        await head_of("write", "main", "file", *where, given=bytes(3_000_000))
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "cat", "main", "file", *where, stdout=PIPE, stderr=PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert await process.stdout.read(10) == bytes(10)
+        transport = process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        transport.close()
+        assert await process.stderr.read() == b""
+        assert await process.wait() == 141
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_who_waits_for_its_input_can_be_interrupted(place: str, tmp_path: Path) -> None:
+    async with database(place, tmp_path / "db.git") as where:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "write", "main", "file", *where, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+        assert process.stdin is not None
+        # More than a pipe holds: when this has gone, it is being read.
+        process.stdin.write(bytes(1_000_000))
+        await process.stdin.drain()
+        process.send_signal(signal.SIGINT)
+        assert await process.stdout.read() == b""  # type: ignore[union-attr]
+        assert await process.wait() == 130
+        assert await run("branches", *where) == (0, "", "")
 
 
 @pytest.mark.parametrize("command", [["cat", "main", "file"], ["ls", "main"], ["watch", "main"]])

@@ -13,7 +13,7 @@ import pytest
 
 from datakit_core.client import Backoff, Database, connect, reconnecting
 from datakit_core.errors import Disconnected
-from datakit_core.store import CommitId
+from datakit_core.store import BlobId, CommitId
 from tests.support.command import datakit
 
 QUICK = Backoff(first=0.01, most=0.1)
@@ -80,6 +80,24 @@ async def test_questions_wait_for_the_server_and_edits_do_not(tmp_path: Path) ->
                 assert await asked == head
                 assert await also == {"main": head}
                 await put(database, b"and on")
+
+
+async def test_a_long_file_is_read_on_from_where_it_was(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/socket"
+    options = ["--git", str(tmp_path / "db.git"), "--url", url]
+    content = bytes(range(256)) * 20_000
+    async with datakit(*options) as (first, _), reconnecting(url, backoff=QUICK) as database:
+        head = await put(database, content)
+        entry = await database.entry((await database.commit(head)).tree, "dir/file")
+        assert entry is not None
+        pieces = database.stream_blob(BlobId(entry.id), 7, 5_000_000)
+        async with aclosing(pieces):
+            read = await anext(pieces)
+            first.kill()
+            await first.wait()
+            async with datakit(*options):
+                read += b"".join([piece async for piece in pieces])
+        assert read == content[7:5_000_007]
 
 
 async def test_nobody_there_is_said_at_once(tmp_path: Path) -> None:

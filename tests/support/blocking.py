@@ -36,7 +36,6 @@ INLINE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("datakit_ci/spool.py", ("create", "remove", "recover", "interrupted"),
      "making and removing one file; recover is before the engine runs"),
     ("datakit_ci/livelog.py", ("follow",), "a bounded piece of a file that was just written"),
-    ("datakit_ci/cache.py", ("_content", "_size"), "a bounded log that was just written"),
     ("datakit_ci/pipeline.py", ("located",), "where a mistake is, for a person"),
     ("datakit_ci/runner.py", ("run", "_attempt"), "making the directories of one build"),
     ("logging/__init__.py", ("emit",), "a line of the log; asyncio has no other way"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -44,6 +44,11 @@ class MemoryDatabase:
 
     async def blob(self, blob: BlobId) -> bytes:
         return self.objects.blob(blob)
+
+    async def stream_blob(
+        self, blob: BlobId, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        yield self.objects.blob(blob)[offset:][:length]
 
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         return self.objects.entry(tree, path)
@@ -104,6 +109,11 @@ class _Transaction:
 
     async def write(self, path: str, data: bytes, mode: FileMode = FileMode.NORMAL) -> None:
         self._overlay.put(path, data, mode)
+
+    async def write_stream(
+        self, path: str, pieces: AsyncIterable[bytes], mode: FileMode = FileMode.NORMAL
+    ) -> None:
+        await self.write(path, b"".join([piece async for piece in pieces]), mode)
 
     async def remove(self, path: str) -> None:
         self._overlay.remove(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockingError
 
-from datakit_core.client.scan import Found, read_found
+from datakit_core.client.scan import Found, read_target
 from datakit_core.store import FileMode
 from tests.support.blocking import INLINE
 
@@ -18,9 +18,9 @@ CHECKOUT = Path(__file__).parents[2]
 async def test_a_call_of_ours_that_blocks_the_loop_raises(
     tmp_path: Path, nonblocking: None
 ) -> None:
-    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
     with pytest.raises(BlockingError):
-        read_found(tmp_path, Found("file", FileMode.NORMAL))
+        read_target(tmp_path, Found("link", FileMode.LINK))
 
 
 @pytest.mark.parametrize(("file", "functions", "reason"), INLINE)

@@ -1,0 +1,94 @@
+"""Long contents as they travel: in pieces, of which one is in memory at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+from datakit_core.errors import InvalidArgument, IoFailed
+
+__all__ = ["PIECE", "check_range", "even", "pieces_of", "read_descriptor"]
+
+PIECE = 256 << 10
+"""Bytes; writing so many to the page cache takes a tenth of a millisecond."""
+
+
+def check_range(offset: int, length: int | None) -> None:
+    """Refuse a range that cannot be.
+
+    Raises:
+        InvalidArgument: A number is negative.
+    """
+    if offset < 0:
+        raise InvalidArgument(f"Negative offset {offset}")
+    if length is not None and length < 0:
+        raise InvalidArgument(f"Negative length {length}")
+
+
+async def even(pieces: AsyncIterable[bytes], size: int = PIECE) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of ``size``, but for the last one; none is empty.
+
+    Many small pieces would each cost a message or a system call, and a large one would block.
+    """
+    held: list[bytes] = []
+    length = 0
+    async for piece in pieces:
+        view = memoryview(piece)
+        while length + len(view) >= size:
+            cut = size - length
+            yield b"".join([*held, view[:cut]])
+            held, length, view = [], 0, view[cut:]
+        if view:
+            held.append(bytes(view))
+            length += len(view)
+    if held:
+        yield b"".join(held)
+
+
+async def pieces_of(path: Path) -> AsyncIterator[bytes]:
+    """The content of a file of this machine, read in a thread.
+
+    Raises:
+        IoFailed: It cannot be read.
+    """
+    try:
+        with closing(await asyncio.to_thread(path.open, "rb", 0)) as file:
+            while data := await asyncio.to_thread(file.read, PIECE):
+                yield data
+                if len(data) < PIECE:
+                    return
+    except OSError as error:
+        raise IoFailed(f"cannot read {path.name}: {error.strerror}") from error
+
+
+async def read_descriptor(descriptor: int) -> AsyncIterator[bytes]:
+    """What comes from an open file, such as standard input, up to its end.
+
+    A pipe or terminal is read when it has something, so that waiting for it can be cancelled: a
+    thread that reads could not.
+
+    Raises:
+        IoFailed: It cannot be read.
+    """
+    try:
+        while data := await _read_some(descriptor):
+            yield data
+    except OSError as error:
+        raise IoFailed(f"cannot read the input: {error.strerror}") from error
+
+
+async def _read_some(descriptor: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ready.set)
+    except PermissionError:  # a regular file, which always has something (epoll_ctl(2), EPERM)
+        return await asyncio.to_thread(os.read, descriptor, PIECE)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, PIECE)
