@@ -15,7 +15,7 @@ from pygit2.enums import ObjectType
 from datakit_core.errors import ConfigError, DatakitError, RepositoryError, UnknownObject
 from datakit_core.store.activity import JournalLength
 from datakit_core.store.directory import import_directory
-from datakit_core.store.disk import RepositoryFiles, sync_file_system
+from datakit_core.store.disk import RepositoryFiles, sync_file_system, write_failure
 from datakit_core.store.groupcommit import GroupCommit
 from datakit_core.store.objects import CommitId, NewObject, ObjectKind
 from datakit_core.store.recovery import recover
@@ -199,7 +199,7 @@ class Applier:
                 return error
             case pygit2.GitError() | OSError():
                 _log.warning("cannot write to %s", self._path, exc_info=error)
-                return RepositoryError(f"cannot write to {self._path}: {error}")
+                return write_failure(self._path, error)
             case _:
                 _log.error("a request failed", exc_info=error)
                 return RepositoryError(f"the writer failed: {error!r}; its log has more")

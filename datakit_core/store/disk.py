@@ -10,6 +10,7 @@ Other processes see a file wholly or not at all, but nothing is on disk before i
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import time
@@ -17,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from datakit_core.errors import RepositoryError
+from datakit_core.errors import DatakitError, NoSpace, RepositoryError
 
-__all__ = ["Disk", "Log", "RepositoryFiles", "sync_file_system"]
+__all__ = ["Disk", "Log", "RepositoryFiles", "sync_file_system", "write_failure"]
 
 _WRITER = "datakit.writer"
 _PATIENCE = 60.0
@@ -229,9 +230,14 @@ class RepositoryFiles:
     def create_log(self, name: str, header: bytes) -> Log:
         """As :meth:`Disk.create_log`."""
         log = _LogFile(self._root + name)
-        log.append(header)
-        log.sync()
-        _sync_directory(self._root)
+        try:
+            log.append(header)
+            log.sync()
+            _sync_directory(self._root)
+        except OSError:
+            log.close()
+            self.remove(name)
+            raise
         return log
 
     def sync_all(self) -> None:
@@ -271,6 +277,14 @@ class _LogFile:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def write_failure(path: str | Path, error: Exception) -> DatakitError:
+    """What clients are told of a write that the disk did not take."""
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full or os.strerror(errno.ENOSPC) in str(error):  # libgit2 gives a text only
+        return NoSpace()
+    return RepositoryError(f"cannot write to {path}: {error}")
 
 
 def sync_file_system(path: str | Path) -> None:

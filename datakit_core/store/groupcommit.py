@@ -26,7 +26,7 @@ from datakit_core.errors import (
     RepositoryError,
     StoreError,
 )
-from datakit_core.store.disk import Disk
+from datakit_core.store.disk import Disk, write_failure
 from datakit_core.store.loose import encode_loose, loose_name
 from datakit_core.store.objects import CommitId, NewObject, ObjectId
 from datakit_core.store.recovery import IDENTITY
@@ -88,7 +88,6 @@ class GroupCommit:
             if done:
                 self._finish(done, targets)
         except OSError as error:
-            _log.exception("cannot write to %s", self.repository.path)
             failure = self._failure(error)
             outcomes = [failure if outcome is None else outcome for outcome in outcomes]
         finally:
@@ -233,7 +232,9 @@ class GroupCommit:
     def _failure(self, error: Exception) -> DatakitError:
         if isinstance(error, DatakitError):
             return error
-        return RepositoryError(f"cannot write to {self.repository.path}: {error}")
+        failure = write_failure(self.repository.path, error)
+        _log.warning("cannot write to %s: %s", self.repository.path, error)
+        return failure
 
 
 def _first_group(writes: Sequence[Write]) -> Sequence[Write]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from datakit_core.store.activity import JournalLength
-from datakit_core.store.disk import Disk, Log
+from datakit_core.store.disk import Disk
 from datakit_core.store.journal import JOURNAL_HEADER, encode_record
 from datakit_core.store.recovery import SEGMENT
 from datakit_core.store.requests import Write
@@ -47,7 +47,7 @@ class WriteAhead:
         self._old_lengths: list[JournalLength] = []
         self._failed = False
         self._checkpoint: threading.Thread | None = None
-        self._log = self._begin()
+        self._log = disk.create_log(_name(self._number), JOURNAL_HEADER)
 
     @property
     def due(self) -> float | None:
@@ -96,6 +96,7 @@ class WriteAhead:
             return
         held = bool(self._size or self._old) and not self._failed
         if held and (self._size > _MAX_BYTES or self._clock() - self._since > _MAX_AGE):
+            self._since = self._clock()  # of the next attempt, if this one fails
             self._turn()
             self._checkpoint = threading.Thread(target=self._sync, name="datakit-checkpoint")
             self._checkpoint.start()
@@ -115,32 +116,30 @@ class WriteAhead:
         self._sync_and_forget()
 
     def close(self) -> None:
-        """Make the journal superfluous, and remove it.
+        """Make the journal superfluous, and remove it; needs no room on the disk.
 
         Raises:
             OSError: The disk has failed; the journal stays, for recovery.
         """
-        self.checkpoint()
+        if self._checkpoint is not None:
+            self._checkpoint.join()
+            self._checkpoint = None
         self._log.close()
-        self._disk.remove(self._name)
-
-    @property
-    def _name(self) -> str:
-        return f"{SEGMENT}{self._number:08}"
-
-    def _begin(self) -> Log:
-        self._size = self._records = 0
-        return self._disk.create_log(self._name, JOURNAL_HEADER)
+        self._old.append(_name(self._number))
+        self._sync_and_forget()
 
     def _turn(self) -> None:
+        """Begin a new segment; if there is no room for it, the old one goes on."""
+        log = self._disk.create_log(_name(self._number + 1), JOURNAL_HEADER)
         self._log.close()
+        self._log = log
         if not self._old:
             self._old_lengths.clear()
         self._old_lengths.append(JournalLength(self._size, self._records))
-        self._old.append(self._name)
+        self._old.append(_name(self._number))
         self._number += 1
+        self._size = self._records = 0
         self._since = self._clock()
-        self._log = self._begin()
 
     def _sync(self) -> None:
         try:
@@ -159,3 +158,8 @@ class WriteAhead:
         while self._old:
             self._disk.remove(self._old[0])
             del self._old[0]
+
+
+def _name(number: int) -> str:
+    """The file of a segment."""
+    return f"{SEGMENT}{number:08}"

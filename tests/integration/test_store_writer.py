@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -39,6 +41,14 @@ async def commit(store: Store, branch: str, name: str, content: bytes = b"x") ->
     return await transaction.commit()
 
 
+async def commit_much(store: Store, branch: str, name: str) -> CommitId:
+    """Commit so many files that they are written ahead, none of which is kept on disk meanwhile."""
+    transaction = store.transaction(branch)
+    for number in range(16):
+        transaction.tree.put(f"{name}/{number}", os.urandom(1 << 16))
+    return await transaction.commit()
+
+
 def pid_of(writer: ProcessWriter) -> int:
     assert writer.pid is not None
     return writer.pid
@@ -65,12 +75,12 @@ async def test_a_small_commit_does_not_wait_for_a_large_one(
     store: Store, writers: list[ProcessWriter]
 ) -> None:
     await commit(store, "main", "a")
-    await commit(store, "main", "large", os.urandom(1 << 20))
+    await commit_much(store, "main", "large")
     assert writers[0].pid != writers[1].pid
     os.kill(pid_of(writers[1]), signal.SIGSTOP)
     try:
         async with asyncio.TaskGroup() as tasks:
-            large = tasks.create_task(commit(store, "main", "larger", os.urandom(1 << 20)))
+            large = tasks.create_task(commit_much(store, "main", "larger"))
             await asyncio.sleep(0)
             small = await commit(store, "main", "b")
             assert not large.done()
@@ -139,6 +149,35 @@ async def test_killing_the_writer_again_and_again_loses_nothing_acknowledged(
     assert found == acknowledged
     git(store.path, "fsck", "--full")
     assert not list((store.path / "refs").rglob("*.lock"))
+
+
+async def test_commits_for_which_there_is_no_room_fail_and_others_follow(
+    store: Store, writers: list[ProcessWriter]
+) -> None:
+    acknowledged = [await commit(store, "main", "a")]
+    pid = pid_of(writers[0])
+    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    for name in ("b", "c"):
+        with pytest.raises(RepositoryError, match="File too large"):
+            await commit(store, "main", name)
+    assert store.head("main") == acknowledged[0]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    acknowledged.append(await commit(store, "main", "d"))
+    assert pid_of(writers[0]) == pid, "the writer lives"
+    os.kill(pid, signal.SIGKILL)
+    acknowledged.append(await until_committed(store, "e"))
+    history = git(store.path, "rev-list", "--first-parent", "main").split()
+    assert history == [*reversed(acknowledged)]
+    git(store.path, "fsck", "--full")
+    assert not [*(store.path / "refs").rglob("*.lock")]
+
+
+async def until_committed(store: Store, name: str) -> CommitId:
+    """Commit, again if the writer was found dead."""
+    while True:
+        with contextlib.suppress(RepositoryError):
+            return await commit(store, "main", name)
 
 
 async def test_the_writer_ends_with_the_store(tmp_path: Path) -> None:

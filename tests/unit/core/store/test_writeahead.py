@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from datakit_core.errors import DatakitError, HeadMoved, InvalidName, RepositoryError
+from datakit_core.errors import DatakitError, HeadMoved, InvalidName, NoSpace, RepositoryError
 from datakit_core.store.applier import Applier, Durability
 from datakit_core.store.disk import Log, RepositoryFiles
 from datakit_core.store.groupcommit import GroupCommit
@@ -127,6 +128,67 @@ def test_nothing_is_acknowledged_after_a_sync_has_failed(path: Path, disk: Recor
         assert isinstance(outcome, RepositoryError)
     assert not (path / "refs/heads/main").exists()
     assert not [*path.rglob("*.lock")]
+
+
+@dataclass(slots=True)
+class FullDisk(RecordingDisk):
+    full: bool = False
+
+    def replace(self, name: str, content: bytes, *, synced: bool = False) -> None:
+        self._check()
+        self.disk.replace(name, content, synced=synced)
+
+    def create_log(self, name: str, header: bytes) -> Log:
+        self._check()
+        return self.disk.create_log(name, header)
+
+    def _check(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_told_and_writing_goes_on_when_there_is_room(
+    path: Path, disk: RecordingDisk
+) -> None:
+    now = 0.0
+    full = FullDisk(disk.disk)
+    journal = WriteAhead(full, clock=lambda: now)
+    group = GroupCommit(open_repository(path), full, journal)
+    assert group.carry_out([create("before")]) == [None]
+    full.full, now = True, 6.0
+    with pytest.raises(OSError, match="No space left"):
+        journal.tend()  # there is no room for a new segment, and the old one goes on
+    assert journal.due == pytest.approx(5.0)
+    assert isinstance(group.carry_out([create("during")])[0], NoSpace)
+    journal.record(create("recorded"))
+    full.full, now = False, 12.0
+    journal.tend()
+    assert group.carry_out([create("after")]) == [None]
+    journal.close()
+    assert full.names("datakit.journal-") == []
+    assert sorted(at.name for at in (path / "refs/heads").iterdir()) == ["after", "before"]
+
+
+def test_a_journal_is_closed_on_a_full_disk(path: Path, disk: RecordingDisk) -> None:
+    full = FullDisk(disk.disk)
+    journal = WriteAhead(full)
+    journal.record(Write((blob("x"),)))
+    full.full = True
+    journal.close()
+    assert full.names("datakit.journal-") == []
+
+
+def test_a_log_for_which_there_is_no_room_leaves_no_file(
+    disk: RecordingDisk,
+) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            disk.disk.create_log("datakit.journal-1", b"header")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert disk.disk.names("datakit.journal-") == []
 
 
 def test_relaxed_writing_keeps_no_journal(path: Path) -> None:
