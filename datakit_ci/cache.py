@@ -250,9 +250,11 @@ def _trace(build: BuildId) -> str:
 
 
 def _message(finished: Finished) -> str:
-    """``unit: passed in 3 s``, as ``git log`` shows it."""
+    """``unit: passed in 3 s``, as ``git log`` shows it, and who wanted it once more."""
     meta = finished.meta
     spent = duration(meta.started, meta.finished)
+    user = meta.details.get("rebuilt by")
+    more = f"\n\nRebuild by {user}\n" if user else ""
     if finished.outcome.failure is None:
-        return f"{finished.build.stage}: passed in {spent}"
-    return f"{finished.build.stage}: failed in {spent}: {finished.outcome.failure}"
+        return f"{finished.build.stage}: passed in {spent}{more}"
+    return f"{finished.build.stage}: failed in {spent}: {finished.outcome.failure}{more}"

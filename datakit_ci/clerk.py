@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from datakit_ci.builds import Builds
 from datakit_ci.clock import Clock
@@ -14,9 +15,29 @@ from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.errors import InvalidArgument, NoEntry
 
-__all__ = ["Clerk"]
+__all__ = ["Clerk", "Order"]
 
 _BAD = (Status.FAILURE, Status.ERROR, Status.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a command comes to.
+
+    Attributes:
+        done: What is done, for people.
+        user: Who says so.
+        files: The rulings on the branch ``control``, by path; none where one is taken back.
+    """
+
+    done: str
+    user: str
+    files: Mapping[str, Ruling | None]
+
+    @property
+    def message(self) -> str:
+        """For the commit."""
+        return f"{self.done[:1].upper()}{self.done[1:]}\n\nBy: {self.user}\n"
 
 
 class Clerk:
@@ -52,40 +73,38 @@ class Clerk:
             NoEntry: There is no such project, target or job, or nobody wants the build.
             InvalidArgument: There is nothing to do: it is not under way, or waits for nobody.
         """
+        order = self.order(command, projects)
+        await self._docket.write(order.message, order.files)
+        return order.done
+
+    def order(self, command: Command, projects: Collection[str]) -> Order:
+        """What ``command`` means now; nothing is done yet. Raises as :meth:`carry_out`."""
         match command:
             case Pause(project=project) | Resume(project=project):
                 if project not in projects:
                     raise NoEntry(f"there is no project {project}")
-                return await self._pause(command)
-            case Confirm(build=build):
-                self._check_held(build)
-                return await self._rule("confirm", "confirmed", command.user, [build])
-            case Cancel(what=what):
-                running = [build for build in self._behind(what) if self._is_live(build)]
-                if isinstance(what, Target):
-                    running = [build for build in running if not self._is_shared(build, what)]
-                if not running:
-                    raise InvalidArgument(f"{_title(what)}: nothing is under way")
-                return await self._rule("cancel", "cancelled", command.user, running)
+                return self._pause(command)
+            case Confirm():
+                held = self._held(command)
+                return self._rule("confirm", "confirmed", command.user, held)
+            case Cancel():
+                return self._rule("cancel", "cancelled", command.user, self._stoppable(command))
             case Rebuild():
-                return await self._rebuild(command)
+                return self._rebuild(command)
 
-    async def _pause(self, command: Pause | Resume) -> str:
+    def _pause(self, command: Pause | Resume) -> Order:
         project, path = command.project, project_path(command.project)
         paused = self._docket.rulings.paused.get(project)
         if isinstance(command, Pause) and paused is None:
-            files: Mapping[str, Ruling | None] = {path: self._ruling(command.user)}
-            done = f"paused {project}"
-        elif isinstance(command, Resume) and paused is not None:
-            files, done = {path: None}, f"resumed {project}"
-        elif paused is not None:
+            ruling = self._ruling(command.user)
+            return Order(f"paused {project}", command.user, {path: ruling})
+        if isinstance(command, Resume) and paused is not None:
+            return Order(f"resumed {project}", command.user, {path: None})
+        if paused is not None:
             raise InvalidArgument(f"{project} is paused already, by {paused.user}")
-        else:
-            raise InvalidArgument(f"{project} is not paused")
-        await self._docket.write(_message(done, command.user), files)
-        return done
+        raise InvalidArgument(f"{project} is not paused")
 
-    async def _rebuild(self, command: Rebuild) -> str:
+    def _rebuild(self, command: Rebuild) -> Order:
         builds = list(self._to_rebuild(command))
         if not builds:
             raise InvalidArgument(f"{_title(command.what)}: there is nothing to rebuild")
@@ -93,9 +112,7 @@ class Clerk:
         for build in builds:
             files[build_path("rebuilt", build)] = self._ruling(command.user, build)
             files[build_path("cancelled", build)] = None
-        done = f"rebuild {_names(builds)}"
-        await self._docket.write(_message(done, command.user), files)
-        return done
+        return Order(f"rebuild {_names(builds)}", command.user, files)
 
     def _to_rebuild(self, command: Rebuild) -> Iterable[BuildId]:
         """The builds that are done, as far as the command is about them."""
@@ -131,11 +148,33 @@ class Clerk:
             raise NoEntry(f"there is no target {target.path}")
         return state
 
-    def _behind(self, what: Target | BuildId) -> list[BuildId]:
-        """The builds of a target's jobs, each once; or the one build."""
+    def _behind(self, what: Target | BuildId, job: str = "") -> list[BuildId]:
+        """The builds of a target's jobs, or of one of them, each once; or the one build."""
         if isinstance(what, BuildId):
             return [what]
-        return list(dict.fromkeys(build for job in self._state(what).jobs for build in job.builds))
+        jobs = (self._job(what, job),) if job else self._state(what).jobs
+        return list(dict.fromkeys(build for each in jobs for build in each.builds))
+
+    def _stoppable(self, command: Cancel) -> Collection[BuildId]:
+        """What runs or waits, and is not wanted by another target than the one to be stopped."""
+        what = command.what
+        running = [build for build in self._behind(what, command.job) if self._is_live(build)]
+        if isinstance(what, Target):
+            running = [build for build in running if not self._is_shared(build, what)]
+        if not running:
+            raise InvalidArgument(f"{_title(what)}: nothing is under way")
+        return running
+
+    def _held(self, command: Confirm) -> Collection[BuildId]:
+        """What waits for confirmation."""
+        what = command.what
+        if isinstance(what, BuildId) and self._builds.standing(what) is None:
+            raise NoEntry(f"{_title(what)}: no target wants this build now")
+        builds = self._behind(what, command.job)
+        held = [build for build in builds if self._builds.waits_for_confirmation(build)]
+        if not held:
+            raise InvalidArgument(f"{_title(what)} does not wait for confirmation")
+        return held
 
     def _is_live(self, build: BuildId) -> bool:
         status = self._builds.standing(build)
@@ -144,17 +183,9 @@ class Clerk:
     def _is_shared(self, build: BuildId, target: Target) -> bool:
         return any(self._others(need, target) for need in self._builds.needs(build))
 
-    def _check_held(self, build: BuildId) -> None:
-        if self._builds.standing(build) is None:
-            raise NoEntry(f"{_title(build)}: no target wants this build now")
-        if not self._builds.waits_for_confirmation(build):
-            raise InvalidArgument(f"{_title(build)} does not wait for confirmation")
-
-    async def _rule(self, verb: str, kind: str, user: str, builds: Collection[BuildId]) -> str:
-        done = f"{verb} {_names(builds)}"
+    def _rule(self, verb: str, kind: str, user: str, builds: Collection[BuildId]) -> Order:
         files = {build_path(kind, build): self._ruling(user, build) for build in builds}
-        await self._docket.write(_message(done, user), files)
-        return done
+        return Order(f"{verb} {_names(builds)}", user, files)
 
     def _ruling(self, user: str, build: BuildId | None = None) -> Ruling:
         recorded = None if build is None else self._builds.recorded(build)
@@ -169,8 +200,3 @@ def _title(what: Target | BuildId) -> str:
 
 def _names(builds: Collection[BuildId]) -> str:
     return ", ".join(_title(build) for build in builds)
-
-
-def _message(done: str, user: str) -> str:
-    subject = done[:1].upper() + done[1:]
-    return f"{subject}\n\nBy: {user}\n"

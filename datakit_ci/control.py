@@ -1,8 +1,8 @@
 """Commands: what people tell the engine, whichever way they say it.
 
-The command line, the dashboard and the API make these values and hand them to
-:meth:`~datakit_ci.engine.Engine.control`. Each names its user, and becomes one commit on the branch
-``control`` (:mod:`datakit_ci.docket`).
+The dashboard and the API hand these values to :meth:`~datakit_ci.engine.Engine.control`; the
+command line, which has no engine, commits them for one (:mod:`datakit_ci.errands`). Each names its
+user, and becomes one commit on the branch ``control`` (:mod:`datakit_ci.docket`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datakit_ci.state import BuildId
 from datakit_ci.target import Target
 from datakit_core.errors import InvalidArgument
 
-__all__ = ["Cancel", "Command", "Confirm", "Pause", "Rebuild", "Resume"]
+__all__ = ["Cancel", "Command", "Confirm", "Pause", "Rebuild", "Resume", "project_of"]
 
 _LONGEST = 100
 
@@ -22,6 +22,11 @@ _LONGEST = 100
 def _check_user(user: str) -> None:
     if not user.strip() or not user.isprintable() or len(user) > _LONGEST:
         raise InvalidArgument(f"{user!r} is not the name of a user: one line of text")
+
+
+def _check_job(what: Target | BuildId, job: str) -> None:
+    if isinstance(what, BuildId) and job:
+        raise InvalidArgument("a build has no jobs; name a target, or the build alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ class Rebuild:
     def __post_init__(self) -> None:
         """Check the fields; raises ``InvalidArgument``."""
         _check_user(self.user)
-        if isinstance(self.what, BuildId) and (self.job or self.only_failed):
-            raise InvalidArgument("a build has no jobs of which some could be rebuilt")
+        _check_job(self.what, self.job)
+        if isinstance(self.what, BuildId) and self.only_failed:
+            raise InvalidArgument("a build has no jobs of which only some could be rebuilt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +62,17 @@ class Cancel:
     Attributes:
         user: Who says so.
         what: Which.
+        job: Of a target only the builds of this job.
     """
 
     user: str
     what: Target | BuildId
+    job: str = ""
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``InvalidArgument``."""
         _check_user(self.user)
+        _check_job(self.what, self.job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +81,18 @@ class Confirm:
 
     Attributes:
         user: Who says so.
-        build: Which.
+        what: Which; of a target all that wait for it.
+        job: Of a target only the builds of this job.
     """
 
     user: str
-    build: BuildId
+    what: Target | BuildId
+    job: str = ""
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``InvalidArgument``."""
         _check_user(self.user)
+        _check_job(self.what, self.job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +130,12 @@ class Resume:
 
 
 Command: TypeAlias = Rebuild | Cancel | Confirm | Pause | Resume
+
+
+def project_of(command: Command) -> str:
+    """The project that a command is about."""
+    match command:
+        case Pause(project=project) | Resume(project=project):
+            return project
+        case Rebuild(what=what) | Cancel(what=what) | Confirm(what=what):
+            return what.project

@@ -7,6 +7,7 @@
 
 Each file says who, when, and which result it is about. Names are encoded as in ``results/``
 branches. The branch is followed, so a file that any other program commits there counts as well.
+What else lies there, such as errands (:mod:`datakit_ci.errands`), is left alone.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from datakit_ci.target import decode_name, encode_name
 from datakit_core.client.api import BlobId, CommitId, Database, TreeId
 from datakit_core.errors import StoreError
 
-__all__ = ["BRANCH", "Docket", "build_path", "project_path"]
+__all__ = ["BRANCH", "Docket", "build_path", "project_path", "read_rulings"]
 
 _log = logging.getLogger(__name__)
 
 BRANCH = "control"
 
 _BUILD_DEPTH = 4
+
+_KINDS = ("paused", "confirmed", "cancelled", "rebuilt")
 
 
 def project_path(project: str) -> str:
@@ -64,12 +67,23 @@ class Docket:
         async for head in self._database.watch_head(BRANCH):
             await self._look(head)
 
-    async def write(self, message: str, files: Mapping[str, Ruling | None]) -> None:
-        """Make ``files`` say this (none: be absent), in one commit, and take it in."""
+    async def write(
+        self,
+        message: str,
+        files: Mapping[str, Ruling | None],
+        others: Mapping[str, bytes | None] | None = None,
+    ) -> None:
+        """Make ``files`` say this (none: be absent), in one commit, and take it in.
+
+        Args:
+            message: For the commit.
+            files: Rulings by path.
+            others: Further files for the same commit.
+        """
         contents = {
             path: None if ruling is None else ruling.to_bytes() for path, ruling in files.items()
         }
-        await write_files(self._database, BRANCH, contents, message)
+        await write_files(self._database, BRANCH, {**contents, **(others or {})}, message)
         await self.load()
 
     async def clear(self, builds: Iterable[BuildId]) -> None:
@@ -83,30 +97,40 @@ class Docket:
     async def _look(self, head: CommitId | None) -> None:
         if head == self._read:
             return
-        files = {} if head is None else await self._files((await self._database.commit(head)).tree)
-        rulings = _rulings(files)
+        rulings = Rulings() if head is None else await _rulings_at(self._database, head)
         self._read = head
         if rulings != self.rulings:
             self.rulings = rulings
             self._tell(rulings)
 
-    async def _files(self, root: TreeId) -> Mapping[str, Ruling]:
-        """All rulings by path; a damaged one is reported and counts for nothing."""
-        found: dict[str, Ruling] = {}
-        pending = [("", root)]
-        while pending:
-            directory, tree = pending.pop()
-            for name, entry in (await self._database.tree(tree)).items():
-                path = f"{directory}{name}"
-                if entry.is_directory:
-                    pending.append((f"{path}/", TreeId(entry.id)))
-                    continue
-                try:
-                    content = await self._database.blob(BlobId(entry.id))
-                    found[path] = Ruling.from_bytes(content)
-                except StoreError as error:
-                    _log.warning("%s in branch %s: %s; it is ignored", path, BRANCH, error)
-        return found
+
+async def read_rulings(database: Database) -> Rulings:
+    """What is decided now."""
+    head = await database.head(BRANCH)
+    return Rulings() if head is None else await _rulings_at(database, head)
+
+
+async def _rulings_at(database: Database, head: CommitId) -> Rulings:
+    return _rulings(await _files(database, (await database.commit(head)).tree))
+
+
+async def _files(database: Database, root: TreeId) -> Mapping[str, Ruling]:
+    """All rulings by path; a damaged one is reported and counts for nothing."""
+    found: dict[str, Ruling] = {}
+    pending = [
+        (kind, entry) for kind, entry in (await database.tree(root)).items() if kind in _KINDS
+    ]
+    while pending:
+        path, entry = pending.pop()
+        if entry.is_directory:
+            below = await database.tree(TreeId(entry.id))
+            pending.extend((f"{path}/{name}", each) for name, each in below.items())
+            continue
+        try:
+            found[path] = Ruling.from_bytes(await database.blob(BlobId(entry.id)))
+        except StoreError as error:
+            _log.warning("%s in branch %s: %s; it is ignored", path, BRANCH, error)
+    return found
 
 
 def _rulings(files: Mapping[str, Ruling]) -> Rulings:

@@ -23,11 +23,12 @@ from datakit_ci.cache import Cache
 from datakit_ci.changes import Changes
 from datakit_ci.clerk import Clerk
 from datakit_ci.clock import Clock, SystemClock
-from datakit_ci.control import Command
+from datakit_ci.control import Command, Pause, Resume
 from datakit_ci.demand import Demand
 from datakit_ci.docket import Docket
 from datakit_ci.executors.base import Executor
 from datakit_ci.heads import HeadsSource, MetadataHeads
+from datakit_ci.inbox import Inbox
 from datakit_ci.judge import Judge, Listeners
 from datakit_ci.need import (
     Build,
@@ -133,6 +134,7 @@ class Engine:
         self._builds.threshold = config.threshold
         self._docket = Docket(database, self._builds.rule)
         self._clerk = Clerk(self._docket, self._builds, self._clock, self.target, self._is_shared)
+        self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
         self._publisher = (
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
         )
@@ -170,6 +172,7 @@ class Engine:
         async with self._group:
             self._group.create_task(self._keep("the watch of targets", self._follow_heads))
             self._group.create_task(self._keep("the docket", self._docket.follow))
+            self._group.create_task(self._keep("the inbox", self._inbox.follow))
             self._group.create_task(self._keep("clearing the docket", self._clear_done))
             self._group.create_task(self._keep("evaluation", self._judge.run))
             if (publisher := self._publisher) is not None:
@@ -253,8 +256,26 @@ class Engine:
             NoEntry: There is no such project, target or job, or nobody wants the build.
             InvalidArgument: There is nothing to do: it is not under way, or waits for nobody.
         """
-        projects = self._projects | ({FLOWS} if self._roster.has_flows else set())
-        return await self._clerk.carry_out(command, projects)
+        return await self._clerk.carry_out(command, self._commanded())
+
+    def _commanded(self) -> Collection[str]:
+        """The projects that commands may be about."""
+        return self._projects | ({FLOWS} if self._roster.has_flows else set())
+
+    async def _until_known(self, command: Command) -> None:
+        """Wait until it is known which builds the target of a command wants."""
+        what = None if isinstance(command, Pause | Resume) else command.what
+        while True:
+            change = self._settled.next
+            if self._is_known(what):
+                return
+            await change.wait()
+
+    def _is_known(self, what: Target | BuildId | None) -> bool:
+        if isinstance(what, BuildId):
+            return self._builds.standing(what) is not None or self._is_idle()
+        watched = None if what is None else self._roster.get(what)
+        return self._loaded if watched is None else self._judge.knows(watched)
 
     def rulings(self) -> Rulings:
         """What people have decided: what is paused, confirmed, cancelled, to be rebuilt."""

@@ -83,6 +83,12 @@ class Judge:
         """Whether nothing is left to evaluate."""
         return not self._dirty
 
+    def knows(self, watched: Watched) -> bool:
+        """Whether all that a target wants is asked for, and looked up."""
+        if watched.target in self._dirty or not watched.is_current:
+            return bool(watched.state.problem)
+        return watched.evaluator is not None and watched.evaluator.is_complete
+
     def mark(self, target: Target, *needs: Need[Any]) -> None:
         """Evaluate ``target`` again, since there is news about ``needs``."""
         self._dirty.setdefault(target, set()).update(needs)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 
 from datakit_ci.target import Target, encode_name
 from datakit_core.client.api import CommitId, TreeId
 
 __all__ = ["BuildId", "BuildState", "GraphNode", "JobState", "Status", "TargetState"]
+
+
+_ADDRESS = re.compile(r"([^/]+(?:/[^/]+)?)/(.+)/([0-9a-f]{64})/([0-9a-f]{64})", re.DOTALL)
+"""Of a build. A flow's project has no slash; where both would do, a project has one."""
 
 
 class Status(enum.Enum):
@@ -63,6 +69,12 @@ class BuildId:
     def path(self) -> str:
         """Its address below ``/build/``."""
         return f"{self.project}/{self.stage}/{self.static}/{self.key}"
+
+    @classmethod
+    def parse(cls, path: str) -> Self | None:
+        """Read what :attr:`path` says; none if it is no such address."""
+        match = _ADDRESS.fullmatch(path)
+        return None if match is None else cls(*match.groups())
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ class Target:
     def named(cls, text: str) -> Self:
         """Read a whole name: ``USER/REPO/heads/NAME``, its address (with ``ref/``) or ``pr/N``.
 
+        What a flow publishes is ``flows/BRANCH``.
+
         Raises:
             ConfigError: ``text`` has another form.
         """
@@ -123,6 +125,8 @@ class Target:
         kind, _, name = short.removeprefix("ref/").partition("/")
         known = kind in {member.value for member in TargetKind}
         if not (known and user and repository and name):
+            if user == FLOWS and rest:
+                return cls(FLOWS, TargetKind.FLOW.value, rest)
             raise ConfigError(
                 f"{text!r} is not a target; write USER/REPO/heads/NAME, USER/REPO/tags/NAME or "
                 "USER/REPO/pr/N"

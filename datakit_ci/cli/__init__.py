@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from datakit_ci.cli import checking, results, running, serving
+from datakit_ci.cli import checking, deciding, results, running, serving, standing
 from datakit_core import __version__
 from datakit_core.errors import DatakitError, NoEntry
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (checking, serving, running):
+for _part in (checking, serving, running, deciding, standing):
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
 

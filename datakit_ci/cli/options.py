@@ -22,6 +22,7 @@ __all__ = [
     "ShowOutput",
     "Verbose",
     "WebUi",
+    "own_database",
     "split",
 ]
 
@@ -126,3 +127,15 @@ Canaries: TypeAlias = Annotated[
 def split(urls: str) -> tuple[str, ...]:
     """The URLs of an option that takes several, with commas between them."""
     return tuple(url for url in urls.split(",") if url)
+
+
+def own_database() -> Path | None:
+    """The database in the checkout around the current directory, if there is one."""
+    from datakit_ci.checkout import Checkout
+    from datakit_core.errors import ConfigError
+
+    try:
+        database = Checkout.around(Path.cwd()).root / ".datakit" / "database.git"
+    except ConfigError:
+        return None
+    return database if database.is_dir() else None

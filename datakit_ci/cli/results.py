@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from datakit_ci.cli.options import own_database
 from datakit_ci.state import BuildState, Status
 from datakit_core.cli.work import Connect, Git, Json, work_on
 from datakit_core.client.api import Change, ChangeKind, Database
@@ -165,20 +166,8 @@ def _on(connect: str | None, git: Path | None, work: Callable[[Results], Awaitab
         await work(Results(database))
 
     if connect is None and git is None:
-        git = _own()
+        git = own_database()
     work_on(connect, git, with_results)
-
-
-def _own() -> Path | None:
-    """The database in the checkout around the current directory, if there is one."""
-    from datakit_ci.checkout import Checkout
-    from datakit_core.errors import ConfigError
-
-    try:
-        database = Checkout.around(Path.cwd()).root / ".datakit" / "database.git"
-    except ConfigError:
-        return None
-    return database if database.is_dir() else None
 
 
 def _record(state: BuildState) -> Mapping[str, object]:

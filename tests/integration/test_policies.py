@@ -6,124 +6,33 @@ Builds are scripted, and the clock is the test's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from datakit_ci import Config, Project, Stage, TargetTerms, Term, shell
+from datakit_ci import shell
 from datakit_ci.control import Cancel, Command, Confirm, Pause, Rebuild, Resume
 from datakit_ci.docket import BRANCH as CONTROL
 from datakit_ci.docket import project_path
-from datakit_ci.engine import Engine
-from datakit_ci.executors.base import BuildRequest, LostBuild
-from datakit_ci.metadata import BRANCH
+from datakit_ci.executors.base import LostBuild
 from datakit_ci.outcome import Outcome
-from datakit_ci.process import Sink
 from datakit_ci.rulings import Ruling
-from datakit_ci.state import BuildId, BuildState, JobState, Status
-from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database
+from datakit_ci.state import BuildId, Status
 from datakit_core.errors import InvalidArgument, NoEntry
 from tests.support.branches import commit_files, files_of, messages_of
-from tests.support.clock import START, FakeClock
+from tests.support.clock import START
 from tests.support.databases import BACK_ENDS
-from tests.support.executors import Behaviour, ScriptedExecutor, holding
+from tests.support.executors import holding
+from tests.support.world import MAIN, OTHER, World, build, in_turn, job, stands, until
 
 pytestmark = pytest.mark.usefixtures("nonblocking")
-
-MAIN = Target("me/app", "heads", "main")
-OTHER = Target("me/app", "heads", "other")
-
-
-class World:
-    """A database with one repository, a clock, and engines that come and go."""
-
-    def __init__(self, database: Database, directory: Path) -> None:
-        self.database = database
-        self.executor = ScriptedExecutor(database)
-        self.clock = FakeClock()
-        self._directory = directory
-
-    async def commit(self, files: Mapping[str, bytes], target: Target = MAIN) -> CommitId:
-        head = await commit_files(self.database, f"source-{target.name}", dict(files))
-        await commit_files(self.database, BRANCH, {f"{target.path}/head": f"{head}\n".encode()})
-        return head
-
-    @asynccontextmanager
-    async def engine(self, *stages: Stage[...], **config: Any) -> AsyncIterator[Engine]:
-        """An engine with a job for each stage; a stage is given what the one before it made."""
-
-        def jobs(target: TargetTerms) -> Mapping[str, Term[object]]:
-            terms, source = dict[str, Term[object]](), target.source
-            for stage in stages:
-                terms[stage.name] = source = stage(source)
-            return terms
-
-        declared = Config(projects=[Project("me/app", jobs)], **config)
-        spool = self._directory / "spool"
-        async with (
-            Engine(self.database, declared, self.executor, spool, clock=self.clock) as engine,
-            asyncio.TaskGroup() as group,
-        ):
-            task = group.create_task(engine.run())
-            yield engine
-            task.cancel()
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with BACK_ENDS["local"](tmp_path / "db.git") as database:
         yield World(database, tmp_path)
-
-
-def job(engine: Engine, name: str, target: Target = MAIN) -> JobState:
-    state = engine.target(target)
-    assert state is not None
-    return next(job for job in state.jobs if job.name == name)
-
-
-async def build(engine: Engine, name: str) -> BuildState:
-    found = await engine.build(job(engine, name).builds[-1])
-    assert found is not None
-    return found
-
-
-async def until(engine: Engine, condition: Callable[[], bool]) -> None:
-    """Wait for something about the targets."""
-    changes = engine.changes()
-    async for _ in changes:
-        if condition():
-            break
-    await changes.aclose()  # type: ignore[attr-defined]
-
-
-def stands(
-    engine: Engine, name: str, status: Status, text: str = "", target: Target = MAIN
-) -> Callable[[], bool]:
-    def holds() -> bool:
-        state = engine.target(target)
-        return state is not None and any(
-            job.name == name and job.status is status and text in job.description
-            for job in state.jobs
-        )
-
-    return holds
-
-
-def in_turn(*outcomes: Outcome | Exception) -> Behaviour:
-    """A behaviour that comes to the next of ``outcomes`` each time."""
-    rest = list(outcomes)
-
-    async def behave(request: BuildRequest, log: Sink) -> Outcome:
-        outcome = rest.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    return behave
 
 
 PASSED = Outcome(exit_status=0)
