@@ -77,12 +77,15 @@ def weakly(run: Callable[[str], Answer[bytes]]) -> Callable[[str], Answer[bytes]
 class _CommandHandle(Handle):
     """One open of a command file; reads and writes move the same offset.
 
-    The first write may be anywhere: ``echo x >> ctl`` starts where an unread result ends.
+    The first write may be anywhere: ``echo x >> ctl`` starts where an unread result ends. After a
+    command that failed, the next one may begin where that one did: a kernel moves the offset of a
+    file only by what was taken.
     """
 
     def __init__(self, file: CommandFile) -> None:
         self._file = file
         self._offset = 0
+        self._failed: int | None = None
         self._used = False
 
     def read(self, offset: int, count: int) -> Answer[bytes]:
@@ -96,9 +99,17 @@ class _CommandHandle(Handle):
             self._offset = offset
         self._move(offset)
         self._offset += len(data)
-        return self._file.execute(data)
+        self._failed = offset  # unless it is taken
+
+        def taken(count: int) -> int:
+            self._failed = None
+            return count
+
+        return then(self._file.execute(data), taken)
 
     def _move(self, offset: int) -> None:
+        if offset == self._failed:
+            self._offset = offset
         if offset != self._offset:
             raise InvalidArgument("Attempt to seek in stream")
         self._used = True

@@ -265,6 +265,17 @@ CHECKS = (
         "300\n",
     ),
     Check(
+        "a_refused_command_is_followed_by_another",
+        """
+        mkdir $tx/refused
+        exec 3<> $tx/refused/ctl
+        (echo nonsense >&3) 2>/dev/null || echo refused
+        echo close >&3
+        ls -1 $tx
+        """,
+        "refused\n",
+    ),
+    Check(
         "an_ordinary_user_commits",
         """
         user() { echo "$1:x:$2:$2::/:/bin/sh" >> /etc/passwd; }

@@ -63,6 +63,17 @@ def test_appending_after_an_unread_result_works() -> None:
     assert handle.read(7, 9) == b"YOU\n"
 
 
+@pytest.mark.parametrize("offset", [0, 2])
+def test_after_a_failed_command_the_next_begins_at_either_of_its_ends(offset: int) -> None:
+    handle = opened(CommandFile("ctl", shout))
+    with pytest.raises(InvalidArgument, match=r'^Unknown command ""$'):
+        handle.write(0, b" \n")
+    assert handle.write(offset, b"hey") == 3
+    with pytest.raises(InvalidArgument, match=r"^Attempt to seek in stream$"):
+        handle.write(offset, b"you")
+    assert handle.read(offset + 3, 9) == b"HEY\n"
+
+
 def test_a_failed_command_leaves_the_older_result() -> None:
     file = CommandFile("ctl", shout)
     opened(file).write(0, b"hey")
