@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
+import subprocess
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ __all__ = ["command_for", "commands"]
 
 commands = typer.Typer()
 
+_FILE_SYSTEMS = Path("/proc/filesystems")
 _DEFAULT_ADDRESS = "tcp://127.0.0.1:5640"
 
 _OPTIONS = ("version=9p2000.L", "access=user", "cache=none", "msize=131072", "noxattr")
@@ -58,9 +60,16 @@ def mount(
     if not directory.is_dir():
         raise ConfigError(f"{directory} is not a directory; make it first")
     try:
-        os.execvp(command[0], command)  # noqa: S606 - the user's own words, and no shell
+        code = subprocess.run(command, check=False).returncode
     except OSError as error:
         raise ConfigError(f"cannot run {command[0]}: {error.strerror}") from error
+    if code and "\t9p\n" not in _FILE_SYSTEMS.read_text():
+        raise ConfigError(
+            "this kernel does not know 9P: load its module with modprobe 9p, or install the "
+            "package with all modules of the kernel; containers and cloud kernels often lack it"
+        )
+    if code:
+        raise typer.Exit(code)  # mount has said why
 
 
 def command_for(endpoint: Endpoint, directory: Path, *, root: bool) -> list[str]:
