@@ -20,8 +20,9 @@ from datakit_core.errors import (
     NotDirectory,
 )
 from datakit_core.ninep import connect as connect_9p
+from datakit_core.ninep.messages import Twalk
 from datakit_core.server import serve_store
-from datakit_core.store import Entry, FileMode
+from datakit_core.store import Entry, FileMode, TreeId
 from tests.support.databases import open_store
 from tests.support.served import serve
 from tests.support.waiting import until
@@ -46,6 +47,30 @@ async def test_nothing_is_left_at_the_server(tmp_path: Path) -> None:
         assert await client.names(["branch", "main", "transactions"]) == []
         await until(lambda: client.outstanding == 0)
         assert client.fids == 0
+
+
+async def test_a_new_head_costs_one_fetch_for_each_changed_directory(tmp_path: Path) -> None:
+    async with serve(tmp_path / "db.git") as served, connect(served.address) as database:
+        paths = [f"{folder}/deep/file" for folder in "abcd"]
+
+        async def commit(content: bytes, *written: str) -> TreeId:
+            async with database.transaction("main") as transaction:
+                for path in written:
+                    await transaction.write(path, path.encode() + content)
+                return (await database.commit(await transaction.commit(""))).tree
+
+        async def walks_to_look_at(tree: TreeId) -> int:
+            before = served.server.traffic.answered[Twalk.number]
+            for path in paths:
+                assert await database.entry(tree, path) is not None
+            return served.server.traffic.answered[Twalk.number] - before
+
+        first = await commit(b"1", *paths)
+        assert await walks_to_look_at(first) == 9
+        assert await walks_to_look_at(first) == 0
+        second = await commit(b"2", paths[0])
+        assert await walks_to_look_at(second) == 3, "the root, a and a/deep"
+        assert [str(change.path) for change in await database.diff(first, second)] == paths[:1]
 
 
 async def test_a_cancelled_watch_is_forgotten(tmp_path: Path) -> None:
