@@ -1,17 +1,28 @@
-"""What a server asks of its process: open files, and garbage collection that holds up nobody."""
+"""What a server asks of its process: open files, memory used again, collection of garbage later."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["allow_open_files", "collecting_when_idle"]
+__all__ = ["allow_open_files", "collecting_when_idle", "keep_freed_memory"]
 
 _OPEN_FILES = 65_536
+
+_KEPT = 16 << 20
+"""Bytes of freed memory that the process keeps at the end of its heap."""
+
+_MAPPED = 4 << 20
+"""Bytes of an allocation from which on the kernel is asked for it, and has it back at once."""
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+"""Parameters of mallopt(3), as in glibc's malloc.h."""
 
 _YOUNG = 10_000
 """Objects after which the young ones are looked at; that takes about a millisecond."""
@@ -36,6 +47,21 @@ def allow_open_files() -> None:
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def keep_freed_memory() -> bool:
+    """Let the next large message use the memory of the last one; whether the C library can.
+
+    A read of a mebibyte takes two buffers of that size for a moment. glibc gives them back to the
+    kernel after each, which then clears every page of the next: 512 page faults, ten and more
+    times as long as the copying itself. Only glibc has this habit, and mallopt(3).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    # Setting either keeps glibc from choosing both by itself, so both are set.
+    return bool(mallopt(_M_MMAP_THRESHOLD, _MAPPED) and mallopt(_M_TRIM_THRESHOLD, _KEPT))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from datakit_core.dbfs import Access, DatabaseFiles, DatabaseRoot
 from datakit_core.metrics import Address
 from datakit_core.ninep.connection import ConnectionInfo, ConnectionLimits
 from datakit_core.ninep.server import Server, serve
-from datakit_core.resources import allow_open_files, collecting_when_idle
+from datakit_core.resources import allow_open_files, collecting_when_idle, keep_freed_memory
 from datakit_core.store import ANYTHING, FOR_OTHERS, Durability, FetchPolicy, Store
 from datakit_core.store.maintenance import MaintenanceStatus, maintaining
 from datakit_core.store.mirror import mirroring
@@ -180,6 +180,7 @@ async def run(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     allow_open_files()
+    keep_freed_memory()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
