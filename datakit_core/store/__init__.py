@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from datakit_core.store.policy import ANYTHING, FOR_OTHERS, FetchPolicy
     from datakit_core.store.reader import Reader, open_reader
     from datakit_core.store.store import Store
+    from datakit_core.store.subscribers import Subscription
     from datakit_core.store.transaction import Transaction
     from datakit_core.store.tree import Overlay
-    from datakit_core.store.watch import Subscription
     from datakit_core.store.writer import InlineWriter, Writer
 else:
     __getattr__ = lazy.attributes(
@@ -52,7 +52,7 @@ else:
             "Overlay": "tree",
             "Reader": "reader",
             "Store": "store",
-            "Subscription": "watch",
+            "Subscription": "subscribers",
             "Transaction": "transaction",
             "Writer": "writer",
             "open_reader": "reader",

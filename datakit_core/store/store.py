@@ -53,15 +53,10 @@ from datakit_core.store.requests import ImportDirectory
 from datakit_core.store.slices import in_slices
 from datakit_core.store.spool import SpoolSpace
 from datakit_core.store.steps import Steps
+from datakit_core.store.subscribers import Subscription
 from datakit_core.store.transaction import Transaction
 from datakit_core.store.tree import Overlay
-from datakit_core.store.watch import (
-    BranchesCallback,
-    HeadCallback,
-    PathCallback,
-    Subscription,
-    Watches,
-)
+from datakit_core.store.watch import BranchesCallback, HeadCallback, PathCallback, Watches
 from datakit_core.store.writer import Writer, WriterFactory
 
 __all__ = ["Store"]
@@ -97,7 +92,7 @@ class Store:
         ]
         self.large = large
         self._reader, self._bulk = reader, bulk
-        self._watches = Watches(reader)
+        self._watches = Watches(reader, asyncio.get_running_loop().call_soon)
         self._branches = Branches(RefFiles(path), reader, self._watches, writer, bulk)
         self._commits = Commits(self._branches, clock, self.activity)
         self._remotes = Remotes(path)

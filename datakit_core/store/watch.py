@@ -2,7 +2,8 @@
 
 Watching is level-triggered: a subscriber is told the latest state, and states in between may be
 skipped. A subscriber is a record and not a task. Callbacks run on the event loop, in the midst
-of what changed the head, so they must be short and must not wait.
+of what changed the head, so they must be short and must not wait; when there are very many, some
+run a little later.
 
 The cost of a change follows the change: the paths watched in a branch form a tree, which is
 walked only where the ids of directories differ.
@@ -14,13 +15,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias
 
 from datakit_core.errors import DatakitError, InvalidArgument
 from datakit_core.store.names import MAX_DEPTH, split_path
 from datakit_core.store.objects import Commit, CommitId, Entry, FileMode, Tree, TreeId
+from datakit_core.store.subscribers import Soon, Subscribers, Subscription
 
-__all__ = ["BranchesCallback", "HeadCallback", "PathCallback", "Subscription", "Watches"]
+__all__ = ["BranchesCallback", "HeadCallback", "PathCallback", "Watches"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,6 @@ HeadCallback: TypeAlias = Callable[[CommitId | None], None]
 PathCallback: TypeAlias = Callable[[Entry | None], None]
 BranchesCallback: TypeAlias = Callable[[frozenset[str]], None]
 
-V = TypeVar("V")
 _EMPTY: Tree = {}
 
 
@@ -44,37 +45,21 @@ class CommitReader(Protocol):
         ...
 
 
-class Subscription:
-    """One subscriber; :meth:`close` ends it, and no callback comes afterwards."""
-
-    __slots__ = ("_on_close",)
-
-    def __init__(self, on_close: Callable[[], None]) -> None:
-        """Call ``on_close`` once, when it is closed."""
-        self._on_close: Callable[[], None] | None = on_close
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._on_close is None
-
-    def close(self) -> None:
-        """End the subscription; a second time does nothing."""
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-
-
 class Watches:
     """The heads as far as they are known, and the subscribers."""
 
-    def __init__(self, reader: CommitReader) -> None:
-        """Know no head yet; trees are read through ``reader``."""
-        self._reader = reader
+    def __init__(self, reader: CommitReader, soon: Soon) -> None:
+        """Know no head yet.
+
+        Args:
+            reader: Where trees are read.
+            soon: For telling those who cannot all be told at once.
+        """
+        self._reader, self._soon = reader, soon
         self._heads: dict[str, CommitId] = {}
-        self._by_head: dict[str, _Subscribers[CommitId | None]] = {}
+        self._by_head: dict[str, Subscribers[CommitId | None]] = {}
         self._by_path: dict[str, _Node] = {}
-        self._by_branch = _Subscribers[frozenset[str]]()
+        self._by_branch = Subscribers[frozenset[str]](soon)
         self._count = 0
 
     @property
@@ -109,7 +94,7 @@ class Watches:
 
     def subscribe_head(self, branch: str, callback: HeadCallback) -> Subscription:
         """Call back with the head of ``branch`` whenever it is another one."""
-        subscribers = self._by_head.setdefault(branch, _Subscribers())
+        subscribers = self._by_head.setdefault(branch, Subscribers(self._soon))
 
         def forget() -> None:
             if not subscribers and self._by_head.get(branch) is subscribers:
@@ -127,10 +112,10 @@ class Watches:
         if len(parts) > MAX_DEPTH:
             raise InvalidArgument(f"a path may have at most {MAX_DEPTH} directories")
         if branch not in self._by_path:
-            self._by_path[branch] = _Node(self._root_entry(branch))
+            self._by_path[branch] = _Node(self._root_entry(branch), Subscribers(self._soon))
         node = root = self._by_path[branch]
         for part in parts:
-            node = node.child(part, self._tree_of(node.entry))
+            node = node.child(part, self._tree_of(node.entry), self._soon)
 
         def forget() -> None:
             root.prune(parts)
@@ -169,7 +154,7 @@ class Watches:
             return _EMPTY
 
     def _publish_paths(self, branch: str) -> None:
-        told: list[tuple[_Subscribers[Entry | None], Entry | None]] = []
+        told: list[tuple[Subscribers[Entry | None], Entry | None]] = []
         left = [(self._by_path[branch], self._root_entry(branch))]
         while left:
             node, entry = left.pop()
@@ -181,39 +166,6 @@ class Watches:
                 left.extend(node.affected(self._tree_of(entry)))
         for subscribers, entry in told:
             subscribers.tell(entry)
-
-
-class _Subscribers(Generic[V]):
-    """Callbacks, and telling them."""
-
-    __slots__ = ("_callbacks",)
-
-    def __init__(self) -> None:
-        self._callbacks: dict[Subscription, Callable[[V], None]] = {}
-
-    def __len__(self) -> int:
-        return len(self._callbacks)
-
-    def add(self, callback: Callable[[V], None], forget: Callable[[], None]) -> Subscription:
-        """Tell ``callback`` until the subscription is closed; ``forget`` is called then."""
-
-        def on_close() -> None:
-            del self._callbacks[subscription]
-            forget()
-
-        subscription = Subscription(on_close)
-        self._callbacks[subscription] = callback
-        return subscription
-
-    def tell(self, value: V) -> None:
-        """Call everybody who is subscribed now; one that fails harms no other."""
-        for subscription, callback in list(self._callbacks.items()):
-            if subscription.closed:  # by a callback before it
-                continue
-            try:
-                callback(value)
-            except Exception:  # noqa: BLE001  # a watcher's bug must not fail somebody's commit
-                _log.exception("a watcher's callback failed")
 
 
 @dataclass(slots=True)
@@ -228,7 +180,7 @@ class _Node:
     """
 
     entry: Entry | None
-    subscribers: _Subscribers[Entry | None] = field(default_factory=lambda: _Subscribers())
+    subscribers: Subscribers[Entry | None]
     children: dict[str, _Node] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
 
@@ -237,10 +189,10 @@ class _Node:
         """Whether nobody watches here or below."""
         return not self.subscribers and not self.children
 
-    def child(self, name: str, tree: Tree) -> _Node:
+    def child(self, name: str, tree: Tree, soon: Soon) -> _Node:
         """The node for ``name``, made if need be; ``tree`` is what the directory holds now."""
         if name not in self.children:
-            self.children[name] = _Node(tree.get(name))
+            self.children[name] = _Node(tree.get(name), Subscribers(soon))
             self._note(name, tree.get(name))
         return self.children[name]
 

@@ -31,9 +31,10 @@ class Scene:
 
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     commits: dict[CommitId, Commit] = field(default_factory=dict)
+    soon: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watches = Watches(self)
+        self.watches = Watches(self, self.soon.append)
 
     def commit(self, commit: CommitId) -> Commit:
         if commit not in self.commits:
