@@ -73,9 +73,10 @@ class BranchesDirectory(Named, Directory):
 
     def lookup(self, name: str) -> Answer[Node]:
         """The branch ``name``."""
-        if not self._view.exists(name):
+        branch = self._view.existing(name)
+        if branch is None:
             raise NoEntry
-        return BranchDirectory(self._view, self._view.branch(name))
+        return BranchDirectory(self._view, branch)
 
     def list(self) -> Answer[Sequence[Stat]]:
         """The branches, sorted by name."""

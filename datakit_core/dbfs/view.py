@@ -149,14 +149,20 @@ class View:
 
     def exists(self, name: str) -> bool:
         """Whether this connection sees a branch called ``name``; false for what is no name."""
-        if name in self._made:
-            return True
+        return self.existing(name) is not None
+
+    def existing(self, name: str) -> Branch | None:
+        """The branch ``name``, if this connection sees it; it knows that it was looked at."""
+        made = self._made.get(name)
+        if made is not None:
+            return made
         if not self.access.serves(name):
-            return False
+            return None
+        branch = self.branch(name)
         try:
-            return self._look_at_head(self.branch(name)) is not None
+            return None if self._look_at_head(branch) is None else branch
         except InvalidName:
-            return False
+            return None
 
     def branches(self) -> list[str]:
         """The names of all branches that this connection sees, sorted."""

@@ -29,6 +29,7 @@ full names."""
 MERGED = FETCHED + "merged/"
 """Where the large merges of transactions are kept until they are committed, by their ids."""
 
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _LOOSE = re.compile(rb"([0-9a-f]{40})\s*\Z")
 _PACKED = re.compile(rb"^([0-9a-f]{40}) refs/heads/(.+)$", re.MULTILINE)
 
@@ -50,6 +51,7 @@ class RefFiles:
         """Read below ``repository``, the bare repository's directory."""
         self._repository = repository
         self._heads = repository / "refs" / "heads"
+        self._prefix = f"{self._heads}/"  # joining paths takes longer than reading a ref
         self._packed_refs = repository / "packed-refs"
         self._packed: Mapping[str, CommitId] = {}
         self._signature: tuple[int, ...] | None = None
@@ -57,13 +59,13 @@ class RefFiles:
     def head(self, branch: str) -> CommitId | None:
         """One branch's head; ``branch`` has been checked, so it cannot leave ``refs/heads``."""
         # In this order: packing writes the packed line before it removes the file.
-        found = self._loose(os.fsencode(self._heads / branch), branch)
+        found = self._loose(branch)
         return self.packed().get(branch) if found is None else found
 
     def heads(self) -> dict[str, CommitId]:
         """All branches."""
         loose = {
-            branch: head for branch in self._names(self._heads) if (head := self._read(branch))
+            branch: head for branch in self._names(self._heads) if (head := self._loose(branch))
         }
         return {**self.packed(), **loose}
 
@@ -113,12 +115,11 @@ class RefFiles:
             self._signature = signature
         return self._packed
 
-    def _read(self, branch: str) -> CommitId | None:
-        return self._loose(os.fsencode(self._heads / branch), branch)
-
-    def _loose(self, path: bytes, branch: str) -> CommitId | None:
+    def _loose(self, branch: str) -> CommitId | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(
+                os.fsencode(self._prefix + branch), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            )
         except OSError:  # absent, a directory of branches, or removed while we looked
             return None
         try:

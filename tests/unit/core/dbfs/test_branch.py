@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datakit_core.dbfs import DatabaseFiles, Limits
+from datakit_core.dbfs.branch import BranchDirectory
 from datakit_core.errors import (
     InvalidHash,
     InvalidName,
@@ -16,7 +17,7 @@ from datakit_core.errors import (
     UnknownObject,
 )
 from datakit_core.store import EMPTY_TREE, CommitId, Store
-from datakit_core.vfs import Kind
+from datakit_core.vfs import Directory, Kind
 from tests.support.files import Files, value_of
 
 
@@ -203,3 +204,15 @@ async def test_a_connection_can_make_only_so_many_branches(store: Store) -> None
 
 async def test_the_empty_tree_can_be_shown_without_being_stored(files: Files) -> None:
     assert await files.list(f"trees/D-{EMPTY_TREE}") == []
+
+
+async def test_a_branch_that_was_walked_to_has_been_looked_at(
+    database: DatabaseFiles, store: Store
+) -> None:
+    """The disk is asked for its head once, and not again for the attributes that follow."""
+    await commit(store, "master")
+    branches = await value_of(database.connect().lookup("branch"))
+    assert isinstance(branches, Directory)
+    found = await value_of(branches.lookup("master"))
+    assert isinstance(found, BranchDirectory)
+    assert found._branch.checked is not None
