@@ -135,13 +135,20 @@ class Branches:
 
     def notice(self, paths: Iterable[Path]) -> None:
         """Refresh the branches whose files are, or were, at ``paths``."""
-        named = self._files.repacked()
+        known = self._watches.heads
+        # Packing thousands of refs gives each of them a line that says what is known.
+        packed = self._files.repacked().items()
+        named = {name for name, head in packed if known.get(name) != head}
+        gone: set[str] = set()
         for path in paths:
             below = set(self._files.below(path))
-            if not path.exists():  # it may have been a directory, with branches
-                prefixes = tuple(f"{name}/" for name in below)
-                below.update(name for name in self._watches.heads if name.startswith(prefixes))
             named |= below
+            if not path.exists():  # it may have been a directory, with branches
+                gone |= below
+        if gone:
+            named.update(
+                name for name in known if "/" in name and not gone.isdisjoint(_above(name))
+            )
         self._refresh_idle(named)
 
     def _refresh_idle(self, branches: Iterable[str]) -> None:
@@ -300,6 +307,14 @@ class Branches:
     def _check_commit(self, commit: CommitId | None) -> None:
         if commit is not None and self._reader.kind(commit) is not ObjectKind.COMMIT:
             raise UnknownObject(f"no commit {commit}")
+
+
+def _above(branch: str) -> Iterator[str]:
+    """The directories that a branch's file is in, below that of all branches."""
+    at = branch.rfind("/")
+    while at > 0:
+        yield branch[:at]
+        at = branch.rfind("/", 0, at)
 
 
 def _parts(objects: Sequence[NewObject]) -> Iterator[tuple[NewObject, ...]]:

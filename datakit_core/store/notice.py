@@ -29,11 +29,14 @@ _STEP = 10
 _DEBOUNCE = 100
 """Milliseconds after which changes are reported although more keep coming."""
 
-_AT_ONCE = 200
+_AT_ONCE = 100
 """Changed files that the loop is told of at a time; it looks at each of them."""
 
 _BREATH = 0.01
-"""Seconds until it is told of more."""
+"""Seconds for which it does other things before it is told of more."""
+
+_ASK_AGAIN = 0.1
+"""Seconds after which a thread that waits for the loop looks whether it should end."""
 
 _BEAT = 250
 """Milliseconds after which a fresh watch, if nothing happens, is known to be in place."""
@@ -109,12 +112,25 @@ class RefNotices:
                 self._tell(self._on_heads, self._heads())
 
     def _tell_of(self, paths: set[Path]) -> None:
-        """Tell of changes, and let the loop do other things in between: there may be thousands."""
+        """Tell of changes, and let the loop do other things in between: there may be thousands.
+
+        The next ones wait until the loop has looked at these, however busy it is; else they would
+        pile up, and it would look at all of them in one turn.
+        """
         rest = iter(paths)
         while some := set(islice(rest, _AT_ONCE)):
-            self._tell(self._on_change, some)
+            done = threading.Event()
+            self._tell(self._look, some, done)
             if len(some) == _AT_ONCE:
+                while not done.wait(_ASK_AGAIN) and not self._stop.is_set():
+                    pass
                 self._stop.wait(_BREATH)
+
+    def _look(self, paths: set[Path], done: threading.Event) -> None:
+        try:
+            self._on_change(paths)
+        finally:
+            done.set()
 
     def _heads(self) -> Mapping[str, CommitId]:
         return RefFiles(self._repository).heads()

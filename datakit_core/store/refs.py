@@ -90,13 +90,17 @@ class RefFiles:
         elif relative.parts and path.suffix != ".lock":
             yield relative.as_posix()
 
-    def repacked(self) -> set[str]:
-        """The branches whose lines in ``packed-refs`` differ from when it was last read."""
+    def repacked(self) -> dict[str, CommitId | None]:
+        """Branches whose lines in ``packed-refs`` differ from when it was last read; the new ones.
+
+        None stands for a line that has gone.
+        """
         before = self._packed
         now = self.packed()
         if now is before:
-            return set()
-        return {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+            return {}
+        names = before.keys() | now.keys()
+        return {name: now.get(name) for name in names if before.get(name) != now.get(name)}
 
     def packed(self) -> Mapping[str, CommitId]:
         """The branches in ``packed-refs``; read again only when the file was replaced."""

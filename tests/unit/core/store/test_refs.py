@@ -74,10 +74,10 @@ def test_a_replaced_packed_refs_is_read_again(repository: Path) -> None:
     pack(repository, f"{ONE} refs/heads/a", f"{ONE} refs/heads/b")
     assert refs.head("a") == ONE
     pack(repository, f"{ONE} refs/heads/a", f"{TWO} refs/heads/c")
-    assert refs.repacked() == {"b", "c"}
-    assert refs.repacked() == set()
+    assert refs.repacked() == {"b": None, "c": TWO}
+    assert refs.repacked() == {}
     (repository / "packed-refs").unlink()
-    assert refs.repacked() == {"a", "c"}
+    assert refs.repacked() == {"a": None, "c": None}
     assert refs.heads() == {}
 
 
