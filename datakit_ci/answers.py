@@ -11,25 +11,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from datakit_ci.clock import Clock
-from datakit_ci.history import last_output
-from datakit_ci.metadata import BRANCH, CommitStatus, status_path
+from datakit_ci.findings import Findings
 from datakit_ci.moments import Schedule
 from datakit_ci.need import (
     BranchHead,
     Fetched,
-    IsAfter,
-    Joined,
     LastMoment,
-    LastOutput,
     Need,
     NextCommit,
     PublishedTree,
-    StatusOf,
-    TreeOf,
     Trouble,
 )
 from datakit_ci.publishing import FlowBranches
-from datakit_core.client.api import BlobId, CommitId, Database, Entry, FileMode, TreeId
+from datakit_core.client.api import CommitId, Database
 from datakit_core.errors import DatakitError
 
 __all__ = ["Answers"]
@@ -40,12 +34,6 @@ A = TypeVar("A")
 
 _RETRY = 60.0
 """Seconds until a commit that could not be fetched is tried again."""
-
-_SKEW = 86400
-"""Seconds by which a commit's time may be before that of its parents: clocks differ."""
-
-_PAUSE = 100
-"""Commits that are read before others get their turn."""
 
 
 class Answers:
@@ -68,6 +56,7 @@ class Answers:
         self._group = group
         self._tell = found
         self._flows = FlowBranches(database)
+        self._findings = Findings(database)
         self._tasks: dict[Need[Any], asyncio.Task[None]] = {}
         self._unanswered: set[Need[Any]] = set()
 
@@ -121,7 +110,7 @@ class Answers:
             elif isinstance(need, LastMoment):
                 await self._follow(need)
             else:
-                self._found(need, await self._look(need))
+                self._found(need, await self._findings.find(need))
         except DatakitError as error:
             self._found(need, Trouble(str(error)))
         except Exception as error:  # noqa: BLE001 - a task's boundary: the traceback is logged
@@ -143,24 +132,6 @@ class Answers:
                     self._found(need, Trouble(str(error)))
             await asyncio.sleep(need.every or _RETRY)
 
-    async def _is_after(self, newer: CommitId, older: CommitId) -> bool:
-        """Walk back from ``newer``, but not to what is clearly older than ``older``."""
-        oldest = (await self._database.commit(older)).committer.time - _SKEW
-        pending, seen = [newer], set[CommitId]()
-        while pending:
-            commit = pending.pop()
-            if commit == older:
-                return True
-            if commit in seen:
-                continue
-            seen.add(commit)
-            read = await self._database.commit(commit)
-            if read.committer.time >= oldest:
-                pending += read.parents
-            if len(seen) % _PAUSE == 0:
-                await asyncio.sleep(0)
-        return False
-
     def _advance(self, flow: str) -> None:
         """A flow is done with a commit: look for its next one."""
         for need in list(self._tasks):
@@ -174,46 +145,3 @@ class Answers:
             now = self._clock.now()
             self._found(need, schedule.last(now))
             await self._clock.sleep_until(schedule.next(now))
-
-    async def _look(self, need: Need[Any]) -> object:
-        match need:
-            case LastOutput(target=target):
-                stage = (need.project, need.stage, need.static)
-                return await last_output(self._database, target.status_branch, stage)
-            case StatusOf():
-                return await self._status(need)
-            case TreeOf(commit=commit):
-                return (await self._database.commit(commit)).tree
-            case IsAfter(newer=newer, older=older):
-                return await self._is_after(newer, older)
-            case Joined(parts=parts):
-                return await self._join(parts)
-            case _:
-                raise TypeError(f"nobody answers {need!r}")
-
-    async def _status(self, need: StatusOf) -> CommitStatus | None:
-        """What is said of a commit now; the engine asks again when that changes."""
-        head = await self._database.head(BRANCH)
-        if head is None:
-            return None
-        root = (await self._database.commit(head)).tree
-        path = status_path(need.project, need.commit, need.context)
-        directory = await self._database.entry(root, path)
-        if directory is None or not directory.is_directory:
-            return None
-        files = {
-            name: await self._database.blob(BlobId(entry.id))
-            for name, entry in (await self._database.tree(TreeId(directory.id))).items()
-            if not entry.is_directory
-        }
-        return CommitStatus.parse(files) if files else None
-
-    async def _join(self, parts: tuple[tuple[str, TreeId], ...]) -> TreeId:
-        """One tree from several; what comes later replaces what is at its path."""
-        files: dict[str, Entry | bytes] = {}
-        for path, tree in parts:
-            if path:
-                files[path] = Entry(FileMode.DIRECTORY, tree)
-            else:
-                files.update(await self._database.tree(tree))
-        return await self._database.import_tree(files)

@@ -238,7 +238,7 @@ class Builds:
         """A result will do, until it expires."""
         if (live := self._live.get(recorded.id)) is not None:
             self._disown(live, need)
-        self._found(need, _fact(recorded))
+        self._found(need, BuildFact.recorded(recorded))
         expires = expiry(need, recorded)
         if expires is not None:
             self._alarms.set(need, expires, lambda: self._consider(need))
@@ -390,10 +390,3 @@ class Builds:
 def _changed(old: Mapping[_K, object], new: Mapping[_K, object]) -> set[_K]:
     """The keys whose values differ."""
     return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-
-
-def _fact(state: BuildState) -> BuildFact:
-    """A recorded build, for evaluations."""
-    if state.output is not None:
-        return BuildFact.passed(state.output, state.id)
-    return BuildFact.failed(state.reason, state.id)

@@ -27,6 +27,7 @@ from datakit_ci.conditions import Sandbox
 from datakit_ci.decisions import add_result, find_results, observe
 from datakit_ci.memory import narrow
 from datakit_ci.meta import Meta, duration
+from datakit_ci.misses import first_difference
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind
@@ -111,6 +112,23 @@ class Cache:
         except StoreError as error:
             _log.warning("%s: %s; the stage runs again", directory, error)
         return None
+
+    async def why_not(self, need: Build) -> str:
+        """Why :meth:`find` finds nothing: what is another one than at the build most like it."""
+        branch = _build_id(need, "").branch
+        root = await self._root(branch)
+        if root is None:
+            return "it has never run"
+        trace = await self._database.entry(root, _trace(_build_id(need, "")))
+        if trace is None:
+            return "its code, command or parameters have changed"
+        try:
+            difference = await first_difference(
+                self._database, TreeId(trace.id), await self._asker(need)
+            )
+        except (StoreError, NoEntry) as error:
+            return str(error)
+        return "its result is damaged or gone" if difference is None else str(difference)
 
     async def read(self, build: BuildId) -> BuildState | None:
         """A recorded build; none if there is no such, or if it is damaged."""

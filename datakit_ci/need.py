@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from datakit_ci.metadata import CommitStatus
 from datakit_ci.spec import StageSpec
-from datakit_ci.state import BuildId, Status
+from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, TreeId
 
@@ -203,6 +203,13 @@ class BuildFact:
     def __post_init__(self) -> None:
         """An output and success go together."""
         assert (self.status is Status.SUCCESS) == (self.output is not None)
+
+    @classmethod
+    def recorded(cls, state: BuildState) -> Self:
+        """A result."""
+        if state.output is not None:
+            return cls.passed(state.output, state.id)
+        return cls.failed(state.reason, state.id)
 
     @classmethod
     def waiting(cls, reason: str, build: BuildId | None = None) -> Self:

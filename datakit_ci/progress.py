@@ -11,18 +11,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from datakit_ci.account import SIGNS
 from datakit_ci.state import JobState, Status
 
-__all__ = ["LineProgress", "Progress", "TableProgress", "mark", "summary"]
+__all__ = ["LineProgress", "Progress", "TableProgress", "mark"]
 
-_LOOKS = {
-    Status.WAITING: ("·", "dim"),
-    Status.RUNNING: ("▶", "yellow"),
-    Status.SUCCESS: ("✓", "green"),
-    Status.FAILURE: ("✗", "bold red"),
-    Status.BLOCKED: ("⊘", "dim"),
-    Status.CANCELLED: ("⊘", "dim"),
-    Status.ERROR: ("!", "bold red"),
+_STYLES = {
+    Status.WAITING: "dim",
+    Status.RUNNING: "yellow",
+    Status.SUCCESS: "green",
+    Status.FAILURE: "bold red",
+    Status.BLOCKED: "dim",
+    Status.CANCELLED: "dim",
+    Status.ERROR: "bold red",
 }
 
 
@@ -117,23 +118,10 @@ class TableProgress:
 
 def mark(status: Status) -> Text:
     """A sign for a status; the word is always beside it."""
-    sign, style = _LOOKS[status]
-    return Text(sign, style=style)
-
-
-def summary(rows: Sequence[tuple[JobState, str, str]]) -> Table:
-    """The table at the end: each job with the time it took and whether it ran now."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "job", "state", "time", "", ""):
-        table.add_column(heading, overflow="fold")
-    for job, spent, origin in rows:
-        reason = "" if job.status is Status.SUCCESS else job.description
-        state = Text(job.status.value, style=_LOOKS[job.status][1])
-        table.add_row(mark(job.status), job.name, state, spent, origin, reason)
-    return table
+    return Text(SIGNS[status], style=_STYLES[status])
 
 
 def _words(job: JobState) -> Text:
     """The status in words, with its description where that says more."""
     said = job.description or job.status.value
-    return Text(said, style=_LOOKS[job.status][1])
+    return Text(said, style=_STYLES[job.status])

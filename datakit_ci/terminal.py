@@ -1,4 +1,4 @@
-"""``datakit-ci run``: a pipeline on the repository around the current directory, in a terminal.
+"""A run in the terminal: the engine on one target, until nothing is left to do.
 
 Results are kept in the repository's own ``.datakit``, so that the next run starts warm; if a
 service has that, the run starts cold, in a temporary database. Nothing is published.
@@ -7,7 +7,8 @@ service has that, the run starts cold, in a temporary database. Nothing is publi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,67 +17,55 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.text import Text
 
-from datakit_ci.checkout import Checkout, Source
+from datakit_ci.account import account, has_colours, row
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.heads import FixedHeads
-from datakit_ci.meta import duration
+from datakit_ci.localrun import DATABASE, LocalRun
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
-from datakit_ci.progress import LineProgress, Progress, TableProgress, mark, summary
-from datakit_ci.project import Config, load_pipeline
+from datakit_ci.progress import LineProgress, Progress, TableProgress, mark
 from datakit_ci.state import BuildId, BuildState, JobState, Status
 from datakit_ci.target import Target
 from datakit_core.client.api import Database
 from datakit_core.client.local import open_local
 from datakit_core.errors import ConfigError, RepositoryError
 
-__all__ = ["run_once"]
+__all__ = ["run_jobs", "show_logs"]
 
-_DATABASE = "database.git"
 _LOG_LINES = 200
 """Of a failed build's log, the last lines that are shown."""
 
-_INTERRUPTED = 130
-"""What shells report of a program that Ctrl-C ended: 128 + SIGINT."""
 
-
-def run_once(pipeline: Path, short: str, *, verbose: bool) -> int:
-    """Run the jobs of one target to their end and show how that went.
-
-    Args:
-        pipeline: The pipeline's file.
-        short: ``heads/NAME`` or ``tags/NAME``; empty: what is checked out.
-        verbose: Show what stages print while they run.
+def run_jobs(run: LocalRun) -> int:
+    """Run what is missing, and show how that goes.
 
     Returns:
-        The exit status: 0 if all jobs passed, 1 if not, 130 if interrupted.
+        The exit status: 0 if all jobs passed, 1 if not.
 
     Raises:
         DatakitError: There is nothing to run, or the pipeline is broken.
+        KeyboardInterrupt: Somebody pressed Ctrl-C; all builds were stopped.
     """
+    return asyncio.run(_run(_Session(run, Console(highlight=False, emoji=False, markup=False))))
+
+
+async def show_logs(
+    log: Callable[[BuildId], AsyncIterator[bytes]], builds: Iterable[BuildState]
+) -> None:
+    """Print the ends of failed builds' logs."""
     console = Console(highlight=False, emoji=False, markup=False)
-    checkout = Checkout.around(Path.cwd())
-    source = checkout.source(short)
-    config = load_pipeline(pipeline)
-    try:
-        return asyncio.run(_run(_Run(console, checkout, source, config, pipeline, verbose)))
-    except KeyboardInterrupt:
-        console.print("interrupted; all builds were stopped")
-        return _INTERRUPTED
+    for build in builds:
+        await _show_log(console, log, build)
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """What was asked for."""
+class _Session:
+    """A run, and where it is shown."""
 
+    run: LocalRun
     console: Console
-    checkout: Checkout
-    source: Source
-    config: Config
-    pipeline: Path
-    verbose: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +118,13 @@ class _Tee:
         return [build.stage for build in job.builds if build in self.started]
 
 
-async def _run(run: _Run) -> int:
-    async with _home(run) as home:
-        commit = await home.database.fetch(str(run.checkout.root), run.source.ref)
-        subject = (await home.database.commit(commit)).message.partition("\n")[0]
-        run.console.print(f"{run.source.short} at {commit[:12]}: {subject}", soft_wrap=True)
-        targets = [Target.parse(project.id, run.source.short) for project in run.config.projects]
+async def _run(session: _Session) -> int:
+    run = session.run
+    async with _home(session) as home:
+        with run.snapshot.fetchable() as (url, ref):
+            commit = await home.database.fetch(url, ref)
         async with LocalExecutor(
-            home.database, home.repository, run.pipeline, home.work / "builds"
+            home.database, home.repository, run.wanted.pipeline, home.work / "builds"
         ) as local:
             tee = _Tee(local)
             async with Engine(
@@ -144,34 +132,35 @@ async def _run(run: _Run) -> int:
                 run.config,
                 tee,
                 home.work / "logs",
-                heads=FixedHeads(dict.fromkeys(targets, commit)),
+                heads=FixedHeads(dict.fromkeys(run.targets, commit)),
                 publish=False,
             ) as engine:
-                return await _session(run, engine, tee, targets)
+                return await _work(session, engine, tee)
 
 
 @asynccontextmanager
-async def _home(run: _Run) -> AsyncIterator[_Home]:
+async def _home(session: _Session) -> AsyncIterator[_Home]:
     """The repository's own database if it is free, else a temporary one."""
     async with AsyncExitStack() as stack:
+        directory = session.run.state
         try:
-            directory = run.checkout.make_state()
             database = await stack.enter_async_context(_open(directory))
-        except (ConfigError, RepositoryError) as error:
+        except RepositoryError as error:
             note = f"note: {error}; using a temporary database"
-            run.console.print(note, style="dim", soft_wrap=True)
+            session.console.print(note, style="dim", soft_wrap=True)
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="datakit-")))
             database = await stack.enter_async_context(_open(directory))
-        yield _Home(database, directory / _DATABASE)
+        yield _Home(database, directory / DATABASE)
 
 
 def _open(directory: Path) -> AbstractAsyncContextManager[Database]:
-    return open_local(directory / _DATABASE, create=True)
+    return open_local(directory / DATABASE, create=True)
 
 
-async def _session(run: _Run, engine: Engine, tee: _Tee, targets: Sequence[Target]) -> int:
+async def _work(session: _Session, engine: Engine, tee: _Tee) -> int:
     """Let the engine work until nothing is left to do, and show that."""
-    tee.progress = progress = _progress(run, tee)
+    targets = session.run.targets
+    tee.progress = progress = _progress(session, tee)
     with progress.shown():
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -185,16 +174,18 @@ async def _session(run: _Run, engine: Engine, tee: _Tee, targets: Sequence[Targe
     builds = await _builds(engine, jobs)
     for build in builds.values():
         if build.status in (Status.FAILURE, Status.ERROR):
-            await _show_log(run.console, engine, build)
-    run.console.print(summary([_row(job, builds, tee) for job in jobs]))
+            await _show_log(session.console, engine.follow_log, build)
+    rows = [row(job, builds, tee.started.keys()) for job in jobs]
+    session.console.file.write(f"{account(rows, coloured=has_colours(sys.stdout))}\n")
     return 0 if all(job.status is Status.SUCCESS for job in jobs) else 1
 
 
-def _progress(run: _Run, tee: _Tee) -> Progress:
-    can_draw = run.console.is_terminal and not run.console.is_dumb_terminal
-    if can_draw and not run.verbose:
-        return TableProgress(run.console, tee.ran)
-    return LineProgress(run.console, verbose=run.verbose)
+def _progress(session: _Session, tee: _Tee) -> Progress:
+    console, verbose = session.console, session.run.wanted.verbose
+    can_draw = console.is_terminal and not console.is_dumb_terminal
+    if can_draw and not verbose:
+        return TableProgress(console, tee.ran)
+    return LineProgress(console, verbose=verbose)
 
 
 async def _watch(engine: Engine, targets: Sequence[Target], progress: Progress) -> None:
@@ -227,20 +218,12 @@ async def _builds(engine: Engine, jobs: Sequence[JobState]) -> Mapping[BuildId, 
     return {state.id: state for state in states if state is not None}
 
 
-def _row(
-    job: JobState, builds: Mapping[BuildId, BuildState], tee: _Tee
-) -> tuple[JobState, str, str]:
-    """A job's line in the summary: how long its own build took, and when that was."""
-    own = builds.get(job.builds[-1]) if job.builds else None
-    if job.status is Status.BLOCKED or own is None or own.started is None or own.finished is None:
-        return job, "", ""
-    return job, duration(own.started, own.finished), "" if own.id in tee.started else "cached"
-
-
-async def _show_log(console: Console, engine: Engine, build: BuildState) -> None:
+async def _show_log(
+    console: Console, log: Callable[[BuildId], AsyncIterator[bytes]], build: BuildState
+) -> None:
     """Print the end of a failed build's log."""
     console.rule(Text.assemble(mark(build.status), f" {build.id.stage}: {build.reason}"))
-    content = b"".join([piece async for piece in engine.follow_log(build.id)])
+    content = b"".join([piece async for piece in log(build.id)])
     lines = content.decode(errors="replace").splitlines()
     if len(lines) > _LOG_LINES:
         console.print(f"({len(lines) - _LOG_LINES} lines before these)", style="dim")

@@ -24,19 +24,30 @@ def run(
     target: Annotated[
         str,
         typer.Option(
-            help="What to test: heads/NAME or tags/NAME; by default what is checked out.",
+            help="Test a commit: heads/NAME or tags/NAME. Default: the working tree.",
             show_default=False,
         ),
     ] = "",
+    committed: Annotated[
+        bool,
+        typer.Option(
+            "--committed",
+            help="Test the commit that is checked out, without what has changed since.",
+            show_default=False,
+        ),
+    ] = False,
     verbose: ShowOutput = False,
 ) -> None:
     """Run a pipeline on the repository around the current directory.
 
-    The exit status is 0 if all jobs passed, 1 if not, and 2 if there was nothing to run. What is
-    tested is the commit, not the working tree. Results are kept in .datakit.
+    What is tested are the files as they are now: changed ones and new ones that are not ignored
+    too. With --target or --committed it is a commit. The exit status is 0 if all jobs passed, 1 if
+    not, and 2 if there was nothing to run. Results are kept in .datakit.
     """
-    from datakit_ci.terminal import run_once  # slow to import
+    from datakit_ci.localrun import Wanted  # slow to import
+    from datakit_ci.once import run_once
 
     if not once:
         raise ConfigError("run needs --once; datakit-ci serve watches a repository")
-    raise typer.Exit(run_once(pipeline, target, verbose=verbose))
+    wanted = Wanted(pipeline, target, is_committed=committed, verbose=verbose)
+    raise typer.Exit(run_once(wanted))

@@ -8,6 +8,7 @@ or repacked is found because libgit2 looks again on a miss.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sized
 from contextlib import contextmanager
@@ -251,15 +252,40 @@ def _translated(object_id: ObjectId, what: str) -> Iterator[None]:
         raise StoreError(f"cannot read {what} {object_id}: {error}; run git fsck") from error
 
 
-def open_reader(path: Path) -> Reader:
+def open_reader(path: Path, *more: Path) -> Reader:
     """Open a repository for reading only: without its lock, and without a writer.
 
     For processes beside the one that has the store, such as builds.
 
+    Args:
+        path: A bare repository.
+        more: Bare repositories in which objects are looked up that are not there.
+
     Raises:
         RepositoryError: As :meth:`datakit_core.store.Store.open`, except for locks and rights.
     """
-    return Reader(open_repository(path))
+    repository = open_repository(path)
+    for other in more:
+        opened = open_repository(other)
+        for objects in _object_directories(other / "objects"):
+            repository.odb.add_disk_alternate(str(objects))
+        opened.free()
+    return Reader(repository)
+
+
+def _object_directories(objects: Path) -> Iterator[Path]:
+    """A directory of objects, and those that it borrows from (gitrepository-layout(5)).
+
+    libgit2 does not follow ``info/alternates`` of a directory that is added to another database.
+    """
+    yield objects
+    try:
+        borrowed = (objects / "info" / "alternates").read_bytes()
+    except OSError:
+        return
+    for line in borrowed.splitlines():
+        if line and not line.startswith(b"#"):
+            yield from _object_directories(objects / os.fsdecode(line))
 
 
 class _Cache(Generic[K, V]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -183,10 +184,62 @@ def test_a_broken_pipeline_is_bad_input(scratch: Scratch) -> None:
     check_refused(scratch.run(), "pipeline.py:1: syntax error")
 
 
-def test_a_repository_without_a_commit_is_bad_input(scratch: Scratch, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path / "empty", check=True)
-    check_refused(scratch.run(cwd=tmp_path / "empty"), "has no commit yet")
+def test_of_a_repository_without_a_commit_only_the_working_tree_can_be_tested(
+    scratch: Scratch, tmp_path: Path
+) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    subprocess.run(["git", "init", "--quiet", "-b", "trunk"], cwd=fresh, check=True)
+    check_refused(scratch.run("--committed", cwd=fresh), "has no commit yet")
+    (fresh / "src").mkdir()
+    (fresh / "src/good").touch()
+    first, second = scratch.run(cwd=fresh), scratch.run(cwd=fresh)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stdout.startswith("heads/trunk, of which nothing is committed yet\n")
+    assert "cached" in summary(second.stdout)["lint"]
+
+
+def test_what_is_tested_are_the_files_as_they_are_now(scratch: Scratch) -> None:
+    assert scratch.run().returncode == 0
+    (scratch.root / "src/good").rename(scratch.root / "src/bad")
+    changed = scratch.run()
+    assert changed.returncode == 1
+    assert "Change src/good, with changes that are not committed\n" in changed.stdout
+    assert "cached" in summary(scratch.run().stdout)["lint"]
+    assert scratch.run("--committed").returncode == 0
+    assert scratch.run("--target", "heads/main").returncode == 0
+    (scratch.root / "src/bad").rename(scratch.root / "src/good")
+    back = scratch.run()
+    assert "not committed" not in back.stdout
+    assert summary(back.stdout)["lint"][-1] == "cached"
+
+
+def test_where_nothing_has_changed_no_process_is_started_but_git(scratch: Scratch) -> None:
+    scratch.run()
+    database = scratch.root / ".datakit/database.git"
+    before = {path: path.stat().st_mtime_ns for path in database.rglob("*")}
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *scratch.command([])[1:]],
+        cwd=scratch.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    slow = {"aiohttp", "datakit_ci.engine", "datakit_core.ninep", "pydantic", "rich", "typer"}
+    assert not slow & loaded
+    assert {path: path.stat().st_mtime_ns for path in database.rglob("*")} == before
+
+
+def test_a_database_that_a_service_has_is_still_read(scratch: Scratch) -> None:
+    scratch.run()
+    service = open_local(scratch.root / ".datakit/database.git")
+
+    async def meanwhile() -> subprocess.CompletedProcess[str]:
+        async with service:
+            return await asyncio.to_thread(scratch.run)
+
+    done = asyncio.run(meanwhile())
+    assert done.returncode == 0
+    assert "temporary" not in done.stdout
 
 
 def check_refused(done: subprocess.CompletedProcess[str], message: str) -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from datakit_ci.progress import LineProgress, TableProgress, summary
+from datakit_ci.progress import LineProgress, TableProgress
 from datakit_ci.state import JobState, Status
 
 
@@ -51,20 +51,3 @@ def test_the_table_shows_the_last_line_of_what_runs(monkeypatch: pytest.MonkeyPa
         shown = text_of(console)
     assert "▶ lint running second" in shown
     assert "· a    waiting" in shown
-
-
-def test_the_summary_has_a_word_for_every_state() -> None:
-    console = plain()
-    rows = [
-        (JobState("lint", Status.SUCCESS, "passed in 3 s"), "3 s", "cached"),
-        (JobState("unit", Status.FAILURE, "exited with status 1"), "9 s", ""),
-        (JobState("after", Status.BLOCKED, "unit failed"), "", ""),
-    ]
-    console.print(summary(rows))
-    lines = [line.split() for line in text_of(console).splitlines()]
-    assert lines == [
-        ["job", "state", "time"],
-        ["✓", "lint", "success", "3", "s", "cached"],
-        ["✗", "unit", "failure", "9", "s", "exited", "with", "status", "1"],
-        ["⊘", "after", "blocked", "unit", "failed"],
-    ]
