@@ -67,6 +67,7 @@ class GroupCommit:
         self.repository, self._disk, self._journal = repository, disk, journal
         self._files = RefFiles(Path(repository.path))
         self._refs = RefMoves(disk, IDENTITY)
+        self._unmade = False
         self._known: _Targets = {
             ref_of(branch): head for branch, head in self._files.heads().items()
         }
@@ -151,14 +152,24 @@ class GroupCommit:
             return
         if self._builds_on_others(record):
             self._disk.sync_all()
+        self._forget_unmade(self._journal)
         self._journal.record(record)
         try:
             self._move_all(record, targets)
         except OSError:
-            # The journal has moves that were not made, and would make them after a crash.
-            self._journal.checkpoint()
+            self._unmade = True
+            self._forget_unmade(self._journal)  # or later, if there is no room for that
             raise
         self._remember(record)
+
+    def _forget_unmade(self, journal: WriteAhead) -> None:
+        """Empty the journal if it has moves that failed, before it has others from the same place.
+
+        After a crash it would make the first of them, and then not what was acknowledged since.
+        """
+        if self._unmade:
+            journal.checkpoint()
+            self._unmade = False
 
     def _builds_on_others(self, record: Write) -> bool:
         """Whether a ref comes from, or goes to, what another program may not have synced."""

@@ -15,6 +15,7 @@ from datakit_core.store.applier import Applier, Durability
 from datakit_core.store.disk import Log, RepositoryFiles
 from datakit_core.store.groupcommit import GroupCommit
 from datakit_core.store.objects import CommitId, NewObject, ObjectId, ObjectKind, new_object
+from datakit_core.store.recovery import recover
 from datakit_core.store.repository import create_repository, open_repository
 from datakit_core.store.requests import RefUpdate, Write
 from datakit_core.store.writeahead import WriteAhead
@@ -133,9 +134,11 @@ def test_nothing_is_acknowledged_after_a_sync_has_failed(path: Path, disk: Recor
 @dataclass(slots=True)
 class FullDisk(RecordingDisk):
     full: bool = False
+    only_refs: bool = False
 
     def replace(self, name: str, content: bytes, *, synced: bool = False) -> None:
-        self._check()
+        if name.startswith("refs/") or not self.only_refs:
+            self._check()
         self.disk.replace(name, content, synced=synced)
 
     def create_log(self, name: str, header: bytes) -> Log:
@@ -167,6 +170,27 @@ def test_a_full_disk_is_told_and_writing_goes_on_when_there_is_room(
     journal.close()
     assert full.names("datakit.journal-") == []
     assert sorted(at.name for at in (path / "refs/heads").iterdir()) == ["after", "before"]
+
+
+def test_a_move_that_failed_does_not_come_between_those_that_were_acknowledged(
+    path: Path, disk: RecordingDisk
+) -> None:
+    full = FullDisk(disk.disk, only_refs=True)
+    group = GroupCommit(open_repository(path), full, WriteAhead(full))
+    assert group.carry_out([create("main")]) == [None]
+    (start,) = create("main").updates
+    failed, new = blob("failed"), blob("new")
+    full.full = True
+    for _ in range(2):
+        move = RefUpdate(start.name, start.new, CommitId(failed.id))
+        assert isinstance(group.carry_out([Write((failed,), (move,))])[0], NoSpace)
+    full.full = False
+    move = RefUpdate(start.name, start.new, CommitId(new.id))
+    assert group.carry_out([Write((new,), (move,))]) == [None]
+    # A power cut now takes the ref back to where it was synced last.
+    disk.disk.replace(start.name, f"{start.new}\n".encode())
+    recover(disk.disk)
+    assert (path / start.name).read_text() == f"{new.id}\n"
 
 
 def test_a_journal_is_closed_on_a_full_disk(path: Path, disk: RecordingDisk) -> None:
