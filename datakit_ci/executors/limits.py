@@ -37,14 +37,19 @@ def apply_limits() -> None:
 
 
 def watch_limits(conditions: Conditions, exceeded: Callable[[str], None]) -> None:
-    """Call ``exceeded``, in a thread, once this process and those below it exceed a limit."""
+    """Call ``exceeded``, in a thread, once this process and those below it exceed a limit.
+
+    The first look is after the first interval: most builds that are quick are never looked at.
+    """
     watch = threading.Thread(target=_watch, args=(conditions, exceeded), daemon=True)
     watch.start()
 
 
 def _watch(conditions: Conditions, exceeded: Callable[[str], None]) -> None:
-    while not (problem := _problem(conditions)):
+    problem = ""
+    while not problem:
         time.sleep(_INTERVAL)
+        problem = _problem(conditions)
     exceeded(problem)
 
 
