@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from datakit_ci.buildlogs import BuildLogs
 from datakit_ci.cache import Cache
 from datakit_ci.clock import Alarms, Clock
 from datakit_ci.livebuild import LiveBuild, Phase
-from datakit_ci.livelog import read_log
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.policy import Level, backoff
 from datakit_ci.pools import LockState, PoolState
@@ -65,6 +65,7 @@ class Builds:
 
     Attributes:
         threshold: The level from which on a person has to confirm a build.
+        logs: The log of any build, wanted or not.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Builds:
         self._live: dict[BuildId, LiveBuild] = {}
         self._looking = 0
         self._pulse = Pulse()
+        self.logs = BuildLogs(self._live, self._reason, self._pulse, spool, cache)
 
     @property
     def idle(self) -> bool:
@@ -147,6 +149,7 @@ class Builds:
         """Give each pool this many units from now on."""
         for pool, capacity in capacities.items():
             self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
+        self._pulse.beat()
 
     def recorded(self, build: BuildId) -> BuildState | None:
         """A wanted build that is recorded; none if it is not, or not wanted."""
@@ -181,26 +184,13 @@ class Builds:
         live = self._live.get(build)
         if live is None:
             return self._recorded.get(build) or await self._cache.read(build)
+        return live.state(self._reason(live))
+
+    def _reason(self, live: LiveBuild) -> str:
+        """Why ``live`` does not go on, with its place in the queue."""
         if live.phase is Phase.SCHEDULED and live.status is Status.WAITING:
-            return live.state(self._scheduler.reason(build))
-        return live.state(live.reason)
-
-    async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
-        """A build's log from byte ``offset`` on: to its end if it runs, else what there is.
-
-        Waits for a build that has not started; of one that is not known there is nothing.
-        """
-        while (live := self._live.get(build)) is not None and live.log is None:
-            await self._pulse.next.wait()
-        interrupted = self._spool.interrupted(build)
-        if live is not None and live.log is not None:
-            source = live.log.follow(offset)
-        elif interrupted is not None:
-            source = read_log(interrupted, offset)
-        else:
-            source = self._cache.log(build, offset)
-        async for piece in source:
-            yield piece
+            return self._scheduler.reason(live.build)
+        return live.reason
 
     async def _look_up(self, need: Build) -> None:
         """The boundary of a look-up."""

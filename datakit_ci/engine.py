@@ -30,6 +30,7 @@ from datakit_ci.executors.base import Executor
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
 from datakit_ci.judge import Judge, Listeners
+from datakit_ci.livelog import Pending
 from datakit_ci.need import (
     Build,
     LastOutput,
@@ -220,7 +221,11 @@ class Engine:
 
     def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
         """A build's log from byte ``offset``: what there is, then what comes, to its end."""
-        return self._builds.follow_log(build, offset)
+        return self._builds.logs.follow(build, offset)
+
+    def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
+        """As :meth:`follow_log`; and, until the build has started, why it waits."""
+        return self._builds.logs.watch(build, offset)
 
     def changes(self) -> AsyncIterator[frozenset[Target]]:
         """All targets at once, then, each time, those that changed since; never ends by itself."""

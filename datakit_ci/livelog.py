@@ -1,12 +1,20 @@
 """The log of a running build: one writer, a file, and any number of readers from any offset.
 
 A log is spooled to disk so that a crash leaves it readable, and so that a reader who comes late
-starts at byte 0. Readers hold nothing but an offset: a slow one costs the writer nothing.
+starts at byte 0. Readers hold nothing but an offset: a slow one costs the writer nothing. All
+readers of one log share a descriptor, and those at its end share what was read there, so that a
+hundred of them cost as many reads of the file as one.
+
+Offsets count the bytes of the log and nothing else. Why a build has not started yet is told beside
+its log, as :class:`Pending`, and moves no offset: the log begins with byte 0 when the build does.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -15,9 +23,20 @@ from datakit_ci.conditions import LOG_LIMIT
 from datakit_ci.pulse import Pulse
 from datakit_ci.redaction import Redaction
 
-__all__ = ["LiveLog", "RedactedLog", "read_log"]
+__all__ = ["LiveLog", "Pending", "RedactedLog"]
 
 _CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """News for who follows the log of a build that has not started; no part of the log.
+
+    Attributes:
+        reason: Why it waits, such as ``waiting for pool cpu (2 of 2 busy), 3rd in line``.
+    """
+
+    reason: str
 
 
 class LiveLog:
@@ -39,6 +58,9 @@ class LiveLog:
         self._line_open = False
         self._file: BinaryIO | None = None
         self._pulse = Pulse()
+        self._readers = 0
+        self._descriptor = -1  # that all readers share; open while there are any
+        self._last = 0, b""  # what was read at the end of the log, and where that begins
 
     def __enter__(self) -> Self:
         """Create the file."""
@@ -83,18 +105,44 @@ class LiveLog:
         start = "\n" if self._line_open else ""
         self.write(f"{start}[datakit-ci] {text}\n".encode(errors="replace"))
 
-    async def follow(self, offset: int = 0) -> AsyncIterator[bytes]:
+    async def follow(self, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """What is there from byte ``offset`` on, and what comes, until the log ends."""
-        with self.path.open("rb") as file:
-            file.seek(offset)
+        with self._reading():
             while True:
                 change = self._pulse.next
-                if data := file.read(_CHUNK):
+                if data := self._read(offset):
+                    offset += len(data)
                     yield data
                 elif self.ended:
                     return
                 else:
                     await change.wait()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One more reader; the file may go meanwhile."""
+        if not self._readers:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                os.close(self._descriptor)
+                self._descriptor, self._last = -1, (0, b"")
+
+    def _read(self, offset: int) -> bytes:
+        """Some bytes from ``offset``; empty at the end."""
+        if offset >= self.size:
+            return b""
+        start, data = self._last
+        if start == offset and offset + len(data) == self.size:
+            return data
+        data = os.pread(self._descriptor, _CHUNK, offset)
+        if offset + len(data) == self.size:
+            self._last = offset, data
+        return data
 
 
 class RedactedLog:
@@ -136,11 +184,3 @@ class RedactedLog:
 
 def _cut_line(limit: int) -> bytes:
     return f"\n[datakit-ci] log cut here: it is longer than {limit} bytes\n".encode()
-
-
-async def read_log(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
-    """A log that is no longer written, from byte ``offset`` on, piece by piece."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        while data := file.read(_CHUNK):
-            yield data

@@ -10,7 +10,7 @@ import asyncio
 import difflib
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +147,10 @@ class Results:
             names = ", ".join(f"{each.id.static[:12]}/{each.id.key[:12]}" for each in found[:5])
             raise ConfigError(f"{name} may be any of {names}; give more digits")
         return found[0]
+
+    def stream_log(self, build: BuildId) -> AsyncGenerator[bytes, None]:
+        """All that a build printed, in pieces."""
+        return self._cache.log(build)
 
     async def log(self, build: BuildId) -> bytes:
         """All that a build printed."""

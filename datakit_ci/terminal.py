@@ -37,6 +37,9 @@ __all__ = ["run_jobs", "show_logs"]
 _LOG_LINES = 200
 """Of a failed build's log, the last lines that are shown."""
 
+_LOG_BYTES = 1 << 20
+"""How much of it is looked at for them, should they be very long."""
+
 
 def run_jobs(run: LocalRun) -> int:
     """Run what is missing, and show how that goes.
@@ -223,10 +226,15 @@ async def _show_log(
 ) -> None:
     """Print the end of a failed build's log."""
     console.rule(Text.assemble(mark(build.status), f" {build.id.stage}: {build.reason}"))
-    content = b"".join([piece async for piece in log(build.id)])
-    lines = content.decode(errors="replace").splitlines()
-    if len(lines) > _LOG_LINES:
-        console.print(f"({len(lines) - _LOG_LINES} lines before these)", style="dim")
+    tail, before = b"", 0
+    async for piece in log(build.id):
+        tail += piece
+        before += tail[:-_LOG_BYTES].count(b"\n")
+        tail = tail[-_LOG_BYTES:]
+    lines = tail.decode(errors="replace").splitlines()
+    before += max(0, len(lines) - _LOG_LINES)
+    if before:
+        console.print(f"({before} lines before these)", style="dim")
     for line in lines[-_LOG_LINES:]:
         console.print(Text.from_ansi(line), soft_wrap=True)
     console.rule()

@@ -103,7 +103,8 @@ def show(
     async def work(results: Results) -> None:
         state = await results.find(result)
         if log:
-            typer.get_binary_stream("stdout").write(await results.log(state.id))
+            async for piece in results.stream_log(state.id):
+                typer.get_binary_stream("stdout").write(piece)
         elif as_json:
             _print(json.dumps(_record(state)))
         else:

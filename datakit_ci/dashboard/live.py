@@ -22,6 +22,7 @@ from datakit_ci.dashboard.builds import find_build
 from datakit_ci.dashboard.pages import SOURCE
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.source import finish
+from datakit_ci.livelog import Pending
 from datakit_ci.target import Target
 
 __all__ = ["STREAMS", "Streams", "send_changes", "send_log"]
@@ -136,16 +137,22 @@ async def _send_names(stream: _Stream, changed: set[Target], news: asyncio.Event
 
 
 async def send_log(request: web.Request) -> web.StreamResponse:
-    """Send a build's log from ``Last-Event-ID`` (or ``?from=``) on, to its end, as HTML lines."""
+    """Send a build's log from ``Last-Event-ID`` (or ``?from=``) on, to its end, as HTML lines.
+
+    Until the build has started, events called ``waits`` say why, whenever that changes.
+    """
     build = await find_build(request)
     cursor = _cursor(request)
     feed = _LogFeed(LogRenderer(cursor))
 
     async def collect() -> None:
-        log = request.app[SOURCE].follow_log(build.id, cursor.offset)
+        log = request.app[SOURCE].watch_log(build.id, cursor.offset)
         try:
-            async for chunk in log:
-                await feed.put(chunk)
+            async for event in log:
+                if isinstance(event, Pending):
+                    feed.tell(event.reason)
+                else:
+                    await feed.put(event)
         finally:
             await finish(log)
         feed.close()
@@ -162,8 +169,12 @@ async def _send_lines(request: web.Request, stream: _Stream, feed: _LogFeed) -> 
         if not await _happens(feed.news):
             await stream.send("ping", None)
             continue
-        if not feed.waiting:  # the end, and nothing more
+        reason = feed.take_reason()
+        if not feed.waiting:  # the end, or only a reason
             feed.take()
+            if reason:  # no id: it is no part of the log, and who comes back wants that
+                await stream.send("waits", reason)
+                await asyncio.sleep(_SPACING)
             continue
         lines, partial = feed.take()
         html = {
@@ -207,6 +218,7 @@ class _LogFeed:
         self._waiting = bytearray()
         self._room = asyncio.Event()
         self._closed = False
+        self._reason = ""
         self.news = asyncio.Event()
 
     @property
@@ -220,6 +232,16 @@ class _LogFeed:
     @property
     def ended(self) -> bool:
         return self._closed and not self._waiting and not self.news.is_set()
+
+    def tell(self, reason: str) -> None:
+        """Say why the build waits; an older reason that was not sent yet is of no use any more."""
+        self._reason = reason
+        self.news.set()
+
+    def take_reason(self) -> str:
+        """What :meth:`tell` was told, once; empty if nothing is new."""
+        reason, self._reason = self._reason, ""
+        return reason
 
     async def put(self, chunk: bytes) -> None:
         """Add to what waits to be sent; waits itself while that is much."""

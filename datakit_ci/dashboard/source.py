@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
 
@@ -34,6 +35,13 @@ class Source(Protocol):
         """A build's log from a byte ``offset``: what there is, then what comes, to its end.
 
         A recorded log ends at once; so does that of a build that is not known.
+        """
+        ...
+
+    def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
+        """As :meth:`follow_log`; and, until the build has started, why it waits, as that changes.
+
+        Only bytes count for offsets.
         """
         ...
 

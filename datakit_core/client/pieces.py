@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -48,14 +48,15 @@ async def even(pieces: AsyncIterable[bytes], size: int = PIECE) -> AsyncIterator
         yield b"".join(held)
 
 
-async def pieces_of(path: Path) -> AsyncIterator[bytes]:
-    """The content of a file of this machine, read in a thread.
+async def pieces_of(path: Path, offset: int = 0) -> AsyncGenerator[bytes, None]:
+    """The content of a file of this machine from byte ``offset`` on, read in a thread.
 
     Raises:
         IoFailed: It cannot be read.
     """
     try:
         with closing(await asyncio.to_thread(path.open, "rb", 0)) as file:
+            file.seek(offset)
             while data := await asyncio.to_thread(file.read, PIECE):
                 yield data
                 if len(data) < PIECE:
@@ -64,7 +65,7 @@ async def pieces_of(path: Path) -> AsyncIterator[bytes]:
         raise IoFailed(f"cannot read {path.name}: {error.strerror}") from error
 
 
-async def read_descriptor(descriptor: int) -> AsyncIterator[bytes]:
+async def read_descriptor(descriptor: int) -> AsyncGenerator[bytes]:
     """What comes from an open file, such as standard input, up to its end.
 
     A pipe or terminal is read when it has something, so that waiting for it can be cancelled: a

@@ -407,6 +407,27 @@ async def test_a_log_comes_live_from_its_first_byte_to_its_end(
         assert [event async for event in stream] == []
 
 
+async def test_who_follows_a_build_that_waits_is_told_why_until_its_log_begins(
+    client: Client, scene: Scene
+) -> None:
+    state = await scene.engine.build(scene.live)
+    assert state is not None
+    line = "waiting for pool cpu (2 of 2 busy)"
+    waiting = replace(state, id=build_id("acme/shop", "late"), status=Status.WAITING)
+    scene.engine.add_build(replace(waiting, reason=f"{line}, 2nd in line"))
+    async with client.get(address(waiting.id) + "/log/events") as response:
+        stream = events(response)
+        assert await anext(stream) == Event("waits", f"{line}, 2nd in line", "")
+        await scene.engine.set_build(replace(waiting, reason=line))
+        assert await anext(stream) == Event("waits", line, "")
+        await scene.engine.set_build(replace(waiting, status=Status.RUNNING))
+        await scene.engine.write_log(waiting.id, b"first line\n")
+        first = await anext(stream)
+        assert (first.name, first.id) == ("lines", "11.2.")
+        assert isinstance(first.data, dict)
+        assert 'id="L1"' in first.data["lines"]
+
+
 async def test_a_log_resumes_after_the_last_line_that_arrived(client: Client, scene: Scene) -> None:
     path = address(scene.failed) + "/log/events"
     async with client.get(path) as response:

@@ -33,6 +33,7 @@ INLINE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("datakit_core/ninep/listening.py", ("open_socket", "remove_socket"),
      "when the server starts and ends"),
     ("datakit_core/metrics/page.py", ("_reply",), "what /proc tells is in memory"),
+    ("datakit_core/client/pieces.py", ("_read_some",), "a pipe that has something to be read"),
     ("datakit_ci/spool.py", ("create", "remove", "recover", "interrupted"),
      "making and removing one file; recover is before the engine runs"),
     ("datakit_ci/livelog.py", ("follow",), "a bounded piece of a file that was just written"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
-from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, TargetState
+from datakit_ci.livelog import Pending
+from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
 
 __all__ = ["FakeEngine"]
@@ -35,7 +37,7 @@ class FakeEngine:
     async def build(self, build: BuildId) -> BuildState | None:
         return self._builds.get(build)
 
-    async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+    async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[bytes, None]:
         self.readers += 1
         try:
             while build in self._builds:
@@ -49,6 +51,19 @@ class FakeEngine:
                 await self._wait()
         finally:
             self.readers -= 1
+
+    async def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
+        told = ""
+        while build in self._builds and self._builds[build].status is Status.WAITING:
+            reason = self._builds[build].reason
+            if reason != told:
+                told = reason
+                yield Pending(reason)
+            else:
+                await self._wait()
+        async with aclosing(self.follow_log(build, offset)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def changes(self) -> AsyncIterator[frozenset[Target]]:
         self.readers += 1

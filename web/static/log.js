@@ -29,6 +29,11 @@ function listen() {
         cursor = event.lastEventId;
         append(JSON.parse(event.data));
       });
+      source.addEventListener("waits", (event) => {
+        alive();
+        const note = document.getElementById("log-empty");
+        if (note) note.textContent = JSON.parse(event.data);
+      });
       source.addEventListener("end", () => {
         done = true;
         close();

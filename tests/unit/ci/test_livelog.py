@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from datakit_ci.livelog import LiveLog, RedactedLog, read_log
+from datakit_ci.livelog import LiveLog, RedactedLog
 from datakit_ci.redaction import Redaction
 
 
@@ -87,13 +87,6 @@ async def test_a_note_starts_on_a_line_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "[datakit-ci] start\nno newline\n[datakit-ci] end\n"
 
 
-async def test_a_log_that_nobody_writes_is_read_in_pieces(tmp_path: Path) -> None:
-    (tmp_path / "log").write_bytes(b"x" * 200_000)
-    pieces = [piece async for piece in read_log(tmp_path / "log", 100_000)]
-    assert b"".join(pieces) == b"x" * 100_000
-    assert len(pieces) > 1
-
-
 def test_a_redacted_log_holds_back_what_could_become_a_secret(tmp_path: Path) -> None:
     with LiveLog(tmp_path / "log") as spooled:
         log = RedactedLog(spooled, Redaction({"TOKEN": b"12345678"}))
@@ -112,3 +105,26 @@ def test_our_own_lines_are_redacted_and_come_after_what_was_held_back(tmp_path: 
         log.write(b"1234")
         log.note("no 12345678")
     assert log.path.read_bytes() == b"1234\n[datakit-ci] no ***\n"
+
+
+async def test_a_hundred_readers_at_the_end_share_a_descriptor_and_what_is_read(
+    tmp_path: Path,
+) -> None:
+    def descriptors() -> int:
+        opened = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+        return opened.count(tmp_path / "log")
+
+    with LiveLog(tmp_path / "log") as log:
+        written = descriptors()
+        readers = [log.follow() for _ in range(100)]
+        for number in range(3):
+            log.write(b"line %d\n" % number)
+            first, *others = [await anext(reader) for reader in readers]
+            assert first == b"line %d\n" % number
+            assert all(piece is first for piece in others)
+        assert descriptors() == written + 1
+        late = log.follow()
+        assert await anext(late) == b"line 0\nline 1\nline 2\n"
+        for reader in (*readers, late):
+            await reader.aclose()
+        assert descriptors() == written
