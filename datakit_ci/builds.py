@@ -269,7 +269,7 @@ class Builds:
             conditions = owner.spec.conditions
             want = Want(live.build, spec.pool, owner, conditions.priority, conditions.locks)
             instructions += self._scheduler.handle(want)
-        live.waits_for = live.waits_for or self._scheduler.reason(live.build)
+        live.waits_for = live.waits_for or self._scheduler.reason(live.build, place=False)
         self._tell(live)
         self._carry_out(instructions)
 

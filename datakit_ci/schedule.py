@@ -185,17 +185,18 @@ class Scheduler:
         wanted = self._wanted.get(build)
         return wanted is not None and wanted.phase is not Phase.QUEUED
 
-    def reason(self, build: BuildId) -> str:
+    def reason(self, build: BuildId, *, place: bool = True) -> str:
         """Why ``build`` waits, such as ``waiting for pool cpu (2 of 2 busy), 3rd in line``.
 
-        Empty if it runs, or is not wanted.
+        Empty if it runs, or is not wanted. Finding its ``place`` in the line goes through all that
+        are ahead: not to be done for each of many.
         """
         wanted = self._wanted.get(build)
         if wanted is None or wanted.phase is Phase.RUNNING:
             return ""
         if wanted.phase is Phase.STOPPING:
             return "waiting for its cancelled run to end"
-        reasons = [*self._lock_reasons(wanted), *self._pool_reasons(wanted)]
+        reasons = [*self._lock_reasons(wanted), *self._pool_reasons(wanted, place=place)]
         return f"waiting for {' and '.join(reasons)}"
 
     def _lock_reasons(self, wanted: Wanted) -> Iterator[str]:
@@ -207,14 +208,15 @@ class Scheduler:
             elif ahead and not self._is_first(wanted, lock):
                 yield f"lock {name}, for which {_title(ahead[0])} comes first"
 
-    def _pool_reasons(self, wanted: Wanted) -> Iterator[str]:
+    def _pool_reasons(self, wanted: Wanted, *, place: bool) -> Iterator[str]:
         pool = self._pools[wanted.pool]
         if pool.capacity is None:
             yield f"pool {wanted.pool}, which is not declared"
         elif pool.capacity == 0:
             yield f"pool {wanted.pool}, which has no units"
         elif not pool.is_free:
-            ahead = next(n for n, build in enumerate(pool.queue()) if build == wanted.build)
+            queue = enumerate(pool.queue()) if place else ()
+            ahead = next((n for n, build in queue if build == wanted.build), 0)
             line = f", {_ordinal(ahead + 1)} in line" if ahead else ""
             yield f"pool {wanted.pool} ({len(pool.busy)} of {pool.capacity} busy){line}"
 

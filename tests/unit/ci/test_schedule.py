@@ -44,6 +44,7 @@ def test_first_come_first_served_within_a_priority() -> None:
         scheduler.handle(Want(each, "cpu", "main", priority))
     assert scheduler.pools()["cpu"] == PoolState(1, (A,), (D, B, C))
     assert scheduler.reason(C) == "waiting for pool cpu (1 of 1 busy), 3rd in line"
+    assert scheduler.reason(C, place=False) == "waiting for pool cpu (1 of 1 busy)"
     assert scheduler.handle(Finished(A)) == [Start(D)]
     assert scheduler.handle(Finished(D)) == [Start(B)]
 
