@@ -40,6 +40,8 @@ def write(
     as_json: Json = False,
 ) -> None:
     """Commit standard input, however long, as a file."""
+    if sys.stdin is None:
+        raise ConfigError("standard input is closed; give the content there")
     mode = FileMode.EXECUTABLE if executable else FileMode.NORMAL
 
     async def work(database: Database) -> None:

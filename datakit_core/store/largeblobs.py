@@ -134,9 +134,10 @@ class BlobSpool:
             if not self.users:  # they have gone meanwhile
                 self._process.kill()
             code = self._process.wait()
+            written = os.fstat(output.fileno()).st_size  # the name may be gone: nobody reads it
             errors.seek(0)
             said = reason(errors.read(10_000))
-        if code or self._spool.path.stat().st_size != self.size:
+        if code or written != self.size:
             raise StoreError(f"cannot read blob {self._blob}: {said or code}; run git fsck")
 
     def filled(self, error: DatakitError | None) -> None:

@@ -368,6 +368,16 @@ async def test_a_reader_that_goes_away_is_no_error(
         assert process.returncode == 141
 
 
+async def test_a_closed_standard_input_is_said(tmp_path: Path) -> None:
+    async with database("repository", tmp_path / "db.git") as where:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", '"$@" 0<&-', "sh", *COMMAND, "write", "main", "file", *where, stderr=PIPE
+        )
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert errors == b"datakit: standard input is closed; give the content there\n"
+
+
 async def test_a_command_needs_a_database(tmp_path: Path) -> None:
     code, _, errors = await run("branches", DATAKIT_URL="")
     assert (code, errors) == (
