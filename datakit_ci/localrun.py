@@ -34,12 +34,16 @@ class Wanted:
         target: ``heads/NAME`` or ``tags/NAME``; empty: what is checked out.
         is_committed: Test the commit that is checked out instead of the working tree.
         verbose: Show what stages print while they run.
+        is_dry: Only say what would run, and why.
+        as_json: Say that as JSON.
     """
 
     pipeline: Path
     target: str = ""
     is_committed: bool = False
     verbose: bool = False
+    is_dry: bool = False
+    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ to nothing new, that is all; else the engine is loaded and runs what is missing
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from datakit_ci.cache import Cache
 from datakit_ci.docket import Docket
 from datakit_ci.forecast import Forecast, Forecaster
 from datakit_ci.localrun import LocalRun, Wanted, prepare
+from datakit_ci.preview import preview_lines, preview_record
 from datakit_ci.snapshot import Snapshot
 from datakit_ci.state import JobState, Status
 from datakit_core.client.api import CommitId
@@ -31,10 +33,11 @@ _INTERRUPTED = 130
 
 
 def run_once(wanted: Wanted) -> int:
-    """Run the jobs of one target to their end and show how that went.
+    """Run the jobs of one target to their end and show how that went; or say what would run.
 
     Returns:
-        The exit status: 0 if all jobs passed, 1 if not, 130 if interrupted.
+        The exit status: 0 if all jobs passed or nothing was to be run, 1 if not, 130 if
+        interrupted.
 
     Raises:
         DatakitError: There is nothing to run, or the pipeline is broken.
@@ -54,8 +57,20 @@ def run_once(wanted: Wanted) -> int:
 
 async def _from_results(run: LocalRun, database: ReadOnlyDatabase) -> int | None:
     """Show what is recorded; none if that is not all: something has to be run."""
-    _print(await _title(run.snapshot, database))
     forecasts = await _forecasts(run, database)
+    if run.wanted.as_json:
+        for each in forecasts:
+            extra = {"commit": run.snapshot.commit, "changed": run.snapshot.is_changed}
+            _print(json.dumps({**preview_record(each), **extra}))
+        return 0
+    _print(await _title(run.snapshot, database))
+    if run.wanted.is_dry:
+        for each in forecasts:
+            if len(forecasts) > 1:
+                _print(f"{each.target.project}:")
+            for line in preview_lines(each):
+                _print(line)
+        return 0
     if not all(each.is_settled for each in forecasts):
         return None
     jobs = [job for each in forecasts for job in _named(each, len(forecasts) > 1)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # slow to import
 
 __all__ = ["quick"]
 
-_FLAGS = ("--once", "--committed", "--verbose")
+_FLAGS = ("--once", "--committed", "--verbose", "--dry-run", "--json")
 
 
 def quick(arguments: Sequence[str]) -> Wanted | None:
@@ -36,11 +36,18 @@ def quick(arguments: Sequence[str]) -> Wanted | None:
             return None
         else:
             files.append(word)
-    if len(files) != 1 or "--once" not in flags:
+    if len(files) != 1 or not flags & {"--once", "--dry-run"}:
+        return None
+    if "--json" in flags and "--dry-run" not in flags:
         return None
     from datakit_ci.localrun import Wanted
 
     pipeline = Path(files[0])
     return Wanted(
-        pipeline, target, is_committed="--committed" in flags, verbose="--verbose" in flags
+        pipeline,
+        target,
+        is_committed="--committed" in flags,
+        verbose="--verbose" in flags,
+        is_dry="--dry-run" in flags,
+        as_json="--json" in flags,
     )

@@ -36,6 +36,18 @@ def run(
             show_default=False,
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would run, and why.", show_default=False),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="With --dry-run: print JSON, a line for each project.",
+            show_default=False,
+        ),
+    ] = False,
     verbose: ShowOutput = False,
 ) -> None:
     """Run a pipeline on the repository around the current directory.
@@ -47,7 +59,16 @@ def run(
     from datakit_ci.localrun import Wanted  # slow to import
     from datakit_ci.once import run_once
 
-    if not once:
+    if not once and not dry_run:
         raise ConfigError("run needs --once; datakit-ci serve watches a repository")
-    wanted = Wanted(pipeline, target, is_committed=committed, verbose=verbose)
+    if as_json and not dry_run:
+        raise ConfigError("--json is for --dry-run; results list --json has what was run")
+    wanted = Wanted(
+        pipeline,
+        target,
+        is_committed=committed,
+        verbose=verbose,
+        is_dry=dry_run,
+        as_json=as_json,
+    )
     raise typer.Exit(run_once(wanted))
