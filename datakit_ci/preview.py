@@ -14,8 +14,8 @@ __all__ = ["preview_lines", "preview_record"]
 _DIGITS = 7
 
 
-def preview_lines(forecast: Forecast) -> Iterator[str]:
-    """What would run and why, what is not known yet, and what is served from which result."""
+def preview_lines(forecast: Forecast, *, served: bool = True) -> Iterator[str]:
+    """What would run and why, what is not known yet, and what is ``served`` from which result."""
     yield from _section(
         "would run",
         [
@@ -27,13 +27,12 @@ def preview_lines(forecast: Forecast) -> Iterator[str]:
         "not known before these have run", [(stage, "") for stage in forecast.later]
     )
     yield from _section("not looked up", [(_source(need), "") for need in forecast.unknown])
-    yield from _section(
-        "there are results",
-        [
+    if served:
+        results = [
             (_name(build), f"{state.status.value} {_moment(state)}")
             for build, state in forecast.served.items()
-        ],
-    )
+        ]
+        yield from _section("there are results", results)
 
 
 def preview_record(forecast: Forecast) -> Mapping[str, JsonValue]:

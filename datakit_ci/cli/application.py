@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from datakit_ci.cli import checking, deciding, results, running, serving, standing
+from datakit_ci.cli import checking, deciding, results, running, serving, standing, supposing
 from datakit_core import __version__
 
 __all__ = ["app"]
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (checking, serving, running, deciding, standing):
+for _part in (checking, serving, running, deciding, standing, supposing):
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
 

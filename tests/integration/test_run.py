@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from datakit_core.client.local import open_local
+from tests.support.git import git
 from tests.support.processes import gone
 
 PIPELINE = """
@@ -60,6 +62,10 @@ class Scratch:
             file.write_text("content")
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", f"Change {path}")
+
+    def refs(self) -> str:
+        """What is in the database."""
+        return git(self.root / ".datakit/database.git", "for-each-ref")
 
     def run(self, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -227,6 +233,46 @@ def test_where_nothing_has_changed_no_process_is_started_but_git(scratch: Scratc
     slow = {"aiohttp", "datakit_ci.engine", "datakit_core.ninep", "pydantic", "rich", "typer"}
     assert not slow & loaded
     assert {path: path.stat().st_mtime_ns for path in database.rglob("*")} == before
+
+
+def test_a_dry_run_says_what_would_run_and_why_and_runs_nothing(scratch: Scratch) -> None:
+    fresh = scratch.run("--dry-run").stdout.splitlines()
+    assert fresh[1:] == [
+        "would run:",
+        "  lint  it has never run",
+        "  word  it has never run",
+        "not known before these have run:",
+        "  after",
+    ]
+    scratch.run()
+    refs = scratch.refs()
+    (scratch.root / "src/more").touch()
+    done = scratch.run("--dry-run")
+    assert done.returncode == 0
+    assert re.search(
+        r"^  lint  src has changed: a directory \w{10} -> a d", done.stdout, re.MULTILINE
+    )
+    assert re.search(r"^  word  the input has changed: ", done.stdout, re.MULTILINE)
+    (scratch.root / "src/good").unlink()
+    (scratch.root / "src/more").unlink()
+    assert "  lint  src is gone\n" in scratch.run("--dry-run").stdout
+    assert scratch.refs() == refs
+
+
+def test_a_dry_run_can_be_read_by_programs(scratch: Scratch) -> None:
+    scratch.run()
+    pipeline = scratch.root / "pipeline.py"
+    pipeline.write_text(PIPELINE.replace("cat out", "cat ./out"))
+    (told,) = [json.loads(line) for line in scratch.run("--dry-run", "--json").stdout.splitlines()]
+    assert told["changed"]
+    assert [(each["stage"], each["reason"][:9]) for each in told["run"]] == [("word", "the input")]
+    assert told["later"] == ["after"]
+    assert [(each["stage"], each["status"]) for each in told["served"]] == [("lint", "success")]
+    assert {job["name"]: job["status"] for job in told["jobs"]} == {
+        "lint": "success",
+        "after": "waiting",
+    }
+    check_refused(scratch.run("--json"), "--json is for --dry-run")
 
 
 def test_a_database_that_a_service_has_is_still_read(scratch: Scratch) -> None:
