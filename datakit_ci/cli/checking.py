@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datakit_ci.cli.options import PipelineFile
+
+if TYPE_CHECKING:  # slow to import
+    from datakit_ci.graph import Graph
 
 __all__ = ["commands"]
 
@@ -25,7 +30,7 @@ def check(
     """Check a pipeline and draw its graph; nothing is run.
 
     Without --target the jobs are also made for a tag and a pull request, so that mistakes in
-    those come to light too.
+    those come to light too. What is only probably a mistake is a note, and no failure.
     """
     from rich.console import Console  # slow to import
 
@@ -41,6 +46,7 @@ def check(
         first, *others = [target] if target else [f"heads/{branch}", "tags/v1.0", "pr/1"]
         graph = config.graph(Target.parse(project.id, first))
         console.print(outline(graph, f"{project.id}, jobs of {first}"))
+        _advise(pipeline, graph, alone=len(config.projects) == 1)
         for other in others:
             jobs = config.graph(Target.parse(project.id, other)).jobs
             same = "the same" if list(jobs) == list(graph.jobs) else ", ".join(jobs) or "none"
@@ -50,3 +56,18 @@ def check(
     pools = {DEFAULT_POOL: "(one unit for each processor)", **config.pools}
     shown = ", ".join(f"{name} {units}" for name, units in pools.items())
     console.print(f"{pipeline} is fine; pools: {shown}", soft_wrap=True)
+
+
+def _advise(pipeline: Path, graph: Graph, *, alone: bool) -> None:
+    """Print notes; the checkout of the pipeline counts if it has the only project."""
+    from datakit_ci.advice import missing_inputs, missing_sandbox
+    from datakit_ci.checkout import Checkout
+    from datakit_ci.project import stages
+    from datakit_core.errors import ConfigError
+
+    notes = [*missing_sandbox([*stages(graph)])]
+    with suppress(ConfigError):  # it is in no checkout
+        if alone:
+            notes += missing_inputs(graph, Checkout.around(pipeline.absolute().parent).root)
+    for note in notes:
+        typer.echo(f"{pipeline}: note: {note}", err=True)

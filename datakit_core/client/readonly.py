@@ -68,14 +68,17 @@ class ReadOnlyDatabase:
         self._objects = _Objects(reader)
         self._reader = reader
         self._refs = refs
+        self._heads: dict[str, CommitId | None] = {}
 
     async def branches(self) -> Mapping[str, CommitId]:
         """All branches that have a head."""
         return self._refs.heads()
 
     async def head(self, branch: str) -> CommitId | None:
-        """A branch's head, read anew."""
-        return self._refs.head(check_branch(branch))
+        """A branch's head, as it was when it was first asked for."""
+        if branch not in self._heads:
+            self._heads[branch] = self._refs.head(check_branch(branch))
+        return self._heads[branch]
 
     async def watch_head(self, branch: str) -> AsyncIterator[CommitId | None]:
         """The head now; there is no other one."""
