@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,16 +93,18 @@ def take_snapshot(checkout: Checkout, source: Source, home: Path) -> Iterator[Sn
 def _repository(checkout: Checkout, path: Path) -> Iterator[Path]:
     """Our own repository, which borrows the checkout's objects; others may use it as well."""
     objects = path / "objects"
-    try:
-        (objects / "info").mkdir(parents=True, exist_ok=True)
-        (path / _REF).parent.mkdir(parents=True, exist_ok=True)
-        (path / "config").write_text(_CONFIG)
-        (path / "HEAD").write_text(f"ref: {_REF}\n")
-        (objects / "info" / "alternates").write_bytes(os.fsencode(checkout.objects) + b"\n")
-        with _locked(path / "use.lock", fcntl.LOCK_SH, alone=lambda: _empty(objects)):
-            yield path
-    except OSError as error:
-        raise ConfigError(f"cannot make a snapshot in {path}: {error.strerror}") from error
+    with ExitStack() as stack:
+        try:
+            (objects / "info").mkdir(parents=True, exist_ok=True)
+            (path / _REF).parent.mkdir(parents=True, exist_ok=True)
+            (path / "config").write_text(_CONFIG)
+            (path / "HEAD").write_text(f"ref: {_REF}\n")
+            (objects / "info" / "alternates").write_bytes(os.fsencode(checkout.objects) + b"\n")
+            lock = _locked(path / "use.lock", fcntl.LOCK_SH, alone=lambda: _empty(objects))
+            stack.enter_context(lock)
+        except OSError as error:
+            raise ConfigError(f"cannot make a snapshot in {path}: {error.strerror}") from error
+        yield path
 
 
 def _empty(objects: Path) -> None:

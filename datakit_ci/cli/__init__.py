@@ -6,6 +6,7 @@ Exit statuses: 0; 1 when the answer is no (a job failed, results differ, there i
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ else:
 
 __all__ = ["app", "main"]
 
+_BROKEN_PIPE = 141
+"""What a shell sees of a program that SIGPIPE ended: 128 and its number."""
+
 
 def main() -> None:
     """Run the command; what is somebody's fault but not a bug is one line."""
@@ -33,6 +37,10 @@ def main() -> None:
             from datakit_ci.once import run_once
 
             sys.exit(run_once(wanted))
+    except BrokenPipeError:
+        # Python flushes standard output once more at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_BROKEN_PIPE)
     except DatakitError as error:
         sys.stderr.write(f"datakit-ci: {error}\n")
         sys.exit(1 if isinstance(error, NoEntry) else 2)

@@ -259,6 +259,18 @@ def test_a_dry_run_says_what_would_run_and_why_and_runs_nothing(scratch: Scratch
     assert scratch.refs() == refs
 
 
+def test_who_reads_only_the_beginning_is_no_error(scratch: Scratch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = scratch.command(["--dry-run"])
+    with subprocess.Popen(
+        command, cwd=scratch.root, stdout=writer, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(writer)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (141, "")
+
+
 def test_a_dry_run_can_be_read_by_programs(scratch: Scratch) -> None:
     scratch.run()
     pipeline = scratch.root / "pipeline.py"
