@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from datakit_ci.need import Build, BuildFact
 from datakit_ci.policy import Level, backoff
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.pulse import Pulse
-from datakit_ci.rulings import UNCONFIRMED, Hold, Rulings, Run, Use, decide, expiry
+from datakit_ci.rulings import UNCONFIRMED, Hold, Rulings, Run, Use, decide, expiry, occasion_of
 from datakit_ci.runner import Runner
 from datakit_ci.schedule import (
     Cancel,
@@ -54,10 +54,12 @@ class Reports:
     Attributes:
         found: Where a wanted build stands.
         done: That a build has come to a result which people had decided something about.
+        asked_by: Asked, rather: the addresses and heads of the targets that want a build.
     """
 
     found: Callable[[Build, BuildFact], None]
     done: Callable[[BuildId], None]
+    asked_by: Callable[[BuildId], tuple[tuple[str, str], ...]] = lambda _: ()
 
 
 class Builds:
@@ -87,6 +89,7 @@ class Builds:
         self._group = group
         self._found = reports.found
         self._done = reports.done
+        self._asked_by = reports.asked_by
         self._clock = clock
         self._alarms = Alarms(clock, group)
         self._rulings = Rulings()
@@ -150,6 +153,10 @@ class Builds:
         for pool, capacity in capacities.items():
             self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
         self._pulse.beat()
+
+    def live(self, build: BuildId) -> LiveBuild | None:
+        """A wanted build that has to be made, to look at; none if a result will do."""
+        return self._live.get(build)
 
     def recorded(self, build: BuildId) -> BuildState | None:
         """A wanted build that is recorded; none if it is not, or not wanted."""
@@ -309,6 +316,9 @@ class Builds:
     async def _run(self, live: LiveBuild) -> None:
         live.served = frozenset(live.owners)
         rulings = self._rulings.about(live.build)
+        recorded, now = self._recorded.get(live.build), self._clock.now()
+        occasion = occasion_of(live.build, live.owners, recorded, self._rulings, now)
+        live.occasion = replace(occasion, targets=self._asked_by(live.build))
         details = {f"{kind} by": ruling.user for kind, ruling in rulings.items()}
         recorded = await self._runner.run(live, details, lambda: self._tell(live))
         self._end(live, recorded)

@@ -6,10 +6,10 @@ so that ``git log`` of that branch is the stage's history. The branch's tree is 
     ab/STATIC/trace/...             the decision tree of datakit_ci.trace
     ab/STATIC/runs/KEY/value/       the output tree
                        reports/     JUnit files, if there are any
-                       log  failure  meta.json
+                       log  failure  meta.json  trace
 
 ``failure`` is there if and only if the build failed. An output without files has no ``value``, for
-Git keeps no empty directories.
+Git keeps no empty directories. ``trace`` says where below ``trace/`` the tree leads to the result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import cast
 
 from datakit_ci.conditions import Sandbox
-from datakit_ci.decisions import add_result, find_results, observe
+from datakit_ci.decisions import add_result, find_results, observe, read_trace
 from datakit_ci.memory import narrow
 from datakit_ci.meta import Meta, duration
 from datakit_ci.misses import first_difference
@@ -157,7 +157,22 @@ class Cache:
             exit_status=meta.exit_status,
             log_size=meta.log_size,
             details={"executor": meta.executor, **meta.details},
+            occasion=meta.occasion,
         )
+
+    async def observations(self, build: BuildId) -> Sequence[Observation] | None:
+        """What a recorded build looked at; none if that is not recorded, or damaged."""
+        run, root = await self._run(build), await self._root(build.branch)
+        way = None if run is None else await self._database.entry(run, "trace")
+        tree = None if root is None else await self._database.entry(root, _trace(build))
+        if way is None or tree is None or not tree.is_directory:
+            return None
+        try:
+            text = await self._text(BlobId(way.id))
+            return await read_trace(self._database, TreeId(tree.id), text)
+        except (StoreError, NoEntry) as error:
+            _log.warning("%s/%s: %s", build.branch, build.directory, error)
+            return None
 
     async def log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """A recorded build's log from byte ``offset`` on, in pieces; nothing if there is none."""
@@ -203,7 +218,9 @@ class Cache:
         async with self._database.transaction(finished.build.branch) as transaction:
             await self._write(transaction, finished)
             trace = _trace(finished.build)
-            await add_result(transaction, trace, observations, finished.build.key)
+            leaf = await add_result(transaction, trace, observations, finished.build.key)
+            way = leaf.removeprefix(f"{trace}/")
+            await transaction.write(f"{finished.build.directory}/trace", f"{way}\n".encode())
             await transaction.commit_if(transaction.base, _message(finished))
 
     async def _write(self, transaction: Transaction, finished: Finished) -> None:

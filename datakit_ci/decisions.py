@@ -17,13 +17,14 @@ from datakit_ci.trace import (
     answer_digest,
     answers_file,
     next_batch,
+    parse_answers,
     parse_result,
     result_file,
 )
 from datakit_core.client.api import BlobId, Database, FileMode, Transaction, TreeId
 from datakit_core.errors import FileError, StoreError
 
-__all__ = ["add_result", "find_results", "observe"]
+__all__ = ["add_result", "find_results", "observe", "read_trace"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,26 @@ async def find_results(database: Database, node: TreeId, asker: Asker) -> AsyncG
                     left.append(TreeId(found.id))
 
 
+async def read_trace(database: Database, root: TreeId, way: str) -> Sequence[Observation]:
+    """The questions and answers on the ``way``, ``ASK/ANSWERS/…``, below ``root``.
+
+    Raises:
+        NoEntry: There is no such way.
+        StoreError: It is damaged.
+    """
+    found: list[Observation] = []
+    names = way.split("/")
+    for depth in range(0, len(names), 2):
+        above = "/".join(names[: depth + 1])
+        below = "/".join(names[: depth + 2])
+        ask = Ask.from_bytes(await database.read(root, f"{above}/ask"))
+        answers = parse_answers(await database.read(root, f"{below}/answers"))
+        if len(answers) != len(ask.questions):
+            raise StoreError("damaged trace: not as many answers as questions")
+        found += map(Observation, ask.questions, answers)
+    return found
+
+
 async def _batch(database: Database, ask: TreeId, name: str) -> Ask:
     file = await database.entry(ask, "ask")
     if file is None:
@@ -79,10 +100,10 @@ def _checked(ask: Ask, name: str) -> Ask:
 
 async def add_result(
     transaction: Transaction, node: str, observations: Sequence[Observation], key: str
-) -> None:
+) -> str:
     """Let ``observations`` lead from the path ``node`` to the result ``key``.
 
-    What is damaged on the way is put right.
+    What is damaged on the way is put right. Returns the path of the leaf.
     """
     left = observations
     while True:
@@ -97,7 +118,7 @@ async def add_result(
         await transaction.write(f"{node}/answers", answers_file(answers))
         if not left:
             await transaction.write(f"{node}/result", result_file(key))
-            return
+            return node
 
 
 async def _asks(transaction: Transaction, node: str) -> Sequence[Ask]:

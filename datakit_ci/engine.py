@@ -27,6 +27,8 @@ from datakit_ci.control import Command, Pause, Resume
 from datakit_ci.demand import Demand
 from datakit_ci.docket import Docket
 from datakit_ci.executors.base import Executor
+from datakit_ci.explainer import Explainer
+from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
 from datakit_ci.judge import Judge, Listeners
@@ -81,6 +83,7 @@ class Engine:
         canaries: Collection[Target] = (),
         clock: Clock | None = None,
         tally: Tally | None = None,
+        trouble: Callable[[], str] = str,
     ) -> None:
         """Put the parts together; nothing happens yet.
 
@@ -95,6 +98,7 @@ class Engine:
             canaries: Test only these targets; none: all. What others point at is still known.
             clock: What the time is; by default the machine's.
             tally: Where to count what is done; by default a new one, which nobody reads.
+            trouble: What is wrong with the database, for explanations; empty: nothing.
 
         Raises:
             ConfigError: A secret cannot be read, or is too short to be redacted.
@@ -129,13 +133,14 @@ class Engine:
             Scheduler(config.capacities(os.cpu_count() or 1)),
             self._spool,
             self._group,
-            Reports(self._on_fact, self._on_done),
+            Reports(self._on_fact, self._on_done, self._asked_by),
             self._clock,
         )
         self._builds.threshold = config.threshold
         self._docket = Docket(database, self._builds.rule)
         self._clerk = Clerk(self._docket, self._builds, self._clock, self.target, self._is_shared)
         self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
+        self._explainer = Explainer(database, self._builds, self._docket, self.target, trouble)
         self._publisher = (
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
         )
@@ -218,6 +223,14 @@ class Engine:
     async def build(self, build: BuildId) -> BuildState | None:
         """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
         return await self._builds.state(build)
+
+    async def why(self, target: Target, job: str) -> JobWhy:
+        """Why a job ran, did not run, or waits; raises ``NoEntry`` if there is none."""
+        return await self._explainer.job(target, job)
+
+    async def why_build(self, build: BuildId) -> Explanation | None:
+        """Why a build ran or waits, for whomever; none if it is not known."""
+        return await self._explainer.build(build)
 
     def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
         """A build's log from byte ``offset``: what there is, then what comes, to its end."""
@@ -374,6 +387,11 @@ class Engine:
         """Take an answer; evaluate again whatever asked for it."""
         self._demand.record(need, answer)
         self._settled.beat()
+
+    def _asked_by(self, build: BuildId) -> tuple[tuple[str, str], ...]:
+        """The targets that want a build, and where they are."""
+        found = [self._roster.get(target) for target in sorted(self.wanted_by(build))]
+        return tuple((each.target.path, each.head or "") for each in found if each is not None)
 
     def _on_done(self, build: BuildId) -> None:
         self._done.add(build)

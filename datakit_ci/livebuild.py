@@ -9,6 +9,7 @@ from datetime import datetime
 
 from datakit_ci.livelog import LiveLog
 from datakit_ci.need import Build, BuildFact
+from datakit_ci.occasion import Occasion
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_core.client.api import TreeId
 
@@ -45,6 +46,7 @@ class LiveBuild:
         stop: Ends the run; none when nothing runs that could be stopped.
         stopping: Whether it is to be stopped as soon as it can be.
         waits_for: Why it did not start at once; empty if it did.
+        occasion: Why it was started, once it was.
     """
 
     build: BuildId
@@ -63,6 +65,7 @@ class LiveBuild:
     stop: Callable[[], None] | None = None
     stopping: bool = False
     waits_for: str = ""
+    occasion: Occasion | None = None
 
     @property
     def is_running(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from datakit_ci.canonical import canonical_json
+from datakit_ci.occasion import Occasion
 from datakit_core.client.api import ObjectId, TreeId
 from datakit_core.errors import StoreError
 from datakit_core.store.objects import parse_id
@@ -30,6 +31,7 @@ class Meta:
         exit_status: The command's; none for functions.
         log_size: Bytes.
         details: Further facts for people, such as versions.
+        occasion: Why it ran; none: it was recorded by a version that did not say.
     """
 
     command: str
@@ -41,11 +43,14 @@ class Meta:
     exit_status: int | None = None
     log_size: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
+    occasion: Occasion | None = None
 
     def to_bytes(self) -> bytes:
         """The file's content."""
+        occasion = {} if self.occasion is None else {"occasion": self.occasion.to_json()}
         return canonical_json(
             {
+                **occasion,
                 "version": _VERSION,
                 "command": self.command,
                 "input": self.input,
@@ -79,6 +84,7 @@ class Meta:
                     "exit_status": int() | None as status,
                     "log_size": int(log_size),
                     "details": dict(details),
+                    **rest,
                 }:
                     return cls(
                         command,
@@ -90,6 +96,7 @@ class Meta:
                         status,
                         log_size,
                         {str(key): str(value) for key, value in details.items()},
+                        Occasion.from_json(rest.get("occasion")),
                     )
                 case _:
                     raise StoreError("damaged meta.json: a field is missing or of another kind")

@@ -6,14 +6,13 @@ them was given, beside the one of the build that was most like this one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from datakit_ci.canonical import JsonValue
 from datakit_ci.decisions import observe
 from datakit_ci.question import Question, QuestionKind
-from datakit_ci.trace import Ask, Asker, answer_digest
+from datakit_ci.trace import Ask, Asker, answer_digest, parse_answers
 from datakit_core.client.api import Database, TreeId
 from datakit_core.errors import StoreError
 
@@ -86,7 +85,7 @@ async def _nearest(
     """The first difference to the build with the most answers that are the same."""
     best: list[Difference] | None = None
     for tree in below[-_CANDIDATES:]:
-        before = _answers(await database.read(tree, "answers"))
+        before = parse_answers(await database.read(tree, "answers"))
         if len(before) != len(now):
             raise StoreError("damaged trace: not as many answers as questions")
         both = zip(questions, before, now, strict=True)
@@ -94,17 +93,6 @@ async def _nearest(
         if best is None or len(differences) < len(best):
             best = differences
     return best[0] if best else None
-
-
-def _answers(content: bytes) -> list[JsonValue]:
-    try:
-        match json.loads(content):
-            case {"answers": list(answers)}:
-                return answers
-            case _:
-                raise StoreError("damaged trace: a file answers without answers")
-    except ValueError as error:
-        raise StoreError(f"damaged trace: {error}") from error
 
 
 def _shown(answer: JsonValue) -> str:

@@ -7,18 +7,30 @@ Pure. They lie as files on the branch ``control``, one commit for each command
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self, TypeAlias
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.need import Build
+from datakit_ci.occasion import Cause, Occasion
 from datakit_ci.policy import Level
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_core.errors import StoreError
 
-__all__ = ["UNCONFIRMED", "Decision", "Hold", "Ruling", "Rulings", "Run", "Use", "decide", "expiry"]
+__all__ = [
+    "UNCONFIRMED",
+    "Decision",
+    "Hold",
+    "Ruling",
+    "Rulings",
+    "Run",
+    "Use",
+    "decide",
+    "expiry",
+    "occasion_of",
+]
 
 UNCONFIRMED = "waits for confirmation by a person"
 """The reason of a dangerous build that nobody has confirmed."""
@@ -142,7 +154,7 @@ def decide(
         threshold: The level from which on a person has to confirm; none: nobody has to.
     """
     policy = need.spec.policy
-    if recorded is not None and not _is_stale(need, recorded, rulings, now):
+    if recorded is not None and _staleness(need, recorded, rulings, now) is None:
         return Use(expiry(need, recorded))
     if (ruling := rulings.cancelled.get(build)) is not None:
         return Hold(Status.CANCELLED, f"cancelled by {ruling.user}")
@@ -163,18 +175,36 @@ def expiry(need: Build, recorded: BuildState) -> datetime | None:
     return recorded.finished + timedelta(seconds=seconds)
 
 
-def _is_stale(need: Build, recorded: BuildState, rulings: Rulings, now: datetime) -> bool:
-    """Whether a result is not to be used any more."""
+def occasion_of(
+    build: BuildId,
+    needs: Collection[Build],
+    recorded: BuildState | None,
+    rulings: Rulings,
+    now: datetime,
+) -> Occasion:
+    """Why a build runs that answers ``needs``; the other arguments are those of :func:`decide`."""
+    found: Iterable[Cause | None]
+    if recorded is None:
+        found = [Cause.REBUILD if build in rulings.rebuilt else Cause.NEW]
+    else:
+        found = (_staleness(need, recorded, rulings, now) for need in needs)
+    cause = next((each for each in found if each is not None), Cause.NEW)
+    user = rulings.rebuilt[build].user if cause is Cause.REBUILD else ""
+    return Occasion(cause, user, identity=next((need.spec.parts for need in needs), {}))
+
+
+def _staleness(need: Build, recorded: BuildState, rulings: Rulings, now: datetime) -> Cause | None:
+    """Why a result is not to be used any more; none: it is."""
     started, statuses = recorded.started, need.spec.policy.transient
     if recorded.status is Status.FAILURE and recorded.exit_status in statuses:
-        return True  # it was recorded before that status was known to pass
+        return Cause.TRANSIENT  # it was recorded before that status was known to pass
     rebuilt = rulings.rebuilt.get(recorded.id)
     if rebuilt is not None and started is not None and started == rebuilt.replaces:
-        return True
+        return Cause.REBUILD
     if need.since is not None and started is not None and started < need.since:
-        return True
+        return Cause.SCHEDULE
     expires = expiry(need, recorded)
-    return expires is not None and expires <= now
+    return Cause.EXPIRED if expires is not None and expires <= now else None
 
 
 def _print(moment: datetime) -> str:

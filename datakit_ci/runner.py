@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import traceback
@@ -15,6 +16,7 @@ from datakit_ci.executors.base import BuildRequest, Executor, LostBuild, TimedOu
 from datakit_ci.livebuild import LiveBuild
 from datakit_ci.livelog import RedactedLog
 from datakit_ci.meta import Meta, duration
+from datakit_ci.occasion import Occasion
 from datakit_ci.outcome import Outcome
 from datakit_ci.redaction import Redaction
 from datakit_ci.secrets import Keyring
@@ -169,6 +171,7 @@ class Runner:
             exit_status=outcome.exit_status,
             log_size=log.size,
             details={**dict(outcome.details), **attempts, **details},
+            occasion=_redacted_occasion(live.occasion, log.redaction),
         )
         await self._cache.record(Finished(live.need, live.build, outcome, meta, log.path))
         return await self._cache.read(live.build)
@@ -186,6 +189,17 @@ def _fate(error: LostBuild) -> Fate:
 
 def _traceback(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
+
+
+def _redacted_occasion(occasion: Occasion | None, redaction: Redaction) -> Occasion | None:
+    """A parameter may hold a secret; if it cannot be taken out, nothing is said of the stage."""
+    if occasion is None:
+        return None
+    try:
+        identity = json.loads(redaction.text(json.dumps(dict(occasion.identity))))
+    except ValueError:
+        identity = {}
+    return replace(occasion, identity=identity)
 
 
 def _redacted(outcome: Outcome, redaction: Redaction) -> Outcome:

@@ -108,6 +108,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             settings.work / "logs",
             site.url,
             canaries=_canaries(settings, config),
+            trouble=home.trouble,
             tally=tally,
         )
         await stack.enter_async_context(engine)

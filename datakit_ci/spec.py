@@ -106,6 +106,24 @@ class StageSpec:
             identity["conditions"] = conditions
         return digest(identity)
 
+    @property
+    def parts(self) -> dict[str, JsonValue]:
+        """What it is, by part: so that people can be told what has changed.
+
+        Of variables only the names, since nobody needs to know their values for that.
+        """
+        return {
+            "fingerprint": self.fingerprint,
+            "parameters": self.arguments,
+            "inputs": None if self.inputs is None else list(self.inputs),
+            "outputs": list(self.outputs),
+            "reports": list(self.reports),
+            "env": [name for name, _ in self.env],
+            "image": self.image,
+            "tools": [list(tool) for tool in self.tools],
+            "conditions": self.conditions.identity,
+        }
+
     def to_json(self) -> dict[str, JsonValue]:
         """As a JSON object, for another process; :meth:`from_json` reads it."""
         return {**asdict(self), "kind": self.kind.value, "policy": self.policy.to_json()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
+from datakit_ci.occasion import Occasion
 from datakit_ci.target import Target, encode_name
 from datakit_core.client.api import CommitId, TreeId
 
@@ -92,6 +93,7 @@ class BuildState:
         exit_status: The command's; none when it had none.
         log_size: Bytes of log so far.
         details: Further facts (executor, versions), for people.
+        occasion: Why it ran; none before it is recorded, or if that does not say.
     """
 
     id: BuildId
@@ -106,6 +108,7 @@ class BuildState:
     exit_status: int | None = None
     log_size: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
+    occasion: Occasion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ __all__ = [
     "answers_file",
     "declared",
     "next_batch",
+    "parse_answers",
     "parse_result",
     "result_file",
     "simplified",
@@ -257,6 +258,18 @@ def answer_digest(answers: Sequence[JsonValue]) -> str:
 def answers_file(answers: Sequence[JsonValue]) -> bytes:
     """The content of a file ``answers``: for people, who want to know what has changed since."""
     return canonical_json({"version": _VERSION, "answers": answers})
+
+
+def parse_answers(content: bytes) -> Sequence[JsonValue]:
+    """Read a file ``answers``; raises ``StoreError`` if it is damaged."""
+    try:
+        match json.loads(content):
+            case {"version": 1, "answers": [*answers]}:
+                return answers
+            case _:
+                raise StoreError("damaged trace: a file answers of another kind or version")
+    except ValueError as error:
+        raise StoreError(f"damaged trace: {error}") from error
 
 
 def trace_key(observations: Iterable[Observation]) -> str:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from datakit_ci.cli import checking, deciding, results, running, serving, standing, supposing
+from datakit_ci.cli import (
+    checking,
+    deciding,
+    explaining,
+    results,
+    running,
+    serving,
+    standing,
+    supposing,
+)
 from datakit_core import __version__
 
 __all__ = ["app"]
@@ -20,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (checking, serving, running, deciding, standing, supposing):
+for _part in (checking, serving, running, deciding, standing, supposing, explaining):
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
 

@@ -46,6 +46,7 @@ async def show_build(request: web.Request) -> web.Response:
     return request.app[PAGES].page(
         "build.html",
         build=build,
+        why=await source.why_build(build.id),
         window=window,
         asked=start,
         page_length=logpage.MAX_LINES,

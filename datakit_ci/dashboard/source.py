@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from datakit_ci.explanation import Explanation
 from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
@@ -29,6 +30,10 @@ class Source(Protocol):
 
     async def build(self, build: BuildId) -> BuildState | None:
         """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
+        ...
+
+    async def why_build(self, build: BuildId) -> Explanation | None:
+        """Why a build ran or waits; none if there is no such."""
         ...
 
     def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from datakit_ci.dashboard import create_app, logpage
 from datakit_ci.dashboard.rendering import path_of
+from datakit_ci.explanation import Explanation, Reason, ReasonKind, Verdict
 from datakit_ci.state import BuildId, BuildState, Status, TargetState
 from datakit_ci.target import Target
 from tests.support.ci_scene import (
@@ -176,6 +177,19 @@ async def test_a_build_shows_its_facts_and_its_log(client: Client, scene: Scene)
         assert words in page.words
     assert page.ids.count("L27") == 1
     assert "#L27" in page.links
+
+
+async def test_a_build_says_why_it_ran(client: Client, scene: Scene) -> None:
+    before = build_id("acme/shop", "unit", "before")
+    reasons = (
+        Reason(ReasonKind.OBSERVATION, "src/<a>.py changed from 12ab to 34cd"),
+        Reason(ReasonKind.OBSERVATION, "glob docs/*.md: + docs/new.md"),
+    )
+    told = Explanation("unit", Verdict.RAN, reasons, scene.failed, before)
+    scene.engine.whys[scene.failed] = told
+    page = await look(client, address(scene.failed))
+    assert "Why src/<a>.py changed from 12ab to 34cd · glob docs/*.md: + docs/new.md" in page.words
+    assert any(address(before) in link for link in page.links)
 
 
 async def test_a_waiting_build_without_log_is_no_surprise(client: Client, scene: Scene) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from datakit_ci.explanation import Explanation
 from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -25,6 +26,8 @@ class FakeEngine:
         self._changed: dict[Target, int] = {}
         self._clock = itertools.count(1)
         self._news = asyncio.Condition()
+        self.whys: dict[BuildId, Explanation] = {}
+        """What is said of builds that are asked about."""
         self.readers = 0
         """Iterators of changes and logs that are open now."""
 
@@ -36,6 +39,9 @@ class FakeEngine:
 
     async def build(self, build: BuildId) -> BuildState | None:
         return self._builds.get(build)
+
+    async def why_build(self, build: BuildId) -> Explanation | None:
+        return self.whys.get(build)
 
     async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[bytes, None]:
         self.readers += 1

@@ -21,7 +21,7 @@ from tests.support.branches import commit_files
 from tests.support.clock import FakeClock
 from tests.support.executors import Behaviour, ScriptedExecutor
 
-__all__ = ["MAIN", "OTHER", "World", "build", "in_turn", "job", "stands", "until"]
+__all__ = ["MAIN", "OTHER", "World", "build", "in_turn", "job", "settled_at", "stands", "until"]
 
 MAIN = Target("me/app", "heads", "main")
 OTHER = Target("me/app", "heads", "other")
@@ -107,3 +107,14 @@ def in_turn(*outcomes: Outcome | Exception) -> Behaviour:
         return outcome
 
     return behave
+
+
+async def settled_at(engine: Engine, head: CommitId, target: Target = MAIN) -> None:
+    """Wait until the engine has seen that a target is at ``head``, and is done with it."""
+
+    def is_there() -> bool:
+        state = engine.target(target)
+        return state is not None and state.head == head
+
+    await until(engine, is_there)
+    await engine.idle()

@@ -1,0 +1,176 @@
+"""Inquiries: finds the facts for :mod:`datakit_ci.why` in a database, with no engine at hand.
+
+The result before a run is looked for in the history of the targets that wanted it, and then among
+the results of the same stage. How far is bounded: who asks wants an answer at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from datakit_ci.cache import Cache
+from datakit_ci.docket import read_rulings
+from datakit_ci.explanation import Explanation, JobWhy
+from datakit_ci.hindrances import Waiting, why_it_waits
+from datakit_ci.ledger import read_target, states_of
+from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
+from datakit_ci.target import Target
+from datakit_ci.why import Run, why_it_ran, why_it_served
+from datakit_core.client.api import Database, TreeId
+from datakit_core.errors import ConfigError, NoEntry
+
+__all__ = ["Inquiry"]
+
+_FAR = 200
+"""States of a target, and results of a stage, among which the one before is looked for."""
+
+_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What was there before a run.
+
+    Attributes:
+        state: The nearest earlier result.
+        removed: Whether the very same result had been there.
+    """
+
+    state: BuildState | None = None
+    removed: bool = False
+
+
+class Inquiry:
+    """Explains what is recorded in a database."""
+
+    def __init__(self, database: Database) -> None:
+        """Look at ``database``."""
+        self._database = database
+        self._cache = Cache(database)
+
+    async def build(self, build: BuildId, target: TargetState | None = None) -> Explanation | None:
+        """Why a recorded build ran; none if it is not recorded.
+
+        Args:
+            build: Which.
+            target: For whom: if it ran for others, or at another commit, why it did not run again.
+        """
+        state = await self._cache.read(build)
+        if state is None:
+            return None
+        run = await self._run(state)
+        if target is not None and not _is_for(run, target):
+            moment = state.started
+            return why_it_served(run, f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "an old run")
+        before = await self._before(run)
+        earlier = None if before.state is None else await self._run(before.state)
+        return why_it_ran(run, earlier, removed=before.removed)
+
+    async def job(self, target: Target, job: str) -> JobWhy:
+        """Why a job of a target stands where it was last recorded.
+
+        Raises:
+            NoEntry: Nothing is recorded of it.
+        """
+        state = await read_target(self._database, target)
+        if state is None:
+            raise NoEntry(f"nothing is recorded of {target.path}")
+        found = next((each for each in state.jobs if each.name == job), None)
+        if found is None:
+            known = ", ".join(each.name for each in state.jobs) or "none"
+            raise NoEntry(f"{target.path} has no job {job}; its jobs: {known}")
+        steps = tuple([step async for step in self._steps(state, found)])
+        return JobWhy(target.path, job, found.status, found.description, steps)
+
+    async def _steps(self, state: TargetState, job: JobState) -> AsyncIterator[Explanation]:
+        """The job's own build, and if that is not there or did not pass, what it was kept by."""
+        for build in reversed(job.builds):
+            recorded = await self._cache.read(build)
+            is_own = build == job.builds[-1]
+            if recorded is not None and job.status.is_final:
+                if (is_own and job.status is not Status.BLOCKED) or not _passed(recorded):
+                    explained = await self.build(build, state)
+                    if explained is not None:
+                        yield explained
+                    return
+            elif recorded is None:
+                yield await self._unfinished(build, job)
+                return
+
+    async def _unfinished(self, build: BuildId, job: JobState) -> Explanation:
+        """What is told of a build that has no result, by whoever recorded the job."""
+        rulings = await read_rulings(self._database)
+        return why_it_waits(Waiting(build, job.status, job.description, "", {}, (), {}, rulings))
+
+    async def _run(self, state: BuildState) -> Run:
+        observations = await self._cache.observations(state.id)
+        return Run(state.id, state.started, state.command, state.occasion, observations)
+
+    async def _before(self, run: Run) -> _Before:
+        """The nearest result that was there when ``run`` began."""
+        removed = False
+        for path, _ in run.occasion.targets if run.occasion else ():
+            found = await self._before_on(run, path)
+            if found.state is not None:
+                return found
+            removed = removed or found.removed
+        newest = await self._newest(run)
+        return _Before(newest, removed)
+
+    async def _before_on(self, run: Run, path: str) -> _Before:
+        """What a target showed of the stage before."""
+        try:
+            target = Target.named(path)
+        except ConfigError:
+            return _Before()
+        looked, removed = 0, False
+        async for state in states_of(self._database, target):
+            looked += 1
+            for job in state.jobs:
+                for build in job.builds:
+                    if (build.project, build.stage) != (run.build.project, run.build.stage):
+                        continue
+                    is_earlier = state.updated is not None and state.updated < (
+                        run.started or _EVER
+                    )
+                    if build == run.build:
+                        removed = removed or (job.status is Status.SUCCESS and is_earlier)
+                    elif (found := await self._earlier(build, run)) is not None:
+                        return _Before(found, removed)
+            if looked >= _FAR:
+                break
+        return _Before(None, removed)
+
+    async def _earlier(self, build: BuildId, run: Run) -> BuildState | None:
+        """A result, if it was made before ``run``."""
+        state = await self._cache.read(build)
+        if state is None or state.started is None or state.started >= (run.started or _EVER):
+            return None
+        return state
+
+    async def _newest(self, run: Run) -> BuildState | None:
+        """The newest earlier result of the same stage, whoever it was for."""
+        head = await self._database.head(run.build.branch)
+        if head is None:
+            return None
+        root = (await self._database.commit(head)).tree
+        entry = await self._database.entry(root, run.build.directory.rpartition("/")[0])
+        if entry is None or not entry.is_directory:
+            return None
+        keys = list(await self._database.tree(TreeId(entry.id)))[:_FAR]
+        others = [replace(run.build, key=key) for key in keys if key != run.build.key]
+        found = [state for each in others if (state := await self._earlier(each, run)) is not None]
+        return max(found, key=lambda state: state.started or _EVER, default=None)
+
+
+def _is_for(run: Run, target: TargetState) -> bool:
+    """Whether a build ran for a target as it is now; of old records that is not known."""
+    if run.occasion is None or not run.occasion.targets:
+        return True
+    return (target.target.path, target.head or "") in run.occasion.targets
+
+
+def _passed(state: BuildState) -> bool:
+    return state.status is Status.SUCCESS
