@@ -23,8 +23,6 @@ from tests.support.databases import BACK_ENDS
 from tests.support.executors import holding
 from tests.support.world import MAIN, World, build, job, stands, until
 
-pytestmark = pytest.mark.usefixtures("nonblocking")
-
 PATIENCE = 50.0
 """Seconds; a test that waits so long has failed."""
 
