@@ -25,6 +25,7 @@ from typing import cast
 
 from datakit_ci.conditions import Sandbox
 from datakit_ci.decisions import add_result, find_results, observe, read_trace
+from datakit_ci.lending import Lender
 from datakit_ci.memory import narrow
 from datakit_ci.meta import Meta, duration
 from datakit_ci.misses import first_difference
@@ -69,10 +70,16 @@ class Finished:
 class Cache:
     """The results in a database; the only writer of ``results/`` branches."""
 
-    def __init__(self, database: Database, tally: Tally | None = None) -> None:
-        """Keep results in ``database``; count look-ups in ``tally``."""
+    def __init__(
+        self, database: Database, tally: Tally | None = None, lender: Lender | None = None
+    ) -> None:
+        """Keep results in ``database``; count look-ups in ``tally``.
+
+        What is not there is copied from where ``lender`` has it, if it does.
+        """
         self._database = database
         self._tally = tally or Tally()
+        self._lender = lender
         self._locks = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def name(self, need: Build) -> BuildId:
@@ -91,8 +98,14 @@ class Cache:
         """
         with self._tally.lookup() as outcome:
             found = await self._find(need)
+            if found is None and await self._borrow(need):
+                found = await self._find(need)
             outcome.append(Found.MISS if found is None else Found.HIT)
             return found
+
+    async def _borrow(self, need: Build) -> bool:
+        """Copy a result from elsewhere, if there is one."""
+        return self._lender is not None and (await self._lender.lend(need, await self._asker(need)))
 
     async def _find(self, need: Build) -> BuildState | None:
         root = await self._root(_build_id(need, "").branch)

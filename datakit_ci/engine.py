@@ -32,6 +32,7 @@ from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
 from datakit_ci.judge import Judge, Listeners
+from datakit_ci.lending import Lender
 from datakit_ci.livelog import Pending
 from datakit_ci.need import (
     Build,
@@ -84,6 +85,7 @@ class Engine:
         clock: Clock | None = None,
         tally: Tally | None = None,
         trouble: Callable[[], str] = str,
+        lender: Lender | None = None,
     ) -> None:
         """Put the parts together; nothing happens yet.
 
@@ -99,6 +101,7 @@ class Engine:
             clock: What the time is; by default the machine's.
             tally: Where to count what is done; by default a new one, which nobody reads.
             trouble: What is wrong with the database, for explanations; empty: nothing.
+            lender: Has results of another database; none: only our own are used.
 
         Raises:
             ConfigError: A secret cannot be read, or is too short to be redacted.
@@ -109,7 +112,7 @@ class Engine:
         self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
         self._tally = tally or Tally()
-        self._cache = Cache(database, self._tally)
+        self._cache = Cache(database, self._tally, lender)
         self._spool = Spool(spool_dir)
         self._group = asyncio.TaskGroup()
         self._clock = clock or SystemClock()

@@ -36,6 +36,7 @@ class Wanted:
         verbose: Show what stages print while they run.
         is_dry: Only say what would run, and why.
         as_json: Say that as JSON.
+        warm: Another database whose results are used: a URL, or the path of a repository.
     """
 
     pipeline: Path
@@ -44,6 +45,7 @@ class Wanted:
     verbose: bool = False
     is_dry: bool = False
     as_json: bool = False
+    warm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.heads import FixedHeads
+from datakit_ci.lending import Lender
 from datakit_ci.localrun import DATABASE, LocalRun
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
@@ -30,6 +31,7 @@ from datakit_ci.state import BuildId, BuildState, JobState, Status
 from datakit_ci.target import Target
 from datakit_core.client.api import Database
 from datakit_core.client.local import open_local
+from datakit_core.client.readonly import open_read_only
 from datakit_core.errors import ConfigError, RepositoryError
 
 __all__ = ["run_jobs", "show_logs"]
@@ -130,14 +132,18 @@ async def _run(session: _Session) -> int:
             home.database, home.repository, run.wanted.pipeline, home.work / "builds"
         ) as local:
             tee = _Tee(local)
-            async with Engine(
-                home.database,
-                run.config,
-                tee,
-                home.work / "logs",
-                heads=FixedHeads(dict.fromkeys(run.targets, commit)),
-                publish=False,
-            ) as engine:
+            async with (
+                _lender(run.wanted.warm, home.database) as lender,
+                Engine(
+                    home.database,
+                    run.config,
+                    tee,
+                    home.work / "logs",
+                    heads=FixedHeads(dict.fromkeys(run.targets, commit)),
+                    publish=False,
+                    lender=lender,
+                ) as engine,
+            ):
                 return await _work(session, engine, tee)
 
 
@@ -154,6 +160,26 @@ async def _home(session: _Session) -> AsyncIterator[_Home]:
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="datakit-")))
             database = await stack.enter_async_context(_open(directory))
         yield _Home(database, directory / DATABASE)
+
+
+@asynccontextmanager
+async def _lender(source: str, database: Database) -> AsyncIterator[Lender | None]:
+    """Results of another database, at a server or in a repository of this machine; none if empty.
+
+    Raises:
+        Disconnected: Nobody serves there.
+        RepositoryError: The repository cannot be read.
+    """
+    if not source:
+        yield None
+    elif "://" in source:
+        from datakit_core.client.remote import connect  # only few need 9P
+
+        async with connect(source) as remote:
+            yield Lender(remote, database, source)
+    else:
+        with open_read_only(Path(source)) as other:
+            yield Lender(other, database, source)
 
 
 def _open(directory: Path) -> AbstractAsyncContextManager[Database]:

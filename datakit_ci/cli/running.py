@@ -48,6 +48,15 @@ def run(
             show_default=False,
         ),
     ] = False,
+    warm: Annotated[
+        str,
+        typer.Option(
+            metavar="URL|PATH",
+            help="Copy results from here instead of running: a server (tcp://HOST:PORT, "
+            "unix:///PATH or tls://...) or a bare repository. It is only read.",
+            show_default=False,
+        ),
+    ] = "",
     verbose: ShowOutput = False,
 ) -> None:
     """Run a pipeline on the repository around the current directory.
@@ -61,6 +70,8 @@ def run(
 
     if not once and not dry_run:
         raise ConfigError("run needs --once; datakit-ci serve watches a repository")
+    if warm and dry_run:
+        raise ConfigError("--dry-run looks at results of this checkout only; leave out --warm")
     if as_json and not dry_run:
         raise ConfigError("--json is for --dry-run; results list --json has what was run")
     wanted = Wanted(
@@ -70,5 +81,6 @@ def run(
         verbose=verbose,
         is_dry=dry_run,
         as_json=as_json,
+        warm=warm,
     )
     raise typer.Exit(run_once(wanted))
