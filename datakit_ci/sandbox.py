@@ -57,6 +57,8 @@ class Confinement:
             *("bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
             *(() if self.network else ("--unshare-net",)),
+            # First, so that what is visible may lie below it: a virtual environment in /tmp.
+            *("--bind", str(self.directory / "tmp"), TEMPORARY),
             *(word for path in _visible() for word in ("--ro-bind-try", path, path)),
             # Read-only, or root could still set /proc/sys/kernel/core_pattern: as the owner of
             # that file it needs no capability for it.
@@ -64,7 +66,6 @@ class Confinement:
             *(word for path in self._covered() for word in ("--tmpfs", path)),
             *("--bind", str(self.directory / "tree"), INPUT),
             *("--bind", str(self.directory / "home"), HOME),
-            *("--bind", str(self.directory / "tmp"), TEMPORARY),
             *("--symlink", "../tmp", "/var/tmp"),  # noqa: S108 - as above
             *("--remount-ro", "/", "--chdir", INPUT, "--hostname", "build", "--"),
             *command,

@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
@@ -62,6 +64,23 @@ async def test_the_database_and_other_builds_are_not_there(bench: Bench, tmp_pat
     await bench.run(sandboxed(f"ls {tmp_path} {tmp_path}/database.git {tmp_path}/work; true"))
     assert all("No such file" in line for line in lines(bench))
     assert len(lines(bench)) == 3
+
+
+@works
+def test_a_virtual_environment_in_the_directory_of_temporary_files_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("tree", "home", "tmp", "venv"):
+        (tmp_path / part).mkdir()
+    program = tmp_path / "venv/program"
+    program.write_text("here\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    script = f"cat {program}; echo changed > {program} || touch /tmp/writable && ls /tmp"
+    command = Confinement(tmp_path).arguments(["/bin/sh", "-c", script])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "here"
+    assert "writable" in done.stdout.splitlines()
+    assert program.read_text() == "here\n"
 
 
 def test_a_database_below_a_system_directory_is_covered() -> None:
