@@ -315,13 +315,46 @@ class Builds:
 
     async def _run(self, live: LiveBuild) -> None:
         live.served = frozenset(live.owners)
+        recorded = await self._made_meanwhile(live)
+        if recorded is None:
+            recorded = await self._make(live)
+        else:
+            self._rename(live, recorded.id)
+        self._end(live, recorded)
+
+    async def _make(self, live: LiveBuild) -> BuildState | None:
+        """Run a build; none if it came to no result."""
         rulings = self._rulings.about(live.build)
         recorded, now = self._recorded.get(live.build), self._clock.now()
         occasion = occasion_of(live.build, live.owners, recorded, self._rulings, now)
         live.occasion = replace(occasion, targets=self._asked_by(live.build))
         details = {f"{kind} by": ruling.user for kind, ruling in rulings.items()}
-        recorded = await self._runner.run(live, details, lambda: self._tell(live))
-        self._end(live, recorded)
+        return await self._runner.run(live, details, lambda: self._tell(live))
+
+    async def _made_meanwhile(self, live: LiveBuild) -> BuildState | None:
+        """The result of a build that saw the same, and has ended while this one waited.
+
+        What is made again is not looked for: its own result would be found.
+        """
+        if not live.waits_for or live.build in self._recorded:
+            return None
+        try:
+            found = await self._cache.find(live.need)
+        except Exception:  # noqa: BLE001 - the boundary of a look-up: it is run instead
+            _log.exception("cannot look up %s again", live.build.path)
+            return None
+        if found is None:
+            return None
+        now = self._clock.now()
+        ruling = decide(live.need, found.id, found, self._rulings, now, self.threshold)
+        return found if isinstance(ruling, Use) else None
+
+    def _rename(self, live: LiveBuild, build: BuildId) -> None:
+        """Whoever asked for ``live`` is answered by ``build``."""
+        if build != live.build:
+            for need in self._askers.pop(live.build, set()):
+                self._names[need] = build
+                self._askers[build].add(need)
 
     def _end(self, live: LiveBuild, recorded: BuildState | None) -> None:
         """Tell how a run ended, and start what was waiting for that."""
@@ -345,17 +378,17 @@ class Builds:
 
     def _recorded_now(self, live: LiveBuild, recorded: BuildState) -> None:
         """A result is good for whoever waited for it when it was begun, whatever clocks say."""
-        build = live.build
-        del self._live[build]
-        self._spool.remove(build)
+        build = recorded.id
+        del self._live[live.build]
+        self._spool.remove(live.build)
         self._recorded[build] = recorded
         for need in list(self._askers[build]):
             if need in live.served:
                 self._use(need, recorded)
             else:
                 self._consider(need)
-        if self._rulings.about(build):
-            self._done(build)
+        if self._rulings.about(live.build):
+            self._done(live.build)
 
     def _rest(self, live: LiveBuild) -> None:
         """Try again after a while."""
