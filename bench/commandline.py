@@ -102,8 +102,6 @@ def _measure(tool: Tool, path: Path) -> _Times:
     changed: list[float] = []
     for turn in range(_ROUNDS):
         directory.write("in/0", f"changed {turn}\n")
-        if tool.after_edit:
-            _run(tool.after_edit, path)
         changed.append(_timed(command, path))
     return _Times(cold, nothing, statistics.median(changed))
 
@@ -135,4 +133,4 @@ def _ours(name: str, pipeline: str) -> Tool:
             _run(["git", *command], directory.path)
         return [sys.executable, "-m", "datakit_ci", "run", "pipeline.py", "--once"]
 
-    return Tool(f"datakit-ci run, {name}", prepare, ("git", "commit", "-qam", "Change"))
+    return Tool(f"datakit-ci run, {name}", prepare)

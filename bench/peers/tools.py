@@ -42,12 +42,10 @@ class Tool:
     Attributes:
         name: With what of it that is measured.
         prepare: Writes its files; returns the command that makes everything.
-        after_edit: Run after a file was changed, and not counted: what its users do anyway.
     """
 
     name: str
     prepare: Callable[[Directory], Sequence[str]]
-    after_edit: Sequence[str] = ()
 
 
 def installed(cache: Path) -> Iterator[Tool]:
