@@ -14,7 +14,7 @@ from datakit_ci.cache import Cache
 from datakit_ci.docket import read_rulings
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.hindrances import Waiting, why_it_waits
-from datakit_ci.ledger import read_target, states_of
+from datakit_ci.ledger import is_before, read_target, states_of
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_ci.why import Run, why_it_ran, why_it_served
@@ -132,11 +132,9 @@ class Inquiry:
                 for build in job.builds:
                     if (build.project, build.stage) != (run.build.project, run.build.stage):
                         continue
-                    is_earlier = state.updated is not None and state.updated < (
-                        run.started or _EVER
-                    )
                     if build == run.build:
-                        removed = removed or (job.status is Status.SUCCESS and is_earlier)
+                        passed = job.status is Status.SUCCESS
+                        removed = removed or (passed and is_before(state, run.started))
                     elif (found := await self._earlier(build, run)) is not None:
                         return _Before(found, removed)
             if looked >= _FAR:

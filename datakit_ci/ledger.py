@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target, decode_name
@@ -17,7 +17,7 @@ from datakit_core.client.api import BlobId, Commit, CommitId, Database, TreeId
 from datakit_core.errors import ConfigError, DatakitError, StoreError
 from datakit_core.store.objects import parse_id
 
-__all__ = ["read_target", "recorded_targets", "states_of"]
+__all__ = ["is_before", "read_target", "recorded_targets", "states_of"]
 
 _PREFIX = "status-"
 
@@ -42,6 +42,16 @@ async def states_of(database: Database, target: Target) -> AsyncIterator[TargetS
     if head is not None:
         async for commit in database.history(head):
             yield await _state(database, target, commit)
+
+
+def is_before(state: TargetState, moment: datetime | None) -> bool:
+    """Whether a state was recorded before ``moment`` for sure.
+
+    The times of commits are whole seconds, rounded down.
+    """
+    if state.updated is None or moment is None:
+        return False
+    return state.updated + timedelta(seconds=1) <= moment
 
 
 async def _state(database: Database, target: Target, commit: Commit) -> TargetState:

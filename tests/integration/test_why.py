@@ -121,6 +121,17 @@ async def test_another_branch_is_served_and_compared_with_the_stage_s_newest_res
         assert (verdict, reason.kind) == (Verdict.RAN, ReasonKind.OBSERVATION)
 
 
+async def test_a_result_that_was_not_kept_is_why_it_ran_again(world: World) -> None:
+    await world.commit({"src/a.py": b"1"})
+    async with world.engine(UNIT) as engine:
+        await engine.idle()
+    await world.database.remove_branch("results/me-app/unit")
+    world.clock.advance(days=365 * 100)  # later than the history was recorded
+    async with world.engine(UNIT) as engine:
+        await engine.idle()
+        assert only(await asked(world, engine))[1].kind is ReasonKind.REMOVED
+
+
 async def test_expiry_and_schedule_say_so(world: World) -> None:
     await world.commit({"a": b"a"})
     stages = shell("daily", "true", valid_for="1d"), shell("hourly", "true", every="1h")
