@@ -20,6 +20,7 @@ from datakit_ci.buildlogs import BuildLogs
 from datakit_ci.cache import Cache
 from datakit_ci.clock import Alarms, Clock
 from datakit_ci.livebuild import LiveBuild, Phase
+from datakit_ci.lookups import Lookups
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.policy import Level, backoff
 from datakit_ci.pools import LockState, PoolState
@@ -37,6 +38,7 @@ from datakit_ci.schedule import (
     Want,
 )
 from datakit_ci.schedule import Finished as Ended
+from datakit_ci.search import Finding, Search
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, Status
 
@@ -54,11 +56,13 @@ class Reports:
     Attributes:
         found: Where a wanted build stands.
         done: That a build has come to a result which people had decided something about.
+        settled: That a look-up has ended, also of what is not wanted any more.
         asked_by: Asked, rather: the addresses and heads of the targets that want a build.
     """
 
     found: Callable[[Build, BuildFact], None]
     done: Callable[[BuildId], None]
+    settled: Callable[[], None]
     asked_by: Callable[[BuildId], tuple[tuple[str, str], ...]] = lambda _: ()
 
 
@@ -73,6 +77,7 @@ class Builds:
     def __init__(
         self,
         cache: Cache,
+        search: Search,
         runner: Runner,
         scheduler: Scheduler,
         spool: Spool,
@@ -98,7 +103,8 @@ class Builds:
         self._askers = defaultdict[BuildId, set[Build]](set)
         self._recorded: dict[BuildId, BuildState] = {}
         self._live: dict[BuildId, LiveBuild] = {}
-        self._looking = 0
+        self._lookups = Lookups(search, group, self._looked_up)
+        self._settled = reports.settled
         self._pulse = Pulse()
         self.logs = BuildLogs(self._live, self._reason, self._pulse, spool, cache)
 
@@ -109,18 +115,18 @@ class Builds:
         What waits for a person counts as idle, and so does a result that will expire.
         """
         rests = any(live.phase is Phase.RESTING for live in self._live.values())
-        return self._scheduler.idle and not self._looking and not rests
+        return self._scheduler.idle and self._lookups.idle and not rests
 
     def want(self, need: Build) -> None:
         """Find the build that answers ``need``, or run it; told to ``found``."""
         if need not in self._wanted:
             self._wanted.add(need)
-            self._looking += 1
-            self._group.create_task(self._look_up(need))
+            self._lookups.want(need)
 
     def unwant(self, need: Build) -> None:
         """Nobody wants ``need`` any more; what runs only for it is stopped, or left to itself."""
         self._wanted.discard(need)
+        self._lookups.drop(need)
         self._alarms.drop(need)
         build = self._names.pop(need, None)
         if build is None:
@@ -199,23 +205,23 @@ class Builds:
             return self._scheduler.reason(live.build)
         return live.reason
 
-    async def _look_up(self, need: Build) -> None:
-        """The boundary of a look-up."""
-        try:
-            recorded = await self._cache.find(need)
-            build = recorded.id if recorded else await self._cache.name(need)
-            if need in self._wanted:
-                self._names[need] = build
-                self._askers[build].add(need)
-                if recorded is not None:
-                    self._recorded[build] = recorded
-                self._consider(need)
-        except Exception as error:  # noqa: BLE001 - the boundary: the traceback is logged
-            _log.exception("cannot look up %s of %s", need.spec.name, need.project)
-            self._found(need, BuildFact.error(f"cannot be looked up: {error}"))
-        finally:
-            self._looking -= 1
-            self._pulse.beat()
+    def _looked_up(self, need: Build, found: Finding | Exception) -> None:
+        if need in self._wanted:
+            if isinstance(found, Exception):
+                self._found(need, BuildFact.error(f"cannot be looked up: {found}"))
+            else:
+                self._take(need, found)
+        self._pulse.beat()
+        self._settled()
+
+    def _take(self, need: Build, found: Finding) -> None:
+        """``need`` is looked up."""
+        build = found.build
+        self._names[need] = build
+        self._askers[build].add(need)
+        if found.recorded is not None:
+            self._recorded[build] = found.recorded
+        self._consider(need)
 
     def _consider(self, need: Build) -> None:
         """Do what is to be done about ``need`` now."""
@@ -382,6 +388,7 @@ class Builds:
         del self._live[live.build]
         self._spool.remove(live.build)
         self._recorded[build] = recorded
+        self._lookups.refresh()
         for need in list(self._askers[build]):
             if need in live.served:
                 self._use(need, recorded)

@@ -33,7 +33,6 @@ from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
-from datakit_ci.tally import Found, Tally
 from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
 from datakit_core.client.pieces import pieces_of
@@ -70,15 +69,9 @@ class Finished:
 class Cache:
     """The results in a database; the only writer of ``results/`` branches."""
 
-    def __init__(
-        self, database: Database, tally: Tally | None = None, lender: Lender | None = None
-    ) -> None:
-        """Keep results in ``database``; count look-ups in ``tally``.
-
-        What is not there is copied from where ``lender`` has it, if it does.
-        """
+    def __init__(self, database: Database, lender: Lender | None = None) -> None:
+        """Keep results in ``database``; those that ``lender`` has elsewhere are copied."""
         self._database = database
-        self._tally = tally or Tally()
         self._lender = lender
         self._locks = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
@@ -96,21 +89,26 @@ class Cache:
 
         Costs as many questions of the input as the stage asks, however many results there are.
         """
-        with self._tally.lookup() as outcome:
+        found = await self._find(need)
+        if found is None and await self._borrow(need):
             found = await self._find(need)
-            if found is None and await self._borrow(need):
-                found = await self._find(need)
-            outcome.append(Found.MISS if found is None else Found.HIT)
-            return found
+        return found
+
+    @property
+    def borrows(self) -> bool:
+        """Whether results that are not here may be found elsewhere."""
+        return self._lender is not None
 
     async def _borrow(self, need: Build) -> bool:
         """Copy a result from elsewhere, if there is one."""
         return self._lender is not None and (await self._lender.lend(need, await self._asker(need)))
 
     async def _find(self, need: Build) -> BuildState | None:
-        root = await self._root(_build_id(need, "").branch)
-        if root is None:
-            return None
+        root = await self.root(_build_id(need, "").branch)
+        return None if root is None else await self.find_in(root, need)
+
+    async def find_in(self, root: TreeId, need: Build) -> BuildState | None:
+        """The recorded build in the tree ``root`` of the stage's branch."""
         directory = _trace(_build_id(need, ""))
         trace = await self._database.entry(root, directory)
         if trace is None:
@@ -119,7 +117,7 @@ class Cache:
         try:
             async with aclosing(find_results(self._database, TreeId(trace.id), asker)) as keys:
                 async for key in keys:
-                    found = await self.read(_build_id(need, key))
+                    found = await self._read_in(root, _build_id(need, key))
                     if found is not None and _is_sandboxed_enough(need, found):
                         return found
         except StoreError as error:
@@ -129,7 +127,7 @@ class Cache:
     async def why_not(self, need: Build) -> str:
         """Why :meth:`find` finds nothing: what is another one than at the build most like it."""
         branch = _build_id(need, "").branch
-        root = await self._root(branch)
+        root = await self.root(branch)
         if root is None:
             return "it has never run"
         trace = await self._database.entry(root, _trace(_build_id(need, "")))
@@ -145,7 +143,11 @@ class Cache:
 
     async def read(self, build: BuildId) -> BuildState | None:
         """A recorded build; none if there is no such, or if it is damaged."""
-        run = await self._run(build)
+        root = await self.root(build.branch)
+        return None if root is None else await self._read_in(root, build)
+
+    async def _read_in(self, root: TreeId, build: BuildId) -> BuildState | None:
+        run = await self._run_in(root, build)
         if run is None:
             return None
         try:
@@ -175,7 +177,7 @@ class Cache:
 
     async def observations(self, build: BuildId) -> Sequence[Observation] | None:
         """What a recorded build looked at; none if that is not recorded, or damaged."""
-        run, root = await self._run(build), await self._root(build.branch)
+        run, root = await self._run(build), await self.root(build.branch)
         way = None if run is None else await self._database.entry(run, "trace")
         tree = None if root is None else await self._database.entry(root, _trace(build))
         if way is None or tree is None or not tree.is_directory:
@@ -266,13 +268,17 @@ class Cache:
             return Asker(self._database, need.input)
         return Asker(*await narrow(self._database, need.input, need.spec.inputs))
 
-    async def _root(self, branch: str) -> TreeId | None:
+    async def root(self, branch: str) -> TreeId | None:
+        """The tree of a stage's branch as it is now; none if there is no such branch."""
         head = await self._database.head(branch)
         return None if head is None else (await self._database.commit(head)).tree
 
     async def _run(self, build: BuildId) -> TreeId | None:
-        root = await self._root(build.branch)
-        entry = None if root is None else await self._database.entry(root, build.directory)
+        root = await self.root(build.branch)
+        return None if root is None else await self._run_in(root, build)
+
+    async def _run_in(self, root: TreeId, build: BuildId) -> TreeId | None:
+        entry = await self._database.entry(root, build.directory)
         return None if entry is None or not entry.is_directory else TreeId(entry.id)
 
     async def _text(self, blob: BlobId) -> str:

@@ -26,12 +26,12 @@ from datakit_ci.clock import Clock, SystemClock
 from datakit_ci.control import Command, Pause, Resume
 from datakit_ci.demand import Demand
 from datakit_ci.docket import Docket
+from datakit_ci.evaluations import Evaluations, Listeners
 from datakit_ci.executors.base import Executor
 from datakit_ci.explainer import Explainer
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
-from datakit_ci.judge import Judge, Listeners
 from datakit_ci.lending import Lender
 from datakit_ci.livelog import Pending
 from datakit_ci.need import (
@@ -40,6 +40,7 @@ from datakit_ci.need import (
     Need,
     StatusOf,
     TargetHead,
+    TreeOf,
 )
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.project import Config
@@ -49,6 +50,7 @@ from datakit_ci.roster import Roster, Watched
 from datakit_ci.rulings import Rulings
 from datakit_ci.runner import Runner
 from datakit_ci.schedule import Scheduler
+from datakit_ci.search import Search
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, TargetState
@@ -112,12 +114,12 @@ class Engine:
         self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
         self._tally = tally or Tally()
-        self._cache = Cache(database, self._tally, lender)
+        self._cache = Cache(database, lender)
         self._spool = Spool(spool_dir)
         self._group = asyncio.TaskGroup()
         self._clock = clock or SystemClock()
         self._roster = Roster()
-        news: Callable[[Target, Need[Any]], None] = lambda *news: self._judge.mark(*news)  # noqa: E731
+        news: Callable[[Target, Need[Any]], None] = lambda *news: self._evaluations.mark(*news)  # noqa: E731
         self._demand = Demand(self._find, self._let_go, news)
         self._answers = Answers(database, self._group, self._on_fact, self._clock)
         self._runner = Runner(
@@ -128,15 +130,17 @@ class Engine:
             self._clock,
             self._tally,
         )
+        self._settled = Pulse()
         self._done: set[BuildId] = set()
         self._done_pulse = Pulse()
         self._builds = Builds(
             self._cache,
+            Search(database, self._cache, self._tally),
             self._runner,
             Scheduler(config.capacities(os.cpu_count() or 1)),
             self._spool,
             self._group,
-            Reports(self._on_fact, self._on_done, self._asked_by),
+            Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by),
             self._clock,
         )
         self._builds.threshold = config.threshold
@@ -151,8 +155,7 @@ class Engine:
         self._commits: Mapping[Target, CommitId] = {}
         self._metadata: CommitId | None = None
         self._loaded = False
-        self._settled = Pulse()
-        self._judge = Judge(
+        self._evaluations = Evaluations(
             config,
             self._roster,
             self._demand,
@@ -183,7 +186,7 @@ class Engine:
             self._group.create_task(self._keep("the docket", self._docket.follow))
             self._group.create_task(self._keep("the inbox", self._inbox.follow))
             self._group.create_task(self._keep("clearing the docket", self._clear_done))
-            self._group.create_task(self._keep("evaluation", self._judge.run))
+            self._group.create_task(self._keep("evaluation", self._evaluations.run))
             if (publisher := self._publisher) is not None:
                 publish = lambda: publisher.run(self._settled.beat)  # noqa: E731
                 self._group.create_task(self._keep("publishing", publish))
@@ -258,11 +261,11 @@ class Engine:
         self._projects = {project.id for project in config.projects}
         self._builds.threshold = config.threshold
         self._builds.resize(config.capacities(os.cpu_count() or 1))
-        self._judge.config = config
+        self._evaluations.config = config
         self._roster.expire()
         for watched in self._roster.watched():
             if watched.target.project in self._projects:
-                self._judge.mark(watched.target)
+                self._evaluations.mark(watched.target)
             else:
                 self._drop(watched)
         self._set_flows()
@@ -296,7 +299,7 @@ class Engine:
         if isinstance(what, BuildId):
             return self._builds.standing(what) is not None or self._is_idle()
         watched = None if what is None else self._roster.get(what)
-        return self._loaded if watched is None else self._judge.knows(watched)
+        return self._loaded if watched is None else self._evaluations.knows(watched)
 
     def rulings(self) -> Rulings:
         """What people have decided: what is paused, confirmed, cancelled, to be rebuilt."""
@@ -313,7 +316,7 @@ class Engine:
     def _is_idle(self) -> bool:
         return (
             self._loaded
-            and self._judge.idle
+            and self._evaluations.idle
             and not self._answers.busy
             and self._builds.idle
             and not self._done
@@ -373,7 +376,7 @@ class Engine:
         except DatakitError:
             commit = None  # the evaluation asks for its tree, and says so
         self._roster.move(target, head, commit)
-        self._judge.mark(target)
+        self._evaluations.mark(target)
 
     def _drop(self, watched: Watched) -> None:
         """A target is gone; what was built only for it is stopped."""
@@ -381,7 +384,7 @@ class Engine:
         self._forget(watched)
 
     def _forget(self, watched: Watched) -> None:
-        self._judge.drop(watched)
+        self._evaluations.drop(watched)
         if self._publisher is not None:
             self._publisher.drop(watched.target)
         self._changes.tell(watched.target)
@@ -422,7 +425,9 @@ class Engine:
                 self._builds.want(need)
             case TargetHead(target=target):
                 self._on_fact(need, self._commits.get(target))
-            case LastOutput() if (output := self._judge.last_output(need)) is not None:
+            case TreeOf(commit=commit) if (head := self._roster.commit(commit)) is not None:
+                self._on_fact(need, head.tree)
+            case LastOutput() if (output := self._evaluations.last_output(need)) is not None:
                 self._on_fact(need, output)
             case _:
                 self._answers.ask(need)
@@ -445,4 +450,4 @@ class Engine:
         for watched in self._roster.set_flows(wanted).values():
             self._forget(watched)
         for target in wanted:
-            self._judge.mark(target)
+            self._evaluations.mark(target)

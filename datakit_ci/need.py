@@ -258,6 +258,10 @@ class Build(Need[BuildFact]):
     input: TreeId
     since: datetime | None = None
 
+    def __hash__(self) -> int:
+        """Without ``since``, which hardly ever is all that differs."""
+        return hash((self.project, self.input, self.spec))
+
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[A]):

@@ -99,6 +99,12 @@ class Roster:
         """The targets at a commit."""
         return [self._targets[target].state for target in self._at.get(head, ())]
 
+    def commit(self, id_: CommitId) -> Commit | None:
+        """A commit that a target is at, if it can be read; none of any other."""
+        for target in self._at.get(id_, ()):
+            return self._targets[target].commit
+        return None
+
     def builds(self) -> frozenset[BuildId]:
         """The builds that targets show now, whether they run or are recorded."""
         states = [watched.state for watched in self._targets.values()]

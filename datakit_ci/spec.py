@@ -76,6 +76,10 @@ class StageSpec:
     conditions: Conditions = DEFAULT_CONDITIONS
     policy: Policy = field(default_factory=Policy)
 
+    def __hash__(self) -> int:
+        """Of what nearly always differs: needs are looked up very often, and contain this."""
+        return hash((self.name, self.fingerprint, self.parameters))
+
     @property
     def arguments(self) -> dict[str, JsonValue]:
         """The :attr:`parameters` as a fresh dictionary."""

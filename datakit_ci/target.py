@@ -11,7 +11,7 @@ from datakit_core.errors import ConfigError
 
 __all__ = ["FLOWS", "Target", "TargetKind", "decode_name", "encode_name"]
 
-_PLAIN = re.compile(r"[A-Za-z0-9.]")
+_SPECIAL = re.compile(rb"[^A-Za-z0-9.]")
 _ESCAPE = re.compile(rb"_([0-9a-f]{2})")
 
 
@@ -21,13 +21,12 @@ def encode_name(*parts: str) -> str:
     Every byte that is not an ASCII letter, digit or ``.`` becomes ``_`` and two hex digits; the
     parts are joined with ``-`` (which is therefore never in an encoded part).
     """
-    return "-".join(
-        "".join(
-            chr(byte) if _PLAIN.match(chr(byte)) else f"_{byte:02x}"
-            for byte in part.encode(errors="surrogateescape")
-        )
-        for part in parts
-    )
+    encoded = [part.encode(errors="surrogateescape") for part in parts]
+    return "-".join(_SPECIAL.sub(_escape, part).decode("ascii") for part in encoded)
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"_%02x" % found[0][0]
 
 
 def decode_name(text: str) -> tuple[str, ...]:
@@ -49,6 +48,8 @@ class TargetKind(enum.Enum):
     FLOW = "flow"
     """What a flow publishes: a branch of the database; it belongs to no project."""
 
+
+_KINDS = {kind.value: kind for kind in TargetKind}
 
 FLOWS = "flows"
 """Stands for the project of flows. It has no slash, so no project is called that."""
@@ -74,7 +75,7 @@ class Target:
     @property
     def kind(self) -> TargetKind:
         """The kind as an enum (the field is a string so that targets can be sorted)."""
-        return TargetKind(self.kind_value)
+        return _KINDS[self.kind_value]
 
     @property
     def short(self) -> str:

@@ -18,6 +18,7 @@ from datakit_ci.memory import narrow
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.question import Question, QuestionKind
+from datakit_ci.search import Search
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.stage import StageFailed
 from datakit_ci.state import BuildState
@@ -48,6 +49,7 @@ class World:
         self.database = MemoryDatabase()
         self.reused = 0
         self._cache = Cache(self.database)  # type: ignore[arg-type]  # as much as it needs
+        self._search = Search(self.database, self._cache)  # type: ignore[arg-type]
         self._stage = RandomStage(seed, scratch)
         self._spec = StageSpec(
             "stage", StageKind.PYTHON, "stage", "0" * 64, inputs=self._stage.inputs
@@ -59,15 +61,22 @@ class World:
         """The result on ``files`` as the engine gets it, and that of a clean run."""
         need = Build("me/app", self._spec, await self._import(files))
         expected = await self._run(need, Tracer())
-        found = await self._cache.find(need)
+        found = await self._find(need)
         if found is None:
             await self._record(need)
-            found = await self._cache.find(need)
+            found = await self._find(need)
             assert found is not None, "what was recorded is found"
         else:
             self.reused += 1
         self.database.objects.reads.clear()
         return _result(found), expected
+
+    async def _find(self, need: Build) -> BuildState | None:
+        """As the engine does, which remembers what it has found before."""
+        self._search.refresh()
+        found = (await self._search.find(need)).recorded
+        assert found == await self._cache.find(need), "what is remembered is what is there"
+        return found
 
     async def _record(self, need: Build) -> None:
         tracer = Tracer()

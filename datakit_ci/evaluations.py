@@ -1,4 +1,4 @@
-"""The judge: evaluates the targets about which there is news, and shows what they have come to."""
+"""Evaluating the targets about which there is news, and showing what they have come to."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, ObjectId, TreeId
 from datakit_core.errors import ConfigError
 
-__all__ = ["Judge", "Listeners"]
+__all__ = ["Evaluations", "Listeners"]
 
 _log = logging.getLogger(__name__)
+
+_SLICE = 0.003
+"""Seconds after which others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Listeners:
     settled: Callable[[], None]
 
 
-class Judge:
+class Evaluations:
     """Brings targets up to date with what is known; :meth:`run` is its task.
 
     Attributes:
@@ -105,27 +108,34 @@ class Judge:
             self._demand.change(target, (), watched.leaving.union(watched.evaluator.asked))
 
     def last_output(self, need: LastOutput) -> TreeId | None:
-        """What a latched stage has made while this judge has been at work; none: not known."""
+        """What a latched stage has made while this has been at work; none: not known."""
         return self._last_outputs.get(need)
 
     async def run(self) -> None:
         """Evaluate for ever, one target after the other, with a turn for others in between."""
+        loop = asyncio.get_running_loop()
         while True:
             change = self._wake.next
+            until = loop.time() + _SLICE
             while self._dirty:
                 target = next(iter(self._dirty))
-                changed = self._dirty.pop(target)
                 if (watched := self._roster.get(target)) is not None:
                     with self._tally.evaluation():
-                        self._evaluate(watched, changed)
-                await asyncio.sleep(0)
+                        self._evaluate(watched)
+                else:
+                    del self._dirty[target]
+                if loop.time() > until:
+                    await asyncio.sleep(0)
+                    until = loop.time() + _SLICE
             self._listeners.settled()
             await change.wait()
 
-    def _evaluate(self, watched: Watched, changed: Collection[Need[Any]]) -> None:
+    def _evaluate(self, watched: Watched) -> None:
         """The boundary of a target: what its pipeline does wrong is its own problem."""
         try:
-            evaluator = self._updated(watched, changed)
+            evaluator = self._updated(watched, self._dirty.pop(watched.target))
+            while watched.target in self._dirty:  # some answers are at hand
+                evaluator = self._updated(watched, self._dirty.pop(watched.target))
             outputs, graph = evaluator.outputs(), evaluator.drawn()
         except Exception as error:  # noqa: BLE001 - a target's boundary: the traceback is logged
             if not isinstance(error, ConfigError):
