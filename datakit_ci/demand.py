@@ -29,6 +29,7 @@ class Demand:
         find: Callable[[Need[Any]], None],
         let_go: Callable[[Need[Any]], None],
         news: Callable[[Target, Need[Any]], None],
+        at_hand: Callable[[Need[Any]], object] = lambda _: None,
     ) -> None:
         """Nobody asks for anything yet.
 
@@ -36,8 +37,9 @@ class Demand:
             find: Looks a need up, and gives its answers to :meth:`record`.
             let_go: Stops that: nobody asks for it any more.
             news: Told who asked for what has changed.
+            at_hand: Gives the answer to a need that takes no looking up; else none.
         """
-        self.facts = Facts()
+        self.facts = Facts(at_hand=at_hand)
         self._find = find
         self._stop = let_go
         self._news = news

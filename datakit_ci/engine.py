@@ -120,7 +120,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._roster = Roster()
         news: Callable[[Target, Need[Any]], None] = lambda *news: self._evaluations.mark(*news)  # noqa: E731
-        self._demand = Demand(self._find, self._let_go, news)
+        self._demand = Demand(self._find, self._let_go, news, self._at_hand)
         self._answers = Answers(database, self._group, self._on_fact, self._clock)
         self._runner = Runner(
             self._cache,
@@ -418,19 +418,27 @@ class Engine:
     def _is_shared(self, need: Build, target: Target) -> bool:
         return bool(self._demand.targets(need) - {target})
 
-    def _find(self, need: Need[Any]) -> None:
-        """Have ``need`` looked up by whoever can."""
+    def _at_hand(self, need: Need[Any]) -> object:
+        """The answer to ``need`` if nothing has to be looked up; else none."""
         match need:
-            case Build():
-                self._builds.want(need)
             case TargetHead(target=target):
-                self._on_fact(need, self._commits.get(target))
-            case TreeOf(commit=commit) if (head := self._roster.commit(commit)) is not None:
-                self._on_fact(need, head.tree)
-            case LastOutput() if (output := self._evaluations.last_output(need)) is not None:
-                self._on_fact(need, output)
+                return self._commits.get(target)
+            case TreeOf(commit=commit):
+                head = self._roster.commit(commit)
+                return None if head is None else head.tree
+            case LastOutput():
+                return self._evaluations.last_output(need)
             case _:
-                self._answers.ask(need)
+                return None
+
+    def _find(self, need: Need[Any]) -> None:
+        """Have ``need`` looked up by whoever can, unless that was not necessary."""
+        if isinstance(need, Build):
+            self._builds.want(need)
+        elif (answer := self._at_hand(need)) is not None or isinstance(need, TargetHead):
+            self._on_fact(need, answer)
+        else:
+            self._answers.ask(need)
 
     def _let_go(self, need: Need[Any]) -> None:
         """Nobody asks for ``need`` any more."""

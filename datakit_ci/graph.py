@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -13,9 +12,9 @@ from datakit_ci.term import Term
 
 __all__ = ["Graph", "GraphBuilder", "Node"]
 
-_Terms: TypeAlias = ChainMap[tuple[Term[object], str], str]
-_Equal: TypeAlias = ChainMap[tuple[Operation, tuple[str, ...]], str]
-_ForJob: TypeAlias = ChainMap[Term[object], bool]
+_Terms: TypeAlias = dict[tuple[Term[object], str], str]
+_Equal: TypeAlias = dict[tuple[Operation, tuple[str, ...]], str]
+_ForJob: TypeAlias = dict[Term[object], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +66,21 @@ class GraphBuilder:
     An :meth:`inner` builder makes a dynamic part: terms that have a node outside keep it, new
     ones get ids below its prefix, so that no id of the static graph ever depends on a value.
 
+    What is known is kept in a chain, innermost first; only the first link is added to.
+
     Attributes:
         prefix: What the ids of new nodes begin with.
     """
 
     prefix: str = ""
-    _terms: _Terms = field(default_factory=ChainMap)
-    _equal: _Equal = field(default_factory=ChainMap)
-    _for_job: _ForJob = field(default_factory=ChainMap)
+    _terms: tuple[_Terms, ...] = field(default_factory=lambda: ({},))
+    _equal: tuple[_Equal, ...] = field(default_factory=lambda: ({},))
+    _for_job: tuple[_ForJob, ...] = field(default_factory=lambda: ({},))
     _count: dict[str, int] = field(default_factory=dict)
 
     def inner(self, prefix: str) -> GraphBuilder:
         """A builder of what a value adds; it sees the nodes of this one and changes none."""
-        return GraphBuilder(
-            prefix, self._terms.new_child(), self._equal.new_child(), self._for_job.new_child()
-        )
+        return GraphBuilder(prefix, ({}, *self._terms), ({}, *self._equal), ({}, *self._for_job))
 
     def add(self, root: Term[object], nodes: list[Node], *, job: str) -> str:
         """The id of ``root``'s node; nodes that are new are appended to ``nodes``, inputs first.
@@ -103,21 +102,35 @@ class GraphBuilder:
         operation = term.operation
         if isinstance(operation, JobName):
             operation = JobName(job)
-            self._for_job[term] = True
+            self._for_job[0][term] = True
         else:
-            self._for_job[term] = any(self._for_job[part] for part in term.inputs)
-        scope = job if self._for_job[term] else ""
+            self._for_job[0][term] = any(self._is_for_job(part) for part in term.inputs)
+        scope = job if self._for_job[0][term] else ""
         inputs = tuple(self._find(part, job) for part in term.inputs)
-        known = self._equal.get((operation, inputs))
-        if known is None:
+        known = self._find_equal(operation, inputs)
+        if not known:
             known = self._new_id(operation)
-            self._equal[operation, inputs] = known
+            self._equal[0][operation, inputs] = known
             nodes.append(Node(known, operation, inputs, scope))
-        self._terms[term, scope] = known
+        self._terms[0][term, scope] = known
 
     def _find(self, term: Term[object], job: str) -> str:
         """The id of the node that ``term`` has for ``job``, or empty."""
-        return self._terms.get((term, "")) or self._terms.get((term, job), "")
+        for terms in self._terms:
+            if id_ := terms.get((term, "")) or terms.get((term, job)):
+                return id_
+        return ""
+
+    def _find_equal(self, operation: Operation, inputs: tuple[str, ...]) -> str:
+        """The id of the node that does just this, or empty."""
+        for equal in self._equal:
+            if id_ := equal.get((operation, inputs)):
+                return id_
+        return ""
+
+    def _is_for_job(self, term: Term[object]) -> bool:
+        """Whether a term that has a node belongs to one job only."""
+        return any(for_job.get(term, False) for for_job in self._for_job)
 
     def _new_id(self, operation: Operation) -> str:
         base = f"{operation.kind}:{operation.name}" if operation.name else operation.kind

@@ -14,9 +14,10 @@ import json
 from collections.abc import Mapping, Sequence
 
 from datakit_ci.canonical import canonical_json
+from datakit_ci.memory import MemoryTrees
 from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import BlobId, CommitId, Database, Entry, Tree, TreeId
+from datakit_core.client.api import BlobId, CommitId, Database, Entry, ObjectId, Tree, TreeId
 from datakit_core.errors import MergeConflict, NotFastForward
 from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object, parse_id
 
@@ -25,6 +26,9 @@ __all__ = ["INDEX_BRANCH", "History", "job_output", "last_output", "write_files"
 INDEX_BRANCH = "commit-index"
 
 _VERSION = 1
+
+_MOST = 1000
+"""Sets of jobs whose tree is remembered."""
 
 _FAR_ENOUGH = 200
 """Commits of a status branch in which an old output is looked for."""
@@ -36,9 +40,14 @@ class History:
     def __init__(self, database: Database) -> None:
         """Write to ``database``."""
         self._database = database
+        self._known_jobs: dict[object, ObjectId | None] = {}
 
     async def record(
-        self, state: TargetState, metadata: CommitId | None, trees: Mapping[BuildId, TreeId]
+        self,
+        state: TargetState,
+        metadata: CommitId | None,
+        trees: Mapping[BuildId, TreeId],
+        head: CommitId | None = None,
     ) -> CommitId | None:
         """Commit ``state`` to its target's branch.
 
@@ -46,19 +55,50 @@ class History:
             state: The newest state; its head must be known.
             metadata: The commit of ``github-metadata`` that it was worked out from.
             trees: The outputs of its builds, as far as there are any.
+            head: The head of its branch a moment ago; none: it has to be read.
 
         Returns:
             The commit that says so, which is an old one if the jobs stood so already; none if
             there is nothing to say.
         """
         assert state.head is not None
+        branch = state.target.status_branch
+        head = await self._database.head(branch) if head is None else head
+        if head is not None and await self._says(head, state, trees):
+            return head
         files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
         for job in state.jobs:
             files[f"job/{job.name}/output"] = job_output(job, trees)
         extra = {} if metadata is None else {"metadata-commit": _line(metadata)}
-        branch = state.target.status_branch
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
         return commit or await self._database.head(branch)
+
+    async def _says(
+        self, head: CommitId, state: TargetState, trees: Mapping[BuildId, TreeId]
+    ) -> bool:
+        """Whether a commit of a target's branch has this state, and no other jobs beside.
+
+        Tells most of what has not changed by two ids.
+        """
+        assert state.head is not None
+        entries = await self._database.tree((await self._database.commit(head)).tree)
+        source, jobs = entries.get("source-commit"), entries.get("job")
+        if source is None or source.id != _blob(_line(state.head)):
+            return False
+        return (None if jobs is None else jobs.id) == self._jobs(state.jobs, trees)
+
+    def _jobs(self, jobs: tuple[JobState, ...], trees: Mapping[BuildId, TreeId]) -> ObjectId | None:
+        """The tree ``job`` of a target with these jobs; thousands of targets have the same."""
+        outputs = frozenset((build, trees.get(build)) for job in jobs for build in job.builds)
+        key = jobs, outputs
+        if key not in self._known_jobs:
+            if len(self._known_jobs) >= _MOST:
+                self._known_jobs.clear()
+            memory, directories = MemoryTrees(), dict[str, bytes | str]()
+            for job in jobs:
+                directories[f"{job.name}/output"] = job_output(job, trees)
+            self._known_jobs[key] = memory.add(directories) if directories else None
+        return self._known_jobs[key]
 
     async def index(self, recorded: Mapping[Target, tuple[CommitId, CommitId]]) -> None:
         """Name states in the index, all in one commit.
@@ -212,13 +252,18 @@ async def _differing(
         return trees[path]
 
     changed: dict[str, bytes | None] = {}
+    ids = {data: _blob(data) for data in set(files.values()) if data is not None}
     for path, data in files.items():
         above, _, name = path.rpartition("/")
         entry = (await directory(above)).get(name)
-        wanted = None if data is None else new_object(ObjectKind.BLOB, data).id
+        wanted = None if data is None else ids[data]
         if wanted != (None if entry is None else entry.id):
             changed[path] = data
     return changed
+
+
+def _blob(data: bytes) -> ObjectId:
+    return new_object(ObjectKind.BLOB, data).id
 
 
 def _line(text: str) -> bytes:

@@ -7,7 +7,7 @@ again. So an evaluation is a function of facts, and any of them can be replayed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast
@@ -284,10 +284,21 @@ class Facts:
     that ask the same thing share one answer.
     """
 
-    __slots__ = ("_answers",)
+    __slots__ = ("_answers", "_at_hand")
 
-    def __init__(self, answers: Mapping[Need[Any], object] | None = None) -> None:
-        """Start from ``answers``, unchecked; tests and replays do."""
+    def __init__(
+        self,
+        answers: Mapping[Need[Any], object] | None = None,
+        at_hand: Callable[[Need[Any]], object] = lambda _: None,
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            answers: Start from these, unchecked; tests and replays do.
+            at_hand: Gives the answer to a need that is asked for the first time, if that takes no
+                looking up; else none.
+        """
+        self._at_hand = at_hand
         self._answers: dict[Need[Any], Known[Any] | Trouble] = {
             need: answer if isinstance(answer, Trouble) else Known(answer)
             for need, answer in (answers or {}).items()
@@ -301,7 +312,10 @@ class Facts:
 
     def get(self, need: Need[A]) -> Known[A] | Trouble | None:
         """The answer to ``need``; none if it was never given."""
-        return cast("Known[A] | Trouble | None", self._answers.get(need))
+        fact = self._answers.get(need)
+        if fact is None and (answer := self._at_hand(need)) is not None:
+            fact = self._answers[need] = Known(answer)
+        return cast("Known[A] | Trouble | None", fact)
 
     def record(self, need: Need[A], answer: A | Trouble) -> bool:
         """Keep the newest ``answer`` to ``need``; says whether that is news."""

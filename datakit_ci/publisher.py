@@ -36,6 +36,9 @@ _PAUSE = 0.05
 _RETRY = 1.0
 """Seconds until the next attempt when the database did not take a batch."""
 
+_MANY = 200
+"""Targets from which on all heads are read at once."""
+
 _AT_ONCE = 8
 """Targets whose history is written at the same time."""
 
@@ -120,11 +123,13 @@ class Publisher:
     async def _write(self, batch: Mapping[Target, Published]) -> None:
         """The boundary of a batch: one that cannot be written is tried again with the next."""
         limit = asyncio.Semaphore(_AT_ONCE)
+        heads = await self._heads(batch)
         recorded: dict[Target, tuple[CommitId, CommitId]] = {}
         try:
             async with asyncio.TaskGroup() as group:
                 for published in batch.values():
-                    group.create_task(self._record(published, limit, recorded))
+                    head = heads.get(published.state.target.status_branch)
+                    group.create_task(self._record(published, head, limit, recorded))
             await self._history.index(recorded)
             await self._publish(batch.values())
         except* _IMPOSSIBLE:
@@ -136,6 +141,10 @@ class Publisher:
             _log.exception("the states of %d targets cannot be published yet", len(batch))
             await self._postpone(batch)
 
+    async def _heads(self, batch: Mapping[Target, Published]) -> Mapping[str, CommitId]:
+        """Of many branches, for a large batch; of a small one each is read when it is wanted."""
+        return await self._database.branches() if len(batch) >= _MANY else {}
+
     async def _postpone(self, batch: Mapping[Target, Published]) -> None:
         """Publish ``batch`` with the next one, but for what is newer by then, or gone."""
         for target, published in batch.items():
@@ -146,13 +155,16 @@ class Publisher:
     async def _record(
         self,
         published: Published,
+        head: CommitId | None,
         limit: asyncio.Semaphore,
         recorded: dict[Target, tuple[CommitId, CommitId]],
     ) -> None:
         state, commit = published.state, None
         async with limit:
             try:
-                commit = await self._history.record(state, published.metadata, published.trees)
+                commit = await self._history.record(
+                    state, published.metadata, published.trees, head
+                )
             except _IMPOSSIBLE:
                 _log.exception("%s has a job with an impossible name", state.target.path)
         if commit is not None and state.head is not None:
