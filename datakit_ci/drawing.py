@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from datakit_ci.cells import Cell, Cells
@@ -19,7 +20,10 @@ def drawn(cells: Cells, jobs: Mapping[str, str]) -> tuple[GraphNode, ...]:
         cells: What the nodes have come to.
         jobs: The id of the node that each job is.
     """
-    return tuple(_draw(cells, cells[id_], jobs) for id_ in cells.order)
+    named = defaultdict[str, tuple[str, ...]](tuple)
+    for job, root in jobs.items():
+        named[root] += (job,)
+    return tuple(_draw(cells, cells[id_], named) for id_ in cells.order)
 
 
 def builds_behind(cells: Cells, root: str) -> tuple[BuildId, ...]:
@@ -40,7 +44,7 @@ def builds_behind(cells: Cells, root: str) -> tuple[BuildId, ...]:
     return tuple(named)
 
 
-def _draw(cells: Cells, cell: Cell, jobs: Mapping[str, str]) -> GraphNode:
+def _draw(cells: Cells, cell: Cell, jobs: Mapping[str, tuple[str, ...]]) -> GraphNode:
     if cell.drawn is None:
         node = cell.node
         status, reason = _standing(cells, cell)
@@ -52,7 +56,7 @@ def _draw(cells: Cells, cell: Cell, jobs: Mapping[str, str]) -> GraphNode:
             reason=reason,
             inputs=cell.inputs,
             build=cell.build,
-            jobs=tuple(job for job, root in jobs.items() if root == node.id),
+            jobs=jobs.get(node.id, ()),
         )
     return cell.drawn
 

@@ -156,6 +156,11 @@ class Evaluator:
         """Whether every need that is looked up has an answer."""
         return not self._missing
 
+    @property
+    def waits_for_builds(self) -> bool:
+        """Whether all that has no answer yet are builds, and there is one."""
+        return bool(self._missing) and all(isinstance(need, Build) for need in self._missing)
+
     def update(self, changed: Iterable[Need[Any]] = ()) -> Update:
         """Look again at what depends on facts about ``changed``; the first time, at everything."""
         self.looked_at = 0

@@ -23,8 +23,8 @@ _AT_ONCE = 16
 _SLICE = 0.003
 """Seconds after which others have their turn."""
 
-_MANY = 500
-"""Look-ups after which the branches are looked at again."""
+_FRESH = 0.05
+"""Seconds after which the branches are looked at again: other engines record results, too."""
 
 
 class Lookups:
@@ -44,7 +44,7 @@ class Lookups:
         self._workers = 0
         self._is_spare = False
         self._under_way = 0
-        self._until_refresh = 0
+        self._fresh_until = 0.0
 
     @property
     def idle(self) -> bool:
@@ -55,7 +55,6 @@ class Lookups:
         """Look ``need`` up soon."""
         self._queue[need] = None
         if not self._workers:
-            self._until_refresh = 0
             self._hire()
 
     def drop(self, need: Build) -> None:
@@ -64,7 +63,7 @@ class Lookups:
 
     def refresh(self) -> None:
         """A result was recorded: what is looked up from now on finds it."""
-        self._until_refresh = 0
+        self._fresh_until = 0.0
 
     def _hire(self) -> None:
         self._workers += 1
@@ -79,6 +78,7 @@ class Lookups:
             while self._queue:
                 if len(self._queue) > 1 and not self._is_spare and self._workers < _AT_ONCE:
                     self._hire()  # it starts only when this one has to wait
+                self._refresh(loop.time())
                 await self._look_up(self._next())
                 if loop.time() > until:
                     await asyncio.sleep(0)
@@ -89,11 +89,12 @@ class Lookups:
     def _next(self) -> Build:
         need = next(iter(self._queue))
         del self._queue[need]
-        if not self._until_refresh:
-            self._search.refresh()
-            self._until_refresh = _MANY
-        self._until_refresh -= 1
         return need
+
+    def _refresh(self, now: float) -> None:
+        if now >= self._fresh_until:
+            self._search.refresh()
+            self._fresh_until = now + _FRESH
 
     async def _look_up(self, need: Build) -> None:
         """The boundary of a look-up: what goes wrong is the answer."""

@@ -36,7 +36,7 @@ _PAUSE = 0.05
 _RETRY = 1.0
 """Seconds until the next attempt when the database did not take a batch."""
 
-_MANY = 200
+_MANY = 100
 """Targets from which on all heads are read at once."""
 
 _AT_ONCE = 8

@@ -29,6 +29,7 @@ from datakit_ci.settings import ServiceSettings
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
+from datakit_core.resources import collecting_when_idle
 
 if TYPE_CHECKING:  # only who wants metrics imports them
     from datakit_ci.monitoring import Figures
@@ -100,6 +101,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         home = await stack.enter_async_context(open_home(settings, figures))
         database = home.database
+        stack.enter_context(collecting_when_idle())
         site = stack.enter_context(bind(settings.web_host, settings.web_port))
         engine = Engine(
             database,

@@ -19,6 +19,7 @@ from datakit_ci.livelog import Pending
 from datakit_ci.need import Build
 from datakit_ci.runner import Runner
 from datakit_ci.schedule import Scheduler
+from datakit_ci.search import Finding, Search
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_core.client.api import ObjectId, TreeId
@@ -29,18 +30,22 @@ STAGE = shell("unit", "make test")
 
 
 class Results:
-    """As much of a cache as look-ups need: it has all results, or none."""
+    """As much of a search as look-ups need: it finds all results, or none."""
 
     def __init__(self, *, recorded: bool) -> None:
         self._recorded = recorded
 
-    async def find(self, need: Build) -> BuildState | None:
-        if not self._recorded:
-            return None
-        name = await self.name(need)
-        return BuildState(name, Status.SUCCESS, input=need.input, queued=START, started=START)
+    def refresh(self) -> None:
+        """Nothing changes."""
 
-    async def name(self, need: Build) -> BuildId:
+    async def find(self, need: Build) -> Finding:
+        name = self.name(need)
+        if not self._recorded:
+            return Finding(name)
+        state = BuildState(name, Status.SUCCESS, input=need.input, queued=START, started=START)
+        return Finding(name, state)
+
+    def name(self, need: Build) -> BuildId:
         return BuildId(need.project, need.spec.name, "0" * 64, f"{need.input}{'0' * 24}")
 
 
@@ -68,18 +73,19 @@ async def test_an_idle_build_takes_less_than_4_kib_and_no_file(
     needs = [Build("me/app", STAGE.spec, TreeId(ObjectId(f"{n:040x}"))) for n in range(COUNT)]
     async with asyncio.TaskGroup() as group:
         builds = Builds(
-            cast("Cache", Results(recorded=recorded)),
+            cast("Cache", None),
+            cast("Search", Results(recorded=recorded)),
             cast("Runner", NoRunner()),
             Scheduler({"cpu": 0}),
             Spool(tmp_path),
             group,
-            Reports(lambda need, fact: None, lambda build: None),
+            Reports(lambda need, fact: None, lambda build: None, lambda: None),
             SystemClock(),
         )
         before, _ = tracemalloc.get_traced_memory()
         for need in needs:
             builds.want(need)
-        last = await Results(recorded=True).name(needs[-1])
+        last = Results(recorded=True).name(needs[-1])
         await until_known(builds, last)
         after, _ = tracemalloc.get_traced_memory()
         assert (after - before) / COUNT < 4096
