@@ -40,7 +40,8 @@ def jobs(target: TargetTerms) -> Mapping[str, Term[object]]:
     return {"lint": lint(target.source), "unit": unit(target.source), "lost": lost(target.source)}
 
 
-CONFIG = Config(projects=[Project("me/app", jobs)], pools={"cpu": 1, "net": 3})
+CONFIG = Config(projects=[Project("me/app", jobs)], pools={"cpu": 2, "net": 3})
+NARROW = Config(projects=[Project("me/app", jobs)], pools={"cpu": 1, "net": 3})
 
 
 class Monitored:
@@ -174,7 +175,7 @@ async def test_builds_that_wait_are_a_queue(tmp_path: Path) -> None:
         executor.behaviours |= {"lint": hold, "unit": hold, "lost": fail}
         figures = Figures(Tally())
         async with (
-            Engine(database, CONFIG, executor, tmp_path / "spool") as engine,
+            Engine(database, NARROW, executor, tmp_path / "spool") as engine,
             asyncio.TaskGroup() as group,
         ):
             tasks = [
