@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from datakit_ci.clock import Clock
@@ -16,10 +16,13 @@ from datakit_ci.moments import Schedule
 from datakit_ci.need import (
     BranchHead,
     Fetched,
+    JobsIn,
     LastMoment,
     Need,
     NextCommit,
+    PipelineTree,
     PublishedTree,
+    PullRequestOf,
     Trouble,
 )
 from datakit_ci.publishing import FlowBranches
@@ -49,8 +52,13 @@ class Answers:
         group: asyncio.TaskGroup,
         found: Callable[[Need[Any], Any], None],
         clock: Clock,
+        others: Callable[[Need[Any]], Awaitable[object]],
     ) -> None:
-        """Look in ``database``, from tasks of ``group``; ``found`` takes need and answer."""
+        """Look in ``database``, from tasks of ``group``; ``found`` takes need and answer.
+
+        What is asked to know which pipeline judges a target, ``others`` answer.
+        """
+        self._others = others
         self._clock = clock
         self._database = database
         self._group = group
@@ -110,7 +118,9 @@ class Answers:
             elif isinstance(need, LastMoment):
                 await self._follow(need)
             else:
-                self._found(need, await self._findings.find(need))
+                is_other = isinstance(need, PullRequestOf | PipelineTree | JobsIn)
+                find = self._others if is_other else self._findings.find
+                self._found(need, await find(need))
         except DatakitError as error:
             self._found(need, Trouble(str(error)))
         except Exception as error:  # noqa: BLE001 - a task's boundary: the traceback is logged

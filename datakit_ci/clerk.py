@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from datakit_ci.builds import Builds
 from datakit_ci.clock import Clock
-from datakit_ci.control import Cancel, Command, Confirm, Pause, Rebuild, Resume
-from datakit_ci.docket import Docket, build_path, project_path
-from datakit_ci.need import Build
+from datakit_ci.control import Approve, Cancel, Command, Confirm, Pause, Rebuild, Resume
+from datakit_ci.docket import Docket, approval_path, build_path, project_path
+from datakit_ci.need import Approved, Build, Need
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -50,6 +51,7 @@ class Clerk:
         clock: Clock,
         targets: Callable[[Target], TargetState | None],
         others: Callable[[Build, Target], bool],
+        asks: Callable[[Target, Need[Any]], bool],
     ) -> None:
         """Write to ``docket``.
 
@@ -59,12 +61,14 @@ class Clerk:
             clock: For the time of a ruling.
             targets: The state of a target.
             others: Whether another target than this one wants a build.
+            asks: Whether a target asks for something.
         """
         self._docket = docket
         self._builds = builds
         self._clock = clock
         self._targets = targets
         self._others = others
+        self._asks = asks
 
     async def carry_out(self, command: Command, projects: Collection[str]) -> str:
         """Do what ``command`` says; returns what was done, for people.
@@ -84,6 +88,8 @@ class Clerk:
                 if project not in projects:
                     raise NoEntry(f"there is no project {project}")
                 return self._pause(command)
+            case Approve():
+                return self._approve(command)
             case Confirm():
                 held = self._held(command)
                 return self._rule("confirm", "confirmed", command.user, held)
@@ -103,6 +109,25 @@ class Clerk:
         if paused is not None:
             raise InvalidArgument(f"{project} is paused already, by {paused.user}")
         raise InvalidArgument(f"{project} is not paused")
+
+    def _approve(self, command: Approve) -> Order:
+        target, head = command.what, self._state(command.what).head
+        if head is None or command.commit not in (None, head):
+            raise InvalidArgument(
+                f"{target.path} is at another commit by now: look at that, and approve it"
+            )
+        if not self._asks(target, Approved(target)):
+            raise InvalidArgument(f"{target.path} does not wait for approval")
+        approved = self._docket.rulings.approved
+        if (ruling := approved.get((target, head))) is not None:
+            raise InvalidArgument(
+                f"{target.path} is approved at {head[:12]} already, by {ruling.user}"
+            )
+        files: dict[str, Ruling | None] = {
+            approval_path(*old): None for old in approved if old[0] == target
+        }
+        files[approval_path(target, head)] = self._ruling(command.user)
+        return Order(f"approve {target.path} at {head[:12]}", command.user, files)
 
     def _rebuild(self, command: Rebuild) -> Order:
         builds = list(self._to_rebuild(command))

@@ -62,6 +62,7 @@ class Conditions:
         told: Those facts with their values, once the target is known.
         log_limit: Bytes of its log that are kept.
         output_limit: Bytes of its outputs and reports together.
+        untrusted: Whether it runs for a stranger, and is given nothing that others left.
     """
 
     secrets: tuple[tuple[str, str], ...] = ()
@@ -75,6 +76,7 @@ class Conditions:
     told: tuple[tuple[str, str], ...] = ()
     log_limit: int = LOG_LIMIT
     output_limit: int = OUTPUT_LIMIT
+    untrusted: bool = False
 
     @property
     def identity(self) -> dict[str, JsonValue]:

@@ -12,9 +12,10 @@ from typing import TypeAlias
 
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
 from datakit_core.errors import InvalidArgument
 
-__all__ = ["Cancel", "Command", "Confirm", "Pause", "Rebuild", "Resume", "project_of"]
+__all__ = ["Approve", "Cancel", "Command", "Confirm", "Pause", "Rebuild", "Resume", "project_of"]
 
 _LONGEST = 100
 
@@ -96,6 +97,26 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
+class Approve:
+    """Let a fork's pull request be tested, at the commit that it is at.
+
+    Attributes:
+        user: Who says so.
+        what: Which.
+        commit: What was looked at; if it has moved on since, nothing is approved. None: whatever
+            is there now.
+    """
+
+    user: str
+    what: Target
+    commit: CommitId | None = None
+
+    def __post_init__(self) -> None:
+        """Check the fields; raises ``InvalidArgument``."""
+        _check_user(self.user)
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Start nothing new in a project; what runs goes on.
 
@@ -129,7 +150,7 @@ class Resume:
         _check_user(self.user)
 
 
-Command: TypeAlias = Rebuild | Cancel | Confirm | Pause | Resume
+Command: TypeAlias = Approve | Rebuild | Cancel | Confirm | Pause | Resume
 
 
 def project_of(command: Command) -> str:
@@ -137,5 +158,5 @@ def project_of(command: Command) -> str:
     match command:
         case Pause(project=project) | Resume(project=project):
             return project
-        case Rebuild(what=what) | Cancel(what=what) | Confirm(what=what):
+        case Approve(what=what) | Rebuild(what=what) | Cancel(what=what) | Confirm(what=what):
             return what.project

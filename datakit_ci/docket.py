@@ -4,6 +4,7 @@
     confirmed/PROJECT/STAGE/STATIC/KEY            a dangerous build that may run
     cancelled/PROJECT/STAGE/STATIC/KEY            a build that is not to run
     rebuilt/PROJECT/STAGE/STATIC/KEY              a build whose result is to be made again
+    approved/PROJECT/NUMBER/COMMIT                a fork's pull request that may be tested
 
 Each file says who, when, and which result it is about. Names are encoded as in ``results/``
 branches. The branch is followed, so a file that any other program commits there counts as well.
@@ -18,19 +19,20 @@ from collections.abc import Callable, Iterable, Mapping
 from datakit_ci.history import write_files
 from datakit_ci.rulings import Ruling, Rulings
 from datakit_ci.state import BuildId
-from datakit_ci.target import decode_name, encode_name
-from datakit_core.client.api import BlobId, CommitId, Database, TreeId
+from datakit_ci.target import Target, TargetKind, decode_name, encode_name
+from datakit_core.client.api import BlobId, CommitId, Database, ObjectId, TreeId
 from datakit_core.errors import StoreError
 
-__all__ = ["BRANCH", "Docket", "build_path", "project_path", "read_rulings"]
+__all__ = ["BRANCH", "Docket", "approval_path", "build_path", "project_path", "read_rulings"]
 
 _log = logging.getLogger(__name__)
 
 BRANCH = "control"
 
 _BUILD_DEPTH = 4
+_APPROVAL_DEPTH = 3
 
-_KINDS = ("paused", "confirmed", "cancelled", "rebuilt")
+_KINDS = ("paused", "confirmed", "cancelled", "rebuilt", "approved")
 
 
 def project_path(project: str) -> str:
@@ -42,6 +44,11 @@ def build_path(kind: str, build: BuildId) -> str:
     """The file that says that ``build`` is ``confirmed``, ``cancelled`` or ``rebuilt``."""
     project, stage = encode_name(*build.project.split("/")), encode_name(build.stage)
     return f"{kind}/{project}/{stage}/{build.static}/{build.key}"
+
+
+def approval_path(target: Target, commit: CommitId) -> str:
+    """The file that says that the pull request ``target`` may be tested at ``commit``."""
+    return f"approved/{encode_name(*target.project.split('/'))}/{encode_name(target.name)}/{commit}"
 
 
 class Docket:
@@ -135,6 +142,7 @@ async def _files(database: Database, root: TreeId) -> Mapping[str, Ruling]:
 
 def _rulings(files: Mapping[str, Ruling]) -> Rulings:
     paused: dict[str, Ruling] = {}
+    approved: dict[tuple[Target, CommitId], Ruling] = {}
     builds: dict[str, dict[BuildId, Ruling]] = {"confirmed": {}, "cancelled": {}, "rebuilt": {}}
     for path, ruling in files.items():
         kind, *rest = path.split("/")
@@ -146,4 +154,9 @@ def _rulings(files: Mapping[str, Ruling]) -> Rulings:
                 "/".join(decode_name(project)), "-".join(decode_name(stage)), static, key
             )
             builds[kind][build] = ruling
-    return Rulings(paused, **builds)
+        elif kind == "approved" and len(rest) == _APPROVAL_DEPTH:
+            project, number, commit = rest
+            name = "/".join(decode_name(project))
+            target = Target(name, TargetKind.PULL_REQUEST.value, "-".join(decode_name(number)))
+            approved[target, CommitId(ObjectId(commit))] = ruling
+    return Rulings(paused, **builds, approved=approved)

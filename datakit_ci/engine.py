@@ -30,14 +30,18 @@ from datakit_ci.evaluations import Evaluations, Listeners
 from datakit_ci.executors.base import Executor
 from datakit_ci.explainer import Explainer
 from datakit_ci.explanation import Explanation, JobWhy
+from datakit_ci.fingerprint import installed
 from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
+from datakit_ci.inquiries import Inquiries
 from datakit_ci.lending import Lender
 from datakit_ci.livelog import Pending
 from datakit_ci.need import (
+    Approved,
     Build,
     LastOutput,
     Need,
+    PullRequestOf,
     StatusOf,
     TargetHead,
     TreeOf,
@@ -121,7 +125,8 @@ class Engine:
         self._roster = Roster()
         news: Callable[[Target, Need[Any]], None] = lambda *news: self._evaluations.mark(*news)  # noqa: E731
         self._demand = Demand(self._find, self._let_go, news, self._at_hand)
-        self._answers = Answers(database, self._group, self._on_fact, self._clock)
+        look = Inquiries(database).look
+        self._answers = Answers(database, self._group, self._on_fact, self._clock, look)
         self._runner = Runner(
             self._cache,
             executor,
@@ -144,8 +149,13 @@ class Engine:
             self._clock,
         )
         self._builds.threshold = config.threshold
-        self._docket = Docket(database, self._builds.rule)
-        self._clerk = Clerk(self._docket, self._builds, self._clock, self.target, self._is_shared)
+        self._docket = Docket(database, self._rule)
+        asks: Callable[[Target, Need[Any]], bool] = lambda target, need: (  # noqa: E731
+            target in self._demand.targets(need)
+        )
+        self._clerk = Clerk(
+            self._docket, self._builds, self._clock, self.target, self._is_shared, asks
+        )
         self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
         self._explainer = Explainer(database, self._builds, self._docket, self.target, trouble)
         self._publisher = (
@@ -167,6 +177,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Read what people have decided; mark what a killed engine left in the spool."""
         self._spool.recover()
+        await asyncio.to_thread(installed)  # evaluations ask for it, and must not wait
         await self._docket.load()
         self._set_flows()
         return self
@@ -353,6 +364,8 @@ class Engine:
         elif head is not None and self._wants(target) and (watched is None or watched.head != head):
             await self._move(target, head)
         self._on_fact(TargetHead(target), head)
+        if (asked := PullRequestOf(target)) in self._demand:
+            self._answers.again(asked)
 
     def _wants(self, target: Target) -> bool:
         """Whether this engine tests ``target``."""
@@ -399,6 +412,12 @@ class Engine:
         found = [self._roster.get(target) for target in sorted(self.wanted_by(build))]
         return tuple((each.target.path, each.head or "") for each in found if each is not None)
 
+    def _rule(self, rulings: Rulings) -> None:
+        """Do from now on what people have decided."""
+        self._builds.rule(rulings)
+        for need in [need for need in self._demand if isinstance(need, Approved)]:
+            self._on_fact(need, rulings.heads(need.target))
+
     def _on_done(self, build: BuildId) -> None:
         self._done.add(build)
         self._done_pulse.beat()
@@ -426,6 +445,8 @@ class Engine:
             case TreeOf(commit=commit):
                 head = self._roster.commit(commit)
                 return None if head is None else head.tree
+            case Approved(target=target):
+                return self._docket.rulings.heads(target)
             case LastOutput():
                 return self._evaluations.last_output(need)
             case _:

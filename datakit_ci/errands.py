@@ -17,10 +17,12 @@ from datetime import UTC, datetime
 from typing import Self
 
 from datakit_ci.canonical import JsonValue, canonical_json
-from datakit_ci.control import Cancel, Command, Confirm, Pause, Rebuild, Resume
+from datakit_ci.control import Approve, Cancel, Command, Confirm, Pause, Rebuild, Resume
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
 from datakit_core.errors import DatakitError, StoreError
+from datakit_core.store.objects import parse_id
 
 __all__ = ["Answer", "Errand", "answer_path", "errand_id", "errand_path", "title_of"]
 
@@ -115,6 +117,8 @@ def title_of(command: Command) -> str:
             return f"resume {project}"
         case Rebuild(only_failed=True):
             return f"rebuild what failed of {_named(command)}"
+        case Approve(what=what):
+            return f"approve {what.path}"
         case Rebuild() | Cancel() | Confirm():
             return f"{type(command).__name__.lower()} {_named(command)}"
 
@@ -127,6 +131,8 @@ def _printed(command: Command) -> Mapping[str, JsonValue]:
     fields: dict[str, JsonValue] = {"command": type(command).__name__.lower(), "user": command.user}
     if isinstance(command, Pause | Resume):
         return {**fields, "project": command.project}
+    if isinstance(command, Approve):
+        return {**fields, "target": command.what.path, "commit": command.commit}
     what = command.what
     if isinstance(what, BuildId):
         key = {"project": what.project, "stage": what.stage, "static": what.static, "key": what.key}
@@ -147,6 +153,15 @@ def _parsed(fields: Mapping[str, object]) -> Command:
             return Pause(user, project)
         case {"command": "resume", "user": str(user), "project": str(project), **rest} if not rest:
             return Resume(user, project)
+        case {
+            "command": "approve",
+            "user": str(user),
+            "target": str(target),
+            "commit": None | str() as commit,
+            **rest,
+        } if not rest:
+            at = None if commit is None else CommitId(parse_id(commit))
+            return Approve(user, Target.named(target), at)
         case {"command": "cancel", "user": str(user), **rest}:
             return Cancel(user, *_about(rest))
         case {"command": "confirm", "user": str(user), **rest}:

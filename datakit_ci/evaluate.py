@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from datakit_ci.cells import Cell, Cells
 from datakit_ci.combine import apply
@@ -25,7 +25,7 @@ from datakit_ci.state import GraphNode, JobState
 from datakit_ci.target import Target
 from datakit_ci.term import Term
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "Evaluation", "Evaluator", "Update", "evaluate"]
+__all__ = ["MAX_DEPTH", "MAX_NODES", "Evaluating", "Evaluation", "Evaluator", "Update", "evaluate"]
 
 MAX_NODES = 100_000
 """A graph that grows past this by ``bind`` is taken for one that would grow for ever."""
@@ -119,6 +119,37 @@ _NO_WORK = _Work()
 """Stands there between updates, for thousands of evaluations are kept."""
 
 
+class Evaluating(Protocol):
+    """What keeps the evaluation of a target's jobs, in one step or in several."""
+
+    @property
+    def asked(self) -> Iterable[Need[Any]]:
+        """Every need that is looked up, answered or not."""
+        ...
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known where all jobs stand."""
+        ...
+
+    @property
+    def waits_for_builds(self) -> bool:
+        """Whether all that has no answer yet are builds, and there is one."""
+        ...
+
+    def update(self, changed: Iterable[Need[Any]] = ()) -> Update:
+        """Look again at what depends on facts about ``changed``; the first time, at everything."""
+        ...
+
+    def outputs(self) -> Mapping[str, Output[object]]:
+        """What the jobs have come to, in the pipeline's order."""
+        ...
+
+    def drawn(self) -> tuple[GraphNode, ...]:
+        """Every node as people see it, inputs first."""
+        ...
+
+
 class Evaluator:
     """A target's evaluation, kept while facts come and go.
 
@@ -131,16 +162,18 @@ class Evaluator:
         looked_at: How many nodes the last update has looked at.
     """
 
-    def __init__(self, graph: Graph, facts: Facts, target: Target) -> None:
+    def __init__(self, graph: Graph, facts: Facts, target: Target, *, trusted: bool = True) -> None:
         """Evaluate ``graph`` for ``target``; ``facts`` is what others change and this only reads.
 
-        Nothing is looked at before the first :meth:`update`.
+        Nothing is looked at before the first :meth:`update`. If the target is not ``trusted``, its
+        stages get no secrets.
         """
         self.looked_at = 0
         self._graph = graph
         self._facts = facts
         self._cells = Cells(graph)
-        self._performer = Performer(facts, target, lambda id_: self._cells.label(id_))
+        label = lambda id_: self._cells.label(id_)  # noqa: E731
+        self._performer = Performer(facts, target, label, trusted=trusted)
         self._missing: set[Need[Any]] = set()
         self._outputs: dict[str, Output[object]] = {}
         self._begun = self._circular = self._other_builds = False

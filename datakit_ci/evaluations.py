@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datakit_ci.demand import Demand
-from datakit_ci.evaluate import Evaluator
+from datakit_ci.evaluate import Evaluating
 from datakit_ci.meta import duration
 from datakit_ci.need import BranchHead, Build, Known, LastOutput, Need, NextCommit
 from datakit_ci.project import Config
@@ -19,6 +19,7 @@ from datakit_ci.roster import Roster, Watched
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
+from datakit_ci.verdict import judged
 from datakit_core.client.api import CommitId, ObjectId, TreeId
 from datakit_core.errors import ConfigError
 
@@ -155,7 +156,7 @@ class Evaluations:
         if evaluator.is_complete:  # else it is not known yet where the jobs stand
             self._listeners.publish(watched.state, self._trees(watched.target, evaluator))
 
-    def _updated(self, watched: Watched, changed: Collection[Need[Any]]) -> Evaluator:
+    def _updated(self, watched: Watched, changed: Collection[Need[Any]]) -> Evaluating:
         """Bring the evaluation up to date, and look for what it asks."""
         evaluator, target = watched.evaluator, watched.target
         if evaluator is not None and watched.is_current:
@@ -163,7 +164,7 @@ class Evaluations:
             gained, lost = update.gained, update.lost
         else:
             asked = frozenset(() if evaluator is None else evaluator.asked)
-            evaluator = Evaluator(self.config.graph(target), self._demand.facts, target)
+            evaluator = judged(self.config, target, self._demand.facts)
             update = evaluator.update()
             gained = tuple(need for need in update.gained if need not in asked)
             lost = tuple(asked.difference(evaluator.asked))
@@ -191,7 +192,7 @@ class Evaluations:
             watched.state = replace(state, updated=datetime.now(UTC))
             self._listeners.changed(watched.target)
 
-    def _source(self, evaluator: Evaluator) -> CommitId | None:
+    def _source(self, evaluator: Evaluating) -> CommitId | None:
         """The commit that a flow is at."""
         for need in evaluator.asked:
             if isinstance(need, BranchHead | NextCommit):
@@ -203,7 +204,7 @@ class Evaluations:
                         return None
         return None
 
-    def _trees(self, target: Target, evaluator: Evaluator) -> Mapping[BuildId, TreeId]:
+    def _trees(self, target: Target, evaluator: Evaluating) -> Mapping[BuildId, TreeId]:
         """What the builds have made; of latched stages that is remembered."""
         trees: dict[BuildId, TreeId] = {}
         for need in evaluator.asked:

@@ -38,7 +38,7 @@ from datakit_ci.place import place_of
 from datakit_core import __version__
 from datakit_core.errors import ConfigError
 
-__all__ = ["fingerprint", "prepare"]
+__all__ = ["fingerprint", "installed", "prepare"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
 _PRINTED = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, types.GenericAlias)
@@ -66,6 +66,14 @@ def fingerprint(function: types.FunctionType) -> str:
             "distributions": walk.distributions,
         }
     )
+
+
+@functools.cache
+def installed() -> str:
+    """Digest which distributions are installed, in which versions; slow the first time."""
+    from importlib.metadata import distributions  # slow to import
+
+    return digest(sorted([each.name or "", each.version] for each in distributions()))
 
 
 def prepare() -> None:

@@ -5,7 +5,7 @@ Its layout is that of existing DataKit tools::
     USER/REPO/.monitor                                   please watch this repository
     USER/REPO/.dirty                                     please look at it again; also beside
                                                          a pull request or a ref
-    USER/REPO/pr/N/{head,state,title,owner,base}
+    USER/REPO/pr/N/{head,state,title,owner,base}         also ``fork``: ``true`` or ``false``
     USER/REPO/pr/N/comments/ID/{id,user,body}
     USER/REPO/ref/{heads,tags}/NAME/head                 a NAME may hold slashes
     USER/REPO/commit/SHA/status/CONTEXT/{state,description,target_url}
@@ -57,7 +57,7 @@ _HEAD = re.compile(
     r"(?P<project>[^/]+/[^/]+)/(?:ref/(?P<kind>heads|tags)/(?P<name>.+)|pr/(?P<number>\d+))/head\Z"
 )
 
-_STATE = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/state\Z")
+_PULL = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/(?:state|owner|base|fork)\Z")
 _STATUS = re.compile(
     r"(?P<project>[^/]+/[^/]+)/commit/(?P<commit>[0-9a-f]{40})/status/(?P<context>.+)"
     r"/(?:state|description|target_url)\Z"
@@ -115,8 +115,8 @@ def parse_status_path(path: str) -> tuple[str, CommitId, str] | None:
 
 
 def parse_target_file(path: str) -> Target | None:
-    """The target whose head a file says something about; none if it says nothing of any."""
-    if (match := _STATE.match(path)) is not None:
+    """The target that a file says something about, of what counts; none if it does not."""
+    if (match := _PULL.match(path)) is not None:
         return Target(match["project"], TargetKind.PULL_REQUEST.value, match["number"])
     return parse_head_path(path)
 

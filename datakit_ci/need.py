@@ -13,25 +13,31 @@ from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast
 
 from datakit_ci.metadata import CommitStatus
+from datakit_ci.pullrequest import PullRequest
 from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
+from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId, TreeId
 
 __all__ = [
+    "Approved",
     "BranchHead",
     "Build",
     "BuildFact",
     "Facts",
     "Fetched",
     "IsAfter",
+    "JobsIn",
     "Joined",
     "Known",
     "LastMoment",
     "LastOutput",
     "Need",
     "NextCommit",
+    "PipelineTree",
     "PublishedTree",
+    "PullRequestOf",
     "StatusOf",
     "TargetHead",
     "TreeOf",
@@ -104,6 +110,43 @@ class StatusOf(Need[CommitStatus | None]):
     project: str
     commit: CommitId
     context: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestOf(Need[PullRequest]):
+    """What does ``github-metadata`` say of a pull request?"""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(Need[frozenset[CommitId]]):
+    """Which commits of a fork's pull request has a person approved?"""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTree(Need[Tree]):
+    """Which tree is the directory of the pipeline ``path`` in ``commit``? In trouble if none is."""
+
+    commit: CommitId
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobsIn(Need[object]):
+    """Which graph of jobs has a pipeline's process written?
+
+    Attributes:
+        output: The tree that the process has made.
+        project: Whose pipeline it is.
+        origin: The tree of the pipeline's directory, and the pipeline's path; stages carry that.
+    """
+
+    output: TreeId
+    project: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)

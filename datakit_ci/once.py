@@ -57,6 +57,10 @@ def run_once(wanted: Wanted) -> int:
 
 async def _from_results(run: LocalRun, database: ReadOnlyDatabase) -> int | None:
     """Show what is recorded; none if that is not all: something has to be run."""
+    quiet = run.wanted.as_json or run.wanted.is_dry
+    if not quiet and any(project.pipeline for project in run.config.projects):
+        _print(await _title(run.snapshot, database))
+        return None  # whose pipeline has to be looked for in the tree first
     forecasts = await _forecasts(run, database)
     if run.wanted.as_json:
         for each in forecasts:

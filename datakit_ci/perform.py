@@ -79,8 +79,19 @@ class Performed:
 class Performer:
     """Performs operations, one at a time, and notes what each asks."""
 
-    def __init__(self, facts: Facts, target: Target, label: Callable[[str], str]) -> None:
-        """Look needs up in ``facts``; ``label`` says what to call a node in a reason."""
+    def __init__(
+        self,
+        facts: Facts,
+        target: Target,
+        label: Callable[[str], str],
+        *,
+        trusted: bool = True,
+    ) -> None:
+        """Look needs up in ``facts``; ``label`` says what to call a node in a reason.
+
+        The stages of a target that is not ``trusted`` get no secrets, whatever they ask for.
+        """
+        self._trusted = trusted
         self._facts = facts
         self._target = target
         self._label = label
@@ -212,7 +223,14 @@ class Performer:
         return self._built(node, spec, built.value) if isinstance(built, Ok) else built
 
     def _told(self, node: Node, spec: StageSpec) -> Result[StageSpec]:
-        """``spec`` with the facts of the target that it asks for, which are part of its key."""
+        """``spec`` with the facts of the target that it asks for, which are part of its key.
+
+        Secrets are part of the key too: what was made without those that a stage names can never
+        be served where it gets them.
+        """
+        if not self._trusted:
+            given = replace(spec.conditions, secrets=(), untrusted=True)
+            spec = replace(spec, conditions=given)
         if not spec.conditions.facts:
             return Ok(spec)
         known = {"target": self._target.short}

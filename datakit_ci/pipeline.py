@@ -40,9 +40,9 @@ class _Loader(importlib.abc.SourceLoader):
 
 
 def import_pipeline(path: Path) -> types.ModuleType:
-    """Import the file ``path`` as a module, anew each time.
+    """Import the file ``path`` as a module, anew each time, with the modules beside it.
 
-    Modules beside the file can be imported by it, as if it had been started as a script.
+    These can be imported by it, as if it had been started as a script.
 
     Raises:
         ConfigError: The file cannot be read, is not Python, or raises an exception.
@@ -57,18 +57,37 @@ def import_pipeline(path: Path) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    linecache.checkcache(str(path))
-    before = sys.modules.get(name)
+    linecache.checkcache()
+    before = {name: sys.modules[name] for name in (name, *_neighbours(path)) if name in sys.modules}
+    for each in before:
+        del sys.modules[each]
     sys.modules[name] = module
     try:
         with _beside(path), located(path):
             loader.exec_module(module)
     except BaseException:
-        sys.modules.pop(name)
-        if before is not None:
-            sys.modules[name] = before
+        for each in (name, *_neighbours(path)):
+            sys.modules.pop(each, None)
+        sys.modules.update(before)
         raise
     return module
+
+
+def _neighbours(path: Path) -> list[str]:
+    """The modules that lie beside ``path``: they are part of the pipeline.
+
+    Packages are not, and a pipeline at the root of a project does not lose the project's own.
+    """
+    return [
+        name
+        for name, module in sys.modules.items()
+        if "." not in name
+        and name != "__main__"
+        and not name.startswith(PIPELINE_MODULE)
+        and (file := getattr(module, "__file__", None)) is not None
+        and not file.endswith("__init__.py")
+        and Path(file).parent == path.parent
+    ]
 
 
 def load_stage(path: Path, spec: StageSpec) -> Stage[...]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from datakit_ci.conditions import Conditions
 from datakit_ci.flow import Flow, check_flows
 from datakit_ci.graph import Graph
+from datakit_ci.lookup import check_path
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
 from datakit_ci.pipeline import import_pipeline, located
+from datakit_ci.place import place
 from datakit_ci.policy import Level, Policy
 from datakit_ci.policy_options import check_level
+from datakit_ci.pullrequest import Forks
 from datakit_ci.retention import Retention
 from datakit_ci.secrets import Secret
 from datakit_ci.spec import DEFAULT_POOL, StageSpec
@@ -24,9 +27,23 @@ from datakit_ci.target import FLOWS, Target, TargetKind
 from datakit_ci.term import Term, head_as, source
 from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId
-from datakit_core.errors import ConfigError
+from datakit_core.errors import ConfigError, InvalidName
 
-__all__ = ["Config", "Jobs", "Project", "TargetTerms", "load_pipeline", "stages"]
+__all__ = [
+    "PIPELINES",
+    "Config",
+    "Jobs",
+    "Project",
+    "TargetTerms",
+    "load_jobs",
+    "load_pipeline",
+    "stages",
+]
+
+PIPELINES = "pipelines"
+"""The pool of the processes that import pipelines from trees; their wait is nobody else's."""
+
+_PIPELINES_AT_ONCE = 2
 
 _FIELDS = frozenset(("description", "output", "state", "target_url"))
 """Files of a job: a job ``lint/output`` would be where those of a job ``lint`` are."""
@@ -69,36 +86,82 @@ class Project:
             and must only put terms together.
         dashboards: Branches to show first.
         retention: How long its results are kept, if not as the others'.
+        pipeline: Instead of ``jobs``: the path of a file in the repository, which has that
+            function. Each target is judged by its own.
+        forks: What becomes of pull requests from forks: ``approve``, ``approve_once``, ``never``
+            or ``trusted``.
+        secrets: The names of secrets that a pipeline in the repository may ask for.
     """
 
     id: str
-    jobs: Jobs
+    jobs: Jobs | None = None
     dashboards: Sequence[str] = ()
     retention: Retention | None = None
+    _: KW_ONLY
+    pipeline: str = ""
+    forks: str | Forks = Forks.APPROVE
+    secrets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
         if not isinstance(self.id, str) or not _PROJECT.match(self.id):
             raise ConfigError(f"{self.id!r} is not a project: write USER/REPO")
-        if not callable(self.jobs):
+        if self.jobs is None or self.pipeline:
+            self._check_pipeline()
+        elif not callable(self.jobs):
             raise ConfigError(f"project {self.id}: jobs must be a function of the target")
         if isinstance(self.dashboards, str):
             raise ConfigError(f"project {self.id}: dashboards is a list of branch names")
+        if self.forks not in [*Forks, *(each.value for each in Forks)]:
+            known = ", ".join(each.value for each in Forks)
+            raise ConfigError(f"project {self.id}: forks: {self.forks!r} is none of {known}")
+        if isinstance(self.secrets, str):
+            raise ConfigError(f"project {self.id}: secrets is a list of names, not one text")
         _check_retention(f"project {self.id}: ", self.retention)
+
+    def _check_pipeline(self) -> None:
+        if self.jobs is not None or not self.pipeline:
+            raise ConfigError(
+                f"project {self.id}: give either jobs, a function of the target, or pipeline=, "
+                "the path of a file in the repository"
+            )
+        try:
+            check_path(self.pipeline)
+        except (InvalidName, AttributeError) as error:
+            raise ConfigError(f"project {self.id}: pipeline: {error}") from error
+        if "/" not in self.pipeline or not self.pipeline.endswith(".py"):
+            raise ConfigError(
+                f"project {self.id}: pipeline: {self.pipeline!r} must be a Python file in a "
+                "directory of its own, such as ci/pipeline.py: what is beside it belongs to it"
+            )
+
+    @property
+    def fork_policy(self) -> Forks:
+        """What becomes of pull requests from forks."""
+        return Forks(self.forks)
 
     def graph(self, target: Target) -> Graph:
         """Call :attr:`jobs` for ``target`` and check what it says.
 
         Raises:
             ConfigError: The function raised an exception, or what it returned makes no sense;
-                names file and line where that is known.
+                names file and line where that is known. Or the pipeline is in the repository.
         """
+        if self.jobs is None:
+            raise ConfigError(f"{self.id} is judged by {self.pipeline} in its repository")
         code = getattr(self.jobs, "__code__", None)
         where = Path(code.co_filename) if code is not None else Path(f"jobs of {self.id}")
         with located(where):
-            jobs = _checked(self.id, self.jobs(TargetTerms(target)))
-            graph = Graph.of(jobs)
-            _check_stages(self.id, stages(graph))
+            return self.graph_of(self.jobs(TargetTerms(target)))
+
+    def graph_of(self, jobs: object) -> Graph:
+        """The graph of what a function ``jobs`` has returned, checked.
+
+        Raises:
+            ConfigError: It makes no sense.
+        """
+        graph = Graph.of(_checked(self.id, jobs))
+        _check_stages(self.id, stages(graph))
         return graph
 
 
@@ -159,7 +222,10 @@ class Config:
 
     def capacities(self, processors: int) -> Mapping[str, int]:
         """Every pool's capacity, on a machine with so many ``processors``."""
-        return {DEFAULT_POOL: processors, **self.pools}
+        own = {DEFAULT_POOL: processors}
+        if any(project.pipeline for project in self.projects):
+            own[PIPELINES] = _PIPELINES_AT_ONCE
+        return {**own, **self.pools}
 
     def graph(self, target: Target) -> Graph:
         """The jobs of ``target`` as a graph, checked.
@@ -174,6 +240,24 @@ class Config:
             raise ConfigError(f"the pipeline has no project {target.project}")
         graph = project.graph(target)
         self._check_resources(graph)
+        return graph
+
+    def graph_of(self, project: Project, jobs: object) -> Graph:
+        """The graph of what a pipeline in the repository of ``project`` has made of a target.
+
+        Raises:
+            ConfigError: It makes no sense; or there is no such pool, or it may not have a secret.
+        """
+        graph = project.graph_of(jobs)
+        self._check_resources(graph)
+        for spec in stages(graph):
+            for _, secret in spec.conditions.secrets:
+                if secret not in project.secrets:
+                    raise ConfigError(
+                        f"stage {spec.name} wants secret {secret}, which a pipeline in the "
+                        f"repository may not have; allow it in the service's own: "
+                        f'Project("{project.id}", ..., secrets=["{secret}"])'
+                    )
         return graph
 
     def _flow(self, target: Target) -> Graph:
@@ -221,6 +305,22 @@ def load_pipeline(path: Path) -> Config:
     with located(path):
         _check_names(value for value in vars(module).values() if isinstance(value, Stage))
     return config
+
+
+def load_jobs(path: Path) -> Jobs:
+    """Import the pipeline file ``path`` of a repository and return its function ``jobs``.
+
+    Raises:
+        ConfigError: It does not import, has no such function, or one of its stages cannot be
+            fingerprinted; names file and line.
+    """
+    module = import_pipeline(path)
+    jobs: object = getattr(module, "jobs", None)
+    if not callable(jobs):
+        raise ConfigError("there is no function jobs; add: def jobs(target): ...", place(str(path)))
+    with located(path):
+        _check_names(value for value in vars(module).values() if isinstance(value, Stage))
+    return jobs
 
 
 def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from datakit_ci.evaluate import Evaluator
+from datakit_ci.evaluate import Evaluating
 from datakit_ci.need import Need
 from datakit_ci.state import BuildId, TargetState
 from datakit_ci.target import Target, TargetKind
@@ -35,7 +35,7 @@ class Watched:
     head: CommitId | None
     commit: Commit | None
     state: TargetState
-    evaluator: Evaluator | None = None
+    evaluator: Evaluating | None = None
     is_current: bool = False
     leaving: set[Need[Any]] = field(default_factory=set)
 

@@ -16,7 +16,10 @@ from datakit_ci.canonical import canonical_json
 from datakit_ci.need import Build
 from datakit_ci.occasion import Cause, Occasion
 from datakit_ci.policy import Level
+from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
 from datakit_core.errors import StoreError
 
 __all__ = [
@@ -90,12 +93,18 @@ class Rulings:
         confirmed: Builds that may run although they are dangerous.
         cancelled: Builds that are not to run.
         rebuilt: Builds whose result is to be made again.
+        approved: Heads of forks' pull requests that may be tested.
     """
 
     paused: Mapping[str, Ruling] = field(default_factory=dict)
     confirmed: Mapping[BuildId, Ruling] = field(default_factory=dict)
     cancelled: Mapping[BuildId, Ruling] = field(default_factory=dict)
     rebuilt: Mapping[BuildId, Ruling] = field(default_factory=dict)
+    approved: Mapping[tuple[Target, CommitId], Ruling] = field(default_factory=dict)
+
+    def heads(self, target: Target) -> frozenset[CommitId]:
+        """The commits at which a fork's pull request may be tested."""
+        return frozenset(commit for other, commit in self.approved if other == target)
 
     def about(self, build: BuildId) -> Mapping[str, Ruling]:
         """What is decided about one build, by kind."""
@@ -158,7 +167,8 @@ def decide(
         return Use(expiry(need, recorded))
     if (ruling := rulings.cancelled.get(build)) is not None:
         return Hold(Status.CANCELLED, f"cancelled by {ruling.user}")
-    if (ruling := rulings.paused.get(need.project)) is not None:
+    is_job = need.spec.kind is not StageKind.PIPELINE  # that has to be known to say what is held
+    if is_job and (ruling := rulings.paused.get(need.project)) is not None:
         return Hold(Status.WAITING, f"paused by {ruling.user}")
     if policy.level.reaches(threshold):
         confirmed = rulings.confirmed.get(build)

@@ -114,12 +114,15 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tally=tally,
         )
         await stack.enter_async_context(engine)
-        await stack.enter_async_context(serve_pages(engine, site, home.trouble))
+        reloader = _Reloader(engine, settings.pipeline)
+        await stack.enter_async_context(
+            serve_pages(engine, site, lambda: home.trouble() or reloader.trouble)
+        )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
-            tasks.create_task(_reload(engine, settings.pipeline)),
+            tasks.create_task(reloader.run()),
             tasks.create_task(_prune(engine, home, tally)),
             *(tasks.create_task(each.follow(engine, home.away)) for each in figures),
         ]
@@ -176,15 +179,30 @@ async def _prune(engine: Engine, home: Home, tally: Tally) -> None:
     await pruner.run(lambda: engine.config)
 
 
-async def _reload(engine: Engine, pipeline: Path) -> None:
-    """Follow changes of the pipeline's file; a broken one is reported, and the last one stays."""
-    async for _ in awatch(pipeline.parent, watch_filter=_is_python, debounce=100, recursive=False):
-        try:
-            await engine.configure(load_pipeline(pipeline))
-        except ConfigError as error:
-            _log.error("the pipeline stays as it was: %s", error)
-        else:
-            _log.info("%s was read again", pipeline)
+class _Reloader:
+    """Follows changes of the pipeline's file, and of modules beside it.
+
+    Attributes:
+        trouble: Why the last change does not count, for people; empty: it does.
+    """
+
+    def __init__(self, engine: Engine, pipeline: Path) -> None:
+        self.trouble = ""
+        self._engine = engine
+        self._pipeline = pipeline
+
+    async def run(self) -> None:
+        """Read it again after each change; a broken one is reported, and the last one stays."""
+        folder = self._pipeline.parent
+        async for _ in awatch(folder, watch_filter=_is_python, debounce=100, recursive=False):
+            try:
+                await self._engine.configure(load_pipeline(self._pipeline))
+            except ConfigError as error:
+                self.trouble = f"The pipeline stays as it was: {error}"
+                _log.error("the pipeline stays as it was: %s", error)
+            else:
+                self.trouble = ""
+                _log.info("%s was read again", self._pipeline)
 
 
 def _is_python(_change: object, path: str) -> bool:

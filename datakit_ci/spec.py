@@ -34,6 +34,8 @@ class StageKind(enum.Enum):
     """``sh -c COMMAND`` in a checkout of the input."""
     PYTHON = "python"
     """A function of the pipeline, in a process of its own."""
+    PIPELINE = "pipeline"
+    """A pipeline from a tree is imported, and its jobs are written down; never a user's stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class StageSpec:
         tools: Names and versions of what the result also depends on, sorted by name.
         conditions: What it is given besides its input, and its limits.
         policy: When it runs; no part of the key.
+        origin: ``TREE:PATH`` of a pipeline that is not the service's own: the tree of its directory
+            and its path in the repository. No part of the key: results outlive edits elsewhere in
+            the pipeline.
     """
 
     name: str
@@ -75,6 +80,7 @@ class StageSpec:
     tools: tuple[tuple[str, str], ...] = ()
     conditions: Conditions = DEFAULT_CONDITIONS
     policy: Policy = field(default_factory=Policy)
+    origin: str = ""
 
     def __hash__(self) -> int:
         """Of what nearly always differs: needs are looked up very often, and contain this."""

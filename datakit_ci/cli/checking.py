@@ -26,6 +26,14 @@ def check(
         str,
         typer.Option(help="Whose jobs to show: heads/NAME, tags/NAME or pr/N.", show_default=False),
     ] = "",
+    project: Annotated[
+        str,
+        typer.Option(
+            metavar="USER/REPO",
+            help="Check a pipeline that this project has in its repository: a file with jobs.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Check a pipeline and draw its graph; nothing is run.
 
@@ -34,21 +42,30 @@ def check(
     """
     from rich.console import Console  # slow to import
 
+    from datakit_ci.blueprint import encode
     from datakit_ci.outline import outline
-    from datakit_ci.project import load_pipeline
+    from datakit_ci.project import Config, Project, load_jobs, load_pipeline
     from datakit_ci.spec import DEFAULT_POOL
     from datakit_ci.target import Target
 
     console = Console(highlight=False)
-    config = load_pipeline(pipeline)
-    for project in config.projects:
-        branch = project.dashboards[0] if project.dashboards else "main"
+    if project:
+        config = Config(projects=[Project(project, load_jobs(pipeline))])
+    else:
+        config = load_pipeline(pipeline)
+    for declared in config.projects:
+        if declared.pipeline:
+            console.print(f"{declared.id} is judged by {declared.pipeline} of each commit")
+            continue
+        branch = declared.dashboards[0] if declared.dashboards else "main"
         first, *others = [target] if target else [f"heads/{branch}", "tags/v1.0", "pr/1"]
-        graph = config.graph(Target.parse(project.id, first))
-        console.print(outline(graph, f"{project.id}, jobs of {first}"))
+        graph = config.graph(Target.parse(declared.id, first))
+        console.print(outline(graph, f"{declared.id}, jobs of {first}"))
+        if project:
+            encode(graph, project)  # what cannot leave the process is a mistake there
         _advise(pipeline, graph, alone=len(config.projects) == 1)
         for other in others:
-            jobs = config.graph(Target.parse(project.id, other)).jobs
+            jobs = config.graph(Target.parse(declared.id, other)).jobs
             same = "the same" if list(jobs) == list(graph.jobs) else ", ".join(jobs) or "none"
             console.print(f"jobs of {other}: {same}", style="dim")
     for flow in config.flows:

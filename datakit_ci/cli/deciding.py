@@ -1,4 +1,4 @@
-"""``datakit-ci rebuild``, ``cancel``, ``confirm``, ``pause``, ``resume``: what people decide."""
+"""``datakit-ci rebuild``, ``cancel``, ``confirm``, ``approve``, ``pause``, ``resume``."""
 
 from __future__ import annotations
 
@@ -108,6 +108,37 @@ def confirm(
     from datakit_ci.control import Confirm
 
     _ask(lambda name: Confirm(name, _what(what), job), (user, timeout, connect, git, as_json))
+
+
+@commands.command()
+def approve(
+    pull_request: Annotated[
+        str, typer.Argument(metavar="TARGET", help="USER/REPO/pr/N, a pull request of a fork.")
+    ],
+    commit: Annotated[
+        str,
+        typer.Argument(
+            metavar="[COMMIT]", help="All digits of the commit that you have looked at."
+        ),
+    ] = "",
+    *,
+    user: User = "",
+    timeout: Patience = 10.0,
+    connect: Connect = None,
+    git: Git = None,
+    as_json: Json = False,
+) -> None:
+    """Let a fork's pull request be tested, at the commit that it is at."""
+    from datakit_ci.control import Approve
+    from datakit_ci.target import Target
+    from datakit_core.client.api import CommitId
+    from datakit_core.store.objects import parse_id
+
+    at = CommitId(parse_id(commit)) if commit else None
+    _ask(
+        lambda name: Approve(name, Target.named(pull_request), at),
+        (user, timeout, connect, git, as_json),
+    )
 
 
 @commands.command()

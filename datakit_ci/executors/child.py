@@ -26,7 +26,7 @@ from datakit_ci.lookup import TreeReader
 from datakit_ci.memory import narrow
 from datakit_ci.sandbox import Confinement
 from datakit_ci.spec import StageKind
-from datakit_core.client.api import TreeId
+from datakit_core.client.api import ObjectId, TreeId
 from datakit_core.store import open_reader
 
 __all__ = ["main"]
@@ -104,21 +104,41 @@ class _Build:
         """Run the stage; whatever goes wrong is in the log and in the ending."""
         try:
             stored = Awaited(open_reader(Path(self._instruction.repository)))
+            if self._spec.kind is StageKind.PIPELINE:
+                return self._draft(Finished(stored))
             reader, tree = finish(narrow(stored, self._instruction.input, self._spec.inputs))
             if self._spec.kind is StageKind.PYTHON:
-                return self._function(reader, tree)
+                return self._function(reader, tree, self._pipeline(Finished(stored)))
             return self._command(Finished(reader), tree)
         except Exception as error:  # noqa: BLE001 - the boundary of a build: user code may raise all
             traceback.print_exc()
             return Ending(Verdict.LOST, f"{type(error).__name__}: {error}")
 
-    def _function(self, reader: TreeReader, tree: TreeId) -> Ending:
+    def _draft(self, reader: ObjectReader) -> Ending:
+        from datakit_ci.executors.drafting import draft  # a command's process needs none of it
+
+        instruction = self._instruction
+        ending = draft(
+            self._spec, reader, instruction.input, self._directory, instruction.environment
+        )
+        _end_what_is_left()
+        return ending
+
+    def _pipeline(self, reader: ObjectReader) -> Path:
+        """The pipeline's file: the service's own, or one from a tree."""
+        if not self._spec.origin:
+            return Path(self._instruction.pipeline)
+        from datakit_ci.executors.drafting import lay_out
+
+        tree, _, path = self._spec.origin.partition(":")
+        return lay_out(reader, TreeId(ObjectId(tree)), path, self._directory / "pipeline")
+
+    def _function(self, reader: TreeReader, tree: TreeId, pipeline: Path) -> Ending:
         # Imported late: a command's process needs neither asyncio nor the pipeline.
         from datakit_ci.executors.function import enter, run_function
 
         # Without the tree's id: whoever has that has looked at all of the tree.
         enter(self._directory / "tree", self._instruction.environment)
-        pipeline = Path(self._instruction.pipeline)
         ending = run_function(pipeline, self._spec, reader, tree, self._directory / "outputs")
         _end_what_is_left()
         return ending

@@ -23,6 +23,7 @@ from typing import NoReturn
 
 # Imported for the builds that are forked; pipelines import the package, and functions asyncio.
 import datakit_ci
+import datakit_ci.executors.drafting
 import datakit_ci.executors.function  # noqa: F401
 from datakit_ci.executors import child
 from datakit_ci.fingerprint import prepare

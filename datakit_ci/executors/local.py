@@ -43,6 +43,9 @@ _log = logging.getLogger(__name__)
 
 _SHELF = "kept"
 
+_LONGEST_REPORT = 64_000_000
+"""Bytes: what a function has looked at is in it, and user code can write there, too."""
+
 _MARGIN = 2.0
 """Seconds that the child has, after the grace, to kill what is below it."""
 
@@ -115,8 +118,12 @@ class LocalExecutor:
     async def _shelve(
         self, move: Callable[[str, Path], None], request: BuildRequest, build: Path
     ) -> None:
-        """Move a command's checkout; a function has none, and starts in an empty directory."""
-        if request.spec.kind is not StageKind.SHELL:
+        """Move a command's checkout; a function has none, and starts in an empty directory.
+
+        What a stranger's build has left is not for others to begin with, nor the other way round.
+        """
+        spec = request.spec
+        if spec.kind is not StageKind.SHELL or spec.conditions.untrusted:
             return
         kind = _kind(request)
         async with self._shelving:
@@ -149,10 +156,16 @@ class LocalExecutor:
 
     async def _child(self, instruction: Instruction, log: Sink) -> Ending:
         report = bytearray()
+
+        def take(data: bytes) -> None:
+            if len(report) + len(data) > _LONGEST_REPORT:
+                raise OSError("the build's process reports without end")
+            report.extend(data)
+
         command = Command((), Path(instruction.directory), {}, instruction.encode())
         status = await run_process(
             command,
-            stdout=report.extend,
+            stdout=take,
             stderr=log,
             grace=self._grace + _MARGIN,
             start=self._server.start,

@@ -200,6 +200,9 @@ class CopyingExecutor:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._cache.holding(request.input))
+                if origin := request.spec.origin:
+                    pipeline = TreeId(ObjectId(origin.partition(":")[0]))
+                    await stack.enter_async_context(self._cache.holding(pipeline))
             except (DatakitError, OSError) as error:
                 raise LostBuild(f"its input cannot be copied: {error}") from error
             return await self._executor.run(request, log)

@@ -15,7 +15,7 @@ from datakit_ci import Config, Project, TargetTerms, Term, head, join, shell, tr
 from datakit_ci.engine import Engine
 from datakit_ci.outcome import Outcome
 from datakit_ci.state import BuildId, JobState, Status
-from datakit_ci.target import Target
+from datakit_ci.target import Target, TargetKind
 from datakit_core.client.api import CommitId
 from datakit_core.client.local import LocalDatabase
 from datakit_core.store import EMPTY_TREE, ObjectKind, new_object
@@ -64,7 +64,10 @@ class Ci:
     async def point(self, raw: Raw, target: Target, content: bytes) -> CommitId:
         """Make a commit and say that ``target`` is there, as a bridge does that is a client."""
         commit = await commit_files(self.database, "sources", {"file": content})
-        await put_files(raw, "github-metadata", {f"{target.path}/head": f"{commit}\n".encode()})
+        files: dict[str, bytes | None] = {f"{target.path}/head": f"{commit}\n".encode()}
+        if target.kind is TargetKind.PULL_REQUEST:
+            files[f"{target.path}/owner"] = b"me\n"
+        await put_files(raw, "github-metadata", files)
         return commit
 
 

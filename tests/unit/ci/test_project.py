@@ -237,3 +237,16 @@ def test_an_error_that_has_a_place_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught, located(tmp_path):
         raise ConfigError("wrong", "other.py:7")
     assert str(caught.value) == "other.py:7: wrong"
+
+
+def test_modules_beside_the_pipeline_are_read_again_with_it(tmp_path: Path) -> None:
+    path, beside = tmp_path / "pipeline.py", tmp_path / "beside_it.py"
+    path.write_text("import beside_it\nvalue = beside_it.value\n")
+    for value in (1, 22):
+        beside.write_text(f"value = {value}\n")
+        assert import_pipeline(path).value == value
+    beside.write_text("value = nothing\n")
+    with pytest.raises(ConfigError, match="NameError"):
+        import_pipeline(path)
+    assert sys.modules["beside_it"].value == 22
+    del sys.modules["beside_it"]
