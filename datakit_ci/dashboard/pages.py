@@ -89,6 +89,7 @@ async def show_target(request: web.Request) -> web.Response:
         drawing=graph.layout(state.graph),
         problem=views.first_problem(state.graph),
         timeline=timeline(tuple(builds.values()), pages.now()),
+        labels={node.build: node.label for node in state.graph},
     )
 
 

@@ -142,6 +142,16 @@ async def test_a_target_shows_jobs_graph_and_timeline(client: Client, scene: Sce
     assert address(scene.failed) + "#end" in page.links
 
 
+async def test_a_timeline_tells_the_builds_of_a_matrix_apart(client: Client, scene: Scene) -> None:
+    graph = tuple(
+        replace(node, label="unit(OS=debian)") if node.build == scene.failed else node
+        for node in scene.red.graph
+    )
+    scene.engine.add(replace(scene.red, graph=graph))
+    page = await look(client, "/acme/shop/ref/heads/rounding")
+    assert "unit(OS=debian): failed" in page.words.partition("Timeline")[2]
+
+
 async def test_the_red_job_comes_first(client: Client) -> None:
     page = await look(client, "/acme/shop/ref/heads/rounding")
     jobs = page.words.partition("Details Took")[2]
