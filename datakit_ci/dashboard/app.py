@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from aiohttp import web
 
 from datakit_ci.dashboard import builds, guard, live, pages
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.rendering import PAGES, Pages
+from datakit_ci.dashboard.routes import definitions, public, read
+from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.source import Source
 
-__all__ = ["create_app"]
+__all__ = ["ROUTES", "create_app"]
 
 _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
 
 _BUILD = r"/build/{user}/{repo}/{stage:.+}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{64}}"
+_COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
+
+ROUTES: Final = (
+    read("/", pages.show_overview),
+    read("/events", live.send_changes, head=False),
+    read(_BUILD, builds.show_build),
+    read(_BUILD + "/log.txt", builds.send_raw_log, head=False),
+    read(_BUILD + "/log/events", live.send_log, head=False),
+    read("/{user}/{repo}", pages.show_project),
+    read(_COMMIT, pages.show_commit),
+    read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
+    read("/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", pages.show_target),
+)
+"""Every address but that of the static files, the more particular first."""
 
 
 def _utc_now() -> datetime:
@@ -48,23 +65,12 @@ def create_app(
     assets = Assets.load(files / "static")
     streams = live.Streams()
     app = web.Application(client_max_size=_LARGEST_REQUEST)
-    app[pages.SOURCE] = source
+    app[SOURCE] = source
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)
     guard.keep_safe(app)
     app.router.add_routes(
-        [
-            web.get("/", pages.show_overview),
-            web.get("/events", live.send_changes, allow_head=False),
-            web.get("/static/{version}/{name:.+}", assets.serve),
-            web.get(_BUILD, builds.show_build),
-            web.get(_BUILD + "/log.txt", builds.send_raw_log, allow_head=False),
-            web.get(_BUILD + "/log/events", live.send_log, allow_head=False),
-            web.get("/{user}/{repo}", pages.show_project),
-            web.get("/{user}/{repo}/commit/{commit:[0-9a-f]{40}}", pages.show_commit),
-            web.get("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
-            web.get("/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", pages.show_target),
-        ]
+        definitions([*ROUTES, public("/static/{version}/{name:.+}", assets.serve)])
     )
     return app

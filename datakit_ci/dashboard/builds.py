@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from datakit_ci.dashboard import logpage, views
-from datakit_ci.dashboard.pages import SOURCE
 from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import finish
 from datakit_ci.state import BuildId, BuildState
 
@@ -28,7 +28,7 @@ async def find_build(request: web.Request) -> BuildState:
     Raises:
         HTTPNotFound: There is none.
     """
-    build = await request.app[SOURCE].build(build_id(request.match_info))
+    build = await source_of(request).build(build_id(request.match_info))
     if build is None:
         raise web.HTTPNotFound(text="There is no such build. Its record may have been dropped.")
     return build
@@ -37,7 +37,7 @@ async def find_build(request: web.Request) -> BuildState:
 async def show_build(request: web.Request) -> web.Response:
     """The facts of a build, and the last lines of its log (or those from ``?from=LINE`` on)."""
     build = await find_build(request)
-    source = request.app[SOURCE]
+    source = source_of(request)
     log, start = source.follow_log(build.id), _start(request)
     if start is None:
         window = await logpage.last_lines(log, build.log_size)
@@ -75,7 +75,7 @@ async def send_raw_log(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    log = request.app[SOURCE].follow_log(build.id)
+    log = source_of(request).follow_log(build.id)
     try:
         while left is None or left > 0:
             chunk = await anext(log, b"")

@@ -19,8 +19,8 @@ from aiohttp import web
 
 from datakit_ci.dashboard.ansi import START, Cursor, Line, LogRenderer
 from datakit_ci.dashboard.builds import find_build
-from datakit_ci.dashboard.pages import SOURCE
 from datakit_ci.dashboard.rendering import PAGES, path_of
+from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import finish
 from datakit_ci.livelog import Pending
 from datakit_ci.target import Target
@@ -109,7 +109,7 @@ async def send_changes(request: web.Request) -> web.StreamResponse:
     news = asyncio.Event()
 
     async def collect() -> None:
-        changes = request.app[SOURCE].changes()
+        changes = source_of(request).changes()
         try:
             async for targets in changes:
                 changed.update(targets)
@@ -146,7 +146,7 @@ async def send_log(request: web.Request) -> web.StreamResponse:
     feed = _LogFeed(LogRenderer(cursor))
 
     async def collect() -> None:
-        log = request.app[SOURCE].watch_log(build.id, cursor.offset)
+        log = source_of(request).watch_log(build.id, cursor.offset)
         try:
             async for event in log:
                 if isinstance(event, Pending):

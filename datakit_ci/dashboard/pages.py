@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.rendering import PAGES
-from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.timeline import timeline
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target
 
-__all__ = ["SOURCE", "show_commit", "show_overview", "show_project", "show_target"]
-
-SOURCE: Final[web.AppKey[Source]] = web.AppKey("source")
+__all__ = ["show_commit", "show_overview", "show_project", "show_target"]
 
 _MAX_SEARCH = 200
 """Characters of a search that are looked at."""
@@ -51,13 +48,13 @@ class JobRow:
 
 async def show_overview(request: web.Request) -> web.Response:
     """All projects: what is red, what runs, and every target."""
-    return await _overview(request, request.app[SOURCE].targets(), "overview.html")
+    return await _overview(request, source_of(request).targets(), "overview.html")
 
 
 async def show_project(request: web.Request) -> web.Response:
     """One project's targets."""
     project = _project(request)
-    states = [s for s in request.app[SOURCE].targets() if s.target.project == project]
+    states = [s for s in source_of(request).targets() if s.target.project == project]
     if not states:
         raise web.HTTPNotFound(text=f"There is no project {project} here.")
     return await _overview(request, states, "project.html", project=project)
@@ -68,7 +65,7 @@ async def show_commit(request: web.Request) -> web.Response:
     project, commit = _project(request), request.match_info["commit"]
     states = [
         state
-        for state in request.app[SOURCE].targets()
+        for state in source_of(request).targets()
         if state.target.project == project and state.head == commit
     ]
     if not states:
@@ -143,7 +140,7 @@ def _target(request: web.Request) -> TargetState:
     match = _TARGET.fullmatch(path)
     state = None
     if match is not None:
-        state = request.app[SOURCE].target(Target(match[1], match[2], match[3]))
+        state = source_of(request).target(Target(match[1], match[2], match[3]))
     if state is None:
         raise web.HTTPNotFound(
             text="No such branch, tag or pull request is tested here (any more)."
@@ -159,7 +156,7 @@ def _builds_of(state: TargetState) -> Iterable[BuildId]:
 
 async def _builds(request: web.Request, wanted: Iterable[BuildId]) -> dict[BuildId, BuildState]:
     """Look builds up; those that are gone are left out."""
-    source, found = request.app[SOURCE], {}
+    source, found = source_of(request), {}
     for build in wanted:
         state = await source.build(build)
         if state is not None:
