@@ -38,29 +38,13 @@ async def show_build(request: web.Request) -> web.Response:
     """The facts of a build, and the last lines of its log (or those from ``?from=LINE`` on)."""
     build = await find_build(request)
     source = source_of(request)
-    log, start = source.follow_log(build.id), _start(request)
-    if start is None:
-        window = await logpage.last_lines(log, build.log_size)
-    else:
-        window = await logpage.first_lines(log, build.log_size, start)
     return request.app[PAGES].page(
         "build.html",
         build=build,
         why=await source.why_build(build.id),
-        window=window,
-        asked=start,
-        page_length=logpage.MAX_LINES,
+        log=await logpage.log_part(request, build),
         targets=views.targets_of(source.targets(), build.id),
     )
-
-
-def _start(request: web.Request) -> int | None:
-    text = request.query.get("from")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise web.HTTPBadRequest(text="The first line to show is a number, as in ?from=5001.")
-    return max(1, int(text))
 
 
 async def send_raw_log(request: web.Request) -> web.StreamResponse:

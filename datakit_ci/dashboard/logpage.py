@@ -7,10 +7,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from datakit_ci.dashboard.ansi import Cursor, Line, LogRenderer
-from datakit_ci.dashboard.source import finish
+from aiohttp import web
 
-__all__ = ["MAX_LINES", "LogWindow", "first_lines", "last_lines"]
+from datakit_ci.dashboard.ansi import Cursor, Line, LogRenderer
+from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.source import finish
+from datakit_ci.state import BuildState
+
+__all__ = ["MAX_LINES", "LogPart", "LogWindow", "first_lines", "last_lines", "log_part"]
 
 MAX_LINES = 5000
 """Lines on one page."""
@@ -52,6 +56,38 @@ class LogWindow:
     def last(self) -> int:
         """The number of the last line shown; 0 if there are none."""
         return self.lines[-1].number if self.lines else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """What ``build_log.html`` shows.
+
+    Attributes:
+        window: The lines.
+        asked: The line that ``?from=`` asked for, if it did.
+        page_length: Lines on one page.
+    """
+
+    window: LogWindow
+    asked: int | None
+    page_length: int = MAX_LINES
+
+
+async def log_part(request: web.Request, build: BuildState) -> LogPart:
+    """The log of ``build`` for its page: the last lines, or those from ``?from=LINE`` on."""
+    log, start = source_of(request).follow_log(build.id), _start(request)
+    if start is None:
+        return LogPart(await last_lines(log, build.log_size), None)
+    return LogPart(await first_lines(log, build.log_size, start), start)
+
+
+def _start(request: web.Request) -> int | None:
+    text = request.query.get("from")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 12:
+        raise web.HTTPBadRequest(text="The first line to show is a number, as in ?from=5001.")
+    return max(1, int(text))
 
 
 async def last_lines(log: AsyncIterator[bytes], size: int) -> LogWindow:

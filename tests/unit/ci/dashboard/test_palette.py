@@ -33,7 +33,7 @@ def test_the_style_sheet_has_every_class_and_no_address() -> None:
 
 
 def test_the_log_panel_has_the_colour_that_contrast_was_measured_against() -> None:
-    css = (web_directory() / "static" / "app.css").read_text()
+    css = (web_directory() / "static" / "log.css").read_text()
     declared = re.search(r"--log: #([0-9a-f]{6});", css)
     assert declared is not None
     assert bytes.fromhex(declared[1]) == bytes(palette.BACKGROUND)
