@@ -117,7 +117,7 @@ class Cache:
         try:
             async with aclosing(find_results(self._database, TreeId(trace.id), asker)) as keys:
                 async for key in keys:
-                    found = await self._read_in(root, _build_id(need, key))
+                    found = await self.read_in(root, _build_id(need, key))
                     if found is not None and _is_sandboxed_enough(need, found):
                         return found
         except StoreError as error:
@@ -144,9 +144,10 @@ class Cache:
     async def read(self, build: BuildId) -> BuildState | None:
         """A recorded build; none if there is no such, or if it is damaged."""
         root = await self.root(build.branch)
-        return None if root is None else await self._read_in(root, build)
+        return None if root is None else await self.read_in(root, build)
 
-    async def _read_in(self, root: TreeId, build: BuildId) -> BuildState | None:
+    async def read_in(self, root: TreeId, build: BuildId) -> BuildState | None:
+        """A build as the tree ``root`` of its stage's branch records it; as :meth:`read`."""
         run = await self._run_in(root, build)
         if run is None:
             return None
@@ -177,9 +178,13 @@ class Cache:
 
     async def observations(self, build: BuildId) -> Sequence[Observation] | None:
         """What a recorded build looked at; none if that is not recorded, or damaged."""
-        run, root = await self._run(build), await self.root(build.branch)
-        way = None if run is None else await self._database.entry(run, "trace")
-        tree = None if root is None else await self._database.entry(root, _trace(build))
+        root = await self.root(build.branch)
+        return None if root is None else await self.observations_in(root, build)
+
+    async def observations_in(self, root: TreeId, build: BuildId) -> Sequence[Observation] | None:
+        """As :meth:`observations`, in the tree ``root`` of the stage's branch."""
+        way = await self._database.entry(root, f"{build.directory}/trace")
+        tree = await self._database.entry(root, _trace(build))
         if way is None or tree is None or not tree.is_directory:
             return None
         try:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from datakit_ci.answers import Answers
+from datakit_ci.archive import Archive, Dossier
 from datakit_ci.builds import Builds, Reports
 from datakit_ci.cache import Cache
 from datakit_ci.changes import Changes
@@ -157,6 +158,7 @@ class Engine:
             self._docket, self._builds, self._clock, self.target, self._is_shared, asks
         )
         self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
+        self._archive = Archive(database)
         self._explainer = Explainer(database, self._builds, self._docket, self.target, trouble)
         self._publisher = (
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
@@ -240,6 +242,25 @@ class Engine:
     async def build(self, build: BuildId) -> BuildState | None:
         """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
         return await self._builds.state(build)
+
+    async def dossier(self, build: BuildId, commit: CommitId | None = None) -> Dossier | None:
+        """What there is to read of a build; none if there is no such.
+
+        Args:
+            build: Which.
+            commit: The result that this commit has recorded; none: the newest.
+        """
+        is_live = commit is None and self._builds.live(build) is not None
+        live = await self.build(build) if is_live else None
+        if live is None or live.status.is_final:
+            found = await self._archive.find(build, commit)
+            if found is not None or live is None:
+                return found
+        return self._archive.under_way(live)
+
+    def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
+        """The recorded results of a stage, the newest first."""
+        return self._archive.results(project, stage)
 
     async def why(self, target: Target, job: str) -> JobWhy:
         """Why a job ran, did not run, or waits; raises ``NoEntry`` if there is none."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from datakit_ci.archive import Dossier
 from datakit_ci.explanation import Explanation
 from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
 
 __all__ = ["Source", "finish"]
 
@@ -30,6 +32,25 @@ class Source(Protocol):
 
     async def build(self, build: BuildId) -> BuildState | None:
         """A build, whether it waits, runs or was recorded long ago; none if there is no such."""
+        ...
+
+    async def dossier(self, build: BuildId, commit: CommitId | None = None) -> Dossier | None:
+        """What there is to read of a build: its state, its trees, what it looked at.
+
+        Whoever may see the build may read these trees; ids from anywhere else prove nothing.
+
+        Args:
+            build: Which; none is returned if there is no such.
+            commit: The result that this commit of the stage's branch has recorded; none: the
+                newest.
+        """
+        ...
+
+    def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
+        """The recorded results of a stage, the newest first; one for each time that one was made.
+
+        Close the iterator (:func:`finish`) if it is not read to its end, which may be far away.
+        """
         ...
 
     async def why_build(self, build: BuildId) -> Explanation | None:

@@ -8,10 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from datakit_ci.archive import Dossier
 from datakit_ci.explanation import Explanation
 from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
+from tests.support.memory_database import MemoryDatabase
 
 __all__ = ["FakeEngine"]
 
@@ -28,6 +31,10 @@ class FakeEngine:
         self._news = asyncio.Condition()
         self.whys: dict[BuildId, Explanation] = {}
         """What is said of builds that are asked about."""
+        self.database = MemoryDatabase()
+        """Has the trees that dossiers are about."""
+        self.recorded: list[Dossier] = []
+        """What was recorded, the newest first; see :meth:`record`."""
         self.readers = 0
         """Iterators of changes and logs that are open now."""
 
@@ -39,6 +46,18 @@ class FakeEngine:
 
     async def build(self, build: BuildId) -> BuildState | None:
         return self._builds.get(build)
+
+    async def dossier(self, build: BuildId, commit: CommitId | None = None) -> Dossier | None:
+        for each in self.recorded:
+            if each.state.id == build and commit in (None, each.commit):
+                return each
+        state = self._builds.get(build)
+        return None if state is None or commit is not None else Dossier(state, self.database)
+
+    async def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
+        for each in self.recorded:
+            if (each.state.id.project, each.state.id.stage) == (project, stage):
+                yield each
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         return self.whys.get(build)
@@ -95,6 +114,11 @@ class FakeEngine:
         """Put a build there before anybody looks."""
         self._logs[build.id] = bytearray(log)
         self._builds[build.id] = replace(build, log_size=len(log))
+
+    def record(self, dossier: Dossier) -> None:
+        """Put a result there, newer than those before it, without a log."""
+        self.recorded.insert(0, dossier)
+        self.add_build(dossier.state, bytes(self._logs.get(dossier.state.id, b"")))
 
     async def set_target(self, state: TargetState) -> None:
         """Change a target, and tell."""

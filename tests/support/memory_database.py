@@ -7,9 +7,19 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from datakit_core.client.api import BlobId, CommitId, Entry, FileMode, ObjectId, Tree, TreeId
+from datakit_core.client.api import (
+    BlobId,
+    Change,
+    CommitId,
+    Entry,
+    FileMode,
+    ObjectId,
+    Tree,
+    TreeId,
+)
 from datakit_core.errors import NoEntry, NotFastForward
 from datakit_core.store import Overlay
+from datakit_core.store.diff import diff
 from tests.support.trees import MemoryObjects
 
 __all__ = ["MemoryDatabase"]
@@ -49,6 +59,12 @@ class MemoryDatabase:
         self, blob: BlobId, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         yield self.objects.blob(blob)[offset:][:length]
+
+    async def blob_size(self, blob: BlobId) -> int:
+        return len(self.objects.blob(blob))
+
+    async def diff(self, old: TreeId, new: TreeId) -> Sequence[Change]:
+        return diff(self.objects.tree, old, new)
 
     async def entry(self, tree: TreeId, path: str) -> Entry | None:
         return self.objects.entry(tree, path)
