@@ -36,7 +36,7 @@ from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.trace import Asker, Observation, declared, trace_key
 from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
 from datakit_core.client.pieces import pieces_of
-from datakit_core.errors import Disconnected, NoEntry, NotFastForward, StoreError
+from datakit_core.errors import Disconnected, NoEntry, NotDirectory, NotFastForward, StoreError
 from datakit_core.store.objects import EMPTY_TREE
 
 __all__ = ["Cache", "Finished"]
@@ -159,6 +159,9 @@ class Cache:
         except (StoreError, NoEntry) as error:
             _log.warning("%s/%s: %s; it runs again", build.branch, build.directory, error)
             return None
+        if value is not None and not value.is_directory:
+            _log.warning("%s/%s: damaged value; it runs again", build.branch, build.directory)
+            return None
         output = EMPTY_TREE if value is None else TreeId(value.id)
         return BuildState(
             id=build,
@@ -236,7 +239,11 @@ class Cache:
 
     async def _commit(self, finished: Finished, observations: Sequence[Observation]) -> None:
         async with self._database.transaction(finished.build.branch) as transaction:
-            await self._write(transaction, finished)
+            try:
+                await self._write(transaction, finished)
+            except NotDirectory:
+                await _make_way(transaction, finished.build.directory)
+                await self._write(transaction, finished)
             trace = _trace(finished.build)
             leaf = await add_result(transaction, trace, observations, finished.build.key)
             way = leaf.removeprefix(f"{trace}/")
@@ -288,6 +295,17 @@ class Cache:
 
     async def _text(self, blob: BlobId) -> str:
         return (await self._database.blob(blob)).decode(errors="replace").strip()
+
+
+async def _make_way(transaction: Transaction, directory: str) -> None:
+    """Remove the file that somebody has put where a directory above ``directory`` belongs."""
+    names = directory.split("/")
+    for depth in range(1, len(names)):
+        above = "/".join(names[:depth])
+        if await transaction.entry(above) not in (None, FileMode.DIRECTORY):
+            _log.warning("%s was a file: damaged by hand?", above)
+            await transaction.remove(above)
+            return
 
 
 def _is_sandboxed_enough(need: Build, found: BuildState) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.abc
@@ -13,6 +14,7 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from datakit_ci.place import place
 from datakit_ci.spec import StageSpec
@@ -37,6 +39,29 @@ class _Loader(importlib.abc.SourceLoader):
 
     def get_data(self, path: str | bytes) -> bytes:
         return self._source
+
+    def source_to_code(self, data: Any, path: Any = "<string>") -> types.CodeType:  # type: ignore[override]
+        """Compile, after a look for what Python would pass over in silence."""
+        tree = ast.parse(data, path)
+        _refuse_repeated_keys(tree, str(path))
+        return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _refuse_repeated_keys(tree: ast.AST, path: str) -> None:
+    """Of two jobs that a dictionary writes under one name, Python drops the first."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Dict):
+            continue
+        seen: set[str] = set()
+        for key in node.keys:
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                if key.value in seen:
+                    raise ConfigError(
+                        f"{key.value!r} is there twice: of two jobs of one name only the last "
+                        "would be seen; give one another name",
+                        place(path, key.lineno),
+                    )
+                seen.add(key.value)
 
 
 def import_pipeline(path: Path) -> types.ModuleType:

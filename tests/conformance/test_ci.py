@@ -176,6 +176,63 @@ async def test_51_a_build_waits_for_a_reason_and_is_stopped_with_its_target(
         assert not ci.executor.running
 
 
+async def ask(raw: Raw, name: str, **fields: object) -> None:
+    """Leave a command for the engine, as a client does that knows only files."""
+    said = {"version": 1, "time": "2026-03-04T12:00:00Z", **fields}
+    await put_files(raw, "control", {f"asked/{name}": json.dumps(said).encode()})
+
+
+async def answered(raw: Raw, *names: str) -> list[str]:
+    """Wait until the engine has answered these commands; what it says."""
+    stream = await Stream.open(raw, "branch/control/head.live")
+    while await stream.line():
+        said = await raw.list("branch/control/ro")
+        if "answered" not in said:
+            continue
+        if set(names) <= set(await raw.list("branch/control/ro/answered")):
+            break
+    texts = [await raw.read(f"branch/control/ro/answered/{name}") for name in names]
+    return [str(json.loads(text)["text"]) for text in texts]
+
+
+async def test_51_a_rebuild_is_asked_for_by_a_file_and_is_a_commit_on_the_same_key(
+    ci: Ci, raw: Raw
+) -> None:
+    await ci.point(raw, PULL, b"1")
+    async with ci.engine() as engine:
+        await engine.idle()
+        (build,) = only_job(engine).builds
+        first = await head_of(raw, build.branch)
+        await ask(raw, "1", command="rebuild", user="alice", target=PULL.path, job="test")
+        (done,) = await answered(raw, "1")
+        assert done.startswith("rebuild ls of me/app")
+        await engine.idle()
+        assert only_job(engine).builds == (build,)
+    second = await head_of(raw, build.branch)
+    assert (await raw.read(f"snapshots/{second}/parents")).decode() == f"{first}\n"
+    assert "By: alice" in "\n".join(await messages_of(ci.database, "control"))
+    assert "Rebuild by alice" in (await messages_of(ci.database, build.branch))[0]
+    assert len(ci.executor.requests) == 2
+
+
+async def test_51_rebuilds_asked_for_at_once_are_one_run(ci: Ci, raw: Raw) -> None:
+    for target in (PULL, TAG):
+        await ci.point(raw, target, b"1")  # the same tree: one build
+    release = asyncio.Event()
+    async with ci.engine() as engine:
+        await engine.idle()
+        ci.executor.behaviours["ls"] = holding(release)
+        for name, target, user in (("1", PULL, "alice"), ("2", TAG, "bob"), ("3", PULL, "carol")):
+            await ask(raw, name, command="rebuild", user=user, target=target.path)
+        assert len(await answered(raw, "1", "2", "3")) == 3
+        await ci.executor.until(lambda: bool(ci.executor.running))
+        release.set()
+        await engine.idle()
+        for target in (PULL, TAG):
+            assert only_job(engine, target).status is Status.SUCCESS
+    assert len(ci.executor.requests) == 2
+
+
 async def test_51_heads_of_other_projects_and_tags_are_inputs(ci: Ci, raw: Raw) -> None:
     def crossing(target: TargetTerms) -> Mapping[str, Term[object]]:
         theirs = tree_of(head(OTHER))

@@ -195,6 +195,11 @@ def test_mistakes_in_jobs_are_told_when_a_target_comes(load: Load, body: str, er
         config.graph(MAIN)
 
 
+def test_two_jobs_of_one_name_are_told_with_the_line_of_the_second(load: Load) -> None:
+    with pytest.raises(ConfigError, match=r"pipeline\.py:3: 'lint' is there twice: of two jobs"):
+        load("def jobs(target):\n    return {'lint': 1,\n        'lint': 2, **{'lint': 3}}\n")
+
+
 def test_a_target_of_no_project_is_told() -> None:
     with pytest.raises(ConfigError, match="no project me/app"):
         Config([]).graph(MAIN)
