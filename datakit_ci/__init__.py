@@ -12,6 +12,18 @@ This is what a pipeline module imports::
     config = Config(projects=[Project("me/my-project", jobs)])
 """
 
+from datakit_ci.acl import (
+    Acl,
+    all_of,
+    any_of,
+    can_read_github,
+    everyone,
+    github_org,
+    group,
+    logged_in,
+    nobody,
+    username,
+)
 from datakit_ci.flow import Flow, flow, publish
 from datakit_ci.matrix import Matrix, matrix
 from datakit_ci.project import Config, Project, TargetTerms
@@ -49,6 +61,7 @@ from datakit_ci.term import (
 from datakit_ci.tree import PlainTree, Tree
 
 __all__ = [
+    "Acl",
     "Config",
     "Failed",
     "Flow",
@@ -68,21 +81,29 @@ __all__ = [
     "Term",
     "Tree",
     "all_",
+    "all_of",
+    "any_of",
     "branch",
     "branch_head",
+    "can_read_github",
     "catch",
     "ci_status",
     "ci_success_target_url",
     "ci_target_url",
     "every",
+    "everyone",
     "fail",
     "flow",
     "gate",
+    "github_org",
+    "group",
     "head",
     "job_id",
     "join",
+    "logged_in",
     "map_list",
     "matrix",
+    "nobody",
     "pair",
     "pending",
     "publish",
@@ -92,6 +113,7 @@ __all__ = [
     "state",
     "tag",
     "tree_of",
+    "username",
     "wait_for",
     "wait_for_all",
     "without_logs",

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from datakit_ci.acl import Acl, Rights, Rules, check_people, nobody
 from datakit_ci.conditions import Conditions
 from datakit_ci.flow import Flow, check_flows
 from datakit_ci.graph import Graph
@@ -91,6 +92,8 @@ class Project:
         forks: What becomes of pull requests from forks: ``approve``, ``approve_once``, ``never``
             or ``trusted``.
         secrets: The names of secrets that a pipeline in the repository may ask for.
+        can_read, can_build, can_admin: Who may see it, start and stop its builds, and administer
+            it; what is not given is as the configuration has it.
     """
 
     id: str
@@ -101,6 +104,9 @@ class Project:
     pipeline: str = ""
     forks: str | Forks = Forks.APPROVE
     secrets: Sequence[str] = ()
+    can_read: Acl | None = None
+    can_build: Acl | None = None
+    can_admin: Acl | None = None
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
@@ -118,6 +124,7 @@ class Project:
         if isinstance(self.secrets, str):
             raise ConfigError(f"project {self.id}: secrets is a list of names, not one text")
         _check_retention(f"project {self.id}: ", self.retention)
+        check_people(f"project {self.id}: ", self)
 
     def _check_pipeline(self) -> None:
         if self.jobs is not None or not self.pipeline:
@@ -178,6 +185,9 @@ class Config:
         flows: From one branch of the database to another.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
         retention: How long results are kept; none: for ever.
+        can_read, can_build, can_admin: Who may see projects, start and stop builds, and administer,
+            where a project does not say it itself. By default nobody: the dashboard is then for
+            administrators of the service.
     """
 
     projects: Sequence[Project] = ()
@@ -186,10 +196,15 @@ class Config:
     retention: Retention | None = None
     confirm: str | Level | None = Level.DANGEROUS
     flows: Sequence[Flow] = ()
+    _: KW_ONLY
+    can_read: Acl = nobody
+    can_build: Acl = nobody
+    can_admin: Acl = nobody
 
     def __post_init__(self) -> None:
         """Check the fields; raises ``ConfigError``."""
         _check_retention("", self.retention)
+        check_people("", self)
         for each in check_flows(self.flows):
             self._check_resources(each.graph())
         _check_stages(FLOWS, [spec for each in self.flows for spec in stages(each.graph())])
@@ -219,6 +234,13 @@ class Config:
     def threshold(self) -> Level | None:
         """The level from which on a person has to confirm."""
         return None if self.confirm is None else Level(self.confirm)
+
+    @property
+    def rules(self) -> Rules:
+        """Who may do what; in projects that are not here (any more) only administrators."""
+        service = Rights(self.can_read, self.can_build, self.can_admin)
+        own = {project.id: service.but_for(project) for project in self.projects}
+        return Rules(service, {**own, FLOWS: service})
 
     def capacities(self, processors: int) -> Mapping[str, int]:
         """Every pool's capacity, on a machine with so many ``processors``."""

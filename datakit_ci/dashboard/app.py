@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
 
-from datakit_ci.dashboard import builds, guard, live, pages
+from datakit_ci.acl import OPEN, Rules
+from datakit_ci.dashboard import builds, gate, guard, live, pages
 from datakit_ci.dashboard.assets import Assets, web_directory
+from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.rendering import PAGES, Pages
-from datakit_ci.dashboard.routes import definitions, public, read
+from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
+from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
 from datakit_ci.dashboard.source import Source
 
-__all__ = ["ROUTES", "create_app"]
+__all__ = ["ROUTES", "Access", "create_app"]
 
 _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
@@ -41,12 +45,37 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _all_may_read() -> Rules:
+    return OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may see the dashboard, and what they may do; by default all may read.
+
+    Attributes:
+        rules: Who may do what, asked anew each time.
+        accounts: Who has an account or an API token of the service's own.
+        sessions: Who has logged in; none: that is kept in memory.
+        public_url: Where browsers find the service, ``https://HOST[:PORT]``, if that is not where
+            they connect to (a proxy).
+        is_secure: Whether they speak TLS.
+    """
+
+    rules: Callable[[], Rules] = _all_may_read
+    accounts: Accounts = field(default_factory=NoAccounts)
+    sessions: SessionStore | None = None
+    public_url: str = ""
+    is_secure: bool = False
+
+
 def create_app(
     source: Source,
     *,
     title: str = "DataKit",
     now: Callable[[], datetime] = _utc_now,
     trouble: Callable[[], str] = str,
+    access: Access | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -57,6 +86,7 @@ def create_app(
         title: The name of this service, in the header and in window titles.
         now: The clock by which ages are told.
         trouble: What is wrong with the service as a whole, said on every page; empty: nothing.
+        access: Who may see what; none: everybody may read everything, and do nothing else.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -69,8 +99,15 @@ def create_app(
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)
+    keeper = _keeper(access or Access(), now)
+    app[KEEPER] = keeper
     guard.keep_safe(app)
-    app.router.add_routes(
-        definitions([*ROUTES, public("/static/{version}/{name:.+}", assets.serve)])
-    )
+    static = public("/static/{version}/{name:.+}", assets.serve)
+    table = add_routes(app, [*ROUTES, static])
+    gate.put_before(app, table, keeper, access.public_url if access is not None else "")
     return app
+
+
+def _keeper(access: Access, now: Callable[[], datetime]) -> Keeper:
+    sessions = access.sessions or MemorySessions(lambda: now().timestamp())
+    return Keeper(access.rules, sessions, access.accounts, now, access.is_secure)

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from datakit_ci.dashboard.gate import NOT_FOUND, forget_visitor
 from datakit_ci.dashboard.rendering import PAGES
 
 __all__ = ["HEADERS", "add_headers", "errors_as_pages", "keep_safe"]
@@ -36,11 +37,17 @@ _BEGUN: Final = web.RequestKey("begun", bool)
 
 _EXPLAINED: Final[Mapping[int, str]] = {
     400: "The address or the request is not one that this server understands.",
-    404: "There is nothing here (any more). A branch may have been deleted or merged.",
+    401: "Log in, or send an API token.",
+    403: "You may not do that.",
+    404: NOT_FOUND,
     405: "This address cannot be used in that way.",
     413: "That is more than this server accepts.",
     500: "Something went wrong on our side. The server's log says what.",
 }
+
+
+_KEPT: Final = frozenset(("Allow", "Retry-After", "WWW-Authenticate"))
+"""Headers of an error that its page keeps."""
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -60,8 +67,8 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         response = _error_page(request, error.status, error.text or "")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        for name in _KEPT.intersection(error.headers):
+            response.headers[name] = error.headers[name]
         return response
     except Exception:
         if _BEGUN in request:  # half an answer is out: aiohttp logs this and hangs up
@@ -85,5 +92,5 @@ def _error_page(request: web.Request, status: int, reason: str) -> web.Response:
 
 def keep_safe(app: web.Application) -> None:
     """Put all of this around ``app``."""
-    app.middlewares.append(errors_as_pages)
+    app.middlewares.extend((forget_visitor, errors_as_pages))
     app.on_response_prepare.append(add_headers)

@@ -12,8 +12,10 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from datakit_ci.acl import Role
 from datakit_ci.dashboard import wording
 from datakit_ci.dashboard.assets import Assets
+from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT
 from datakit_ci.state import Status
 
 __all__ = ["PAGES", "Pages", "path_of"]
@@ -82,7 +84,15 @@ class Pages:
             word=_WORDS.__getitem__,
         )
         self._environment.globals.update(
-            site=title, static=assets.url, path_of=path_of, Status=Status, trouble=trouble
+            site=title,
+            static=assets.url,
+            path_of=path_of,
+            Status=Status,
+            trouble=trouble,
+            Role=Role,
+            CSRF_FIELD=CSRF_FIELD,
+            visitor=CURRENT.get,
+            may=lambda role, project="": CURRENT.get().may(role, project),
         )
 
     def text(self, template: str, **values: object) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from datakit_ci.acl import Role
 
-__all__ = ["Route", "act", "definitions", "public", "read"]
+__all__ = ["Route", "Table", "account", "act", "add_routes", "public", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class Route:
         handler: What answers.
         role: What one has to be in that project, or, if there is none in the path, in any.
         head: Whether HEAD is answered as well, where the method is GET.
+        account: Whether it is for who has logged in with a browser, and so not for programs.
+        form: Whether a POST has to come from a form of ours; if not, the handler finds out itself
+            whether it is meant (a signature), or changes nothing.
     """
 
     method: str
@@ -30,11 +34,22 @@ class Route:
     handler: Handler
     role: Role
     head: bool = True
+    account: bool = False
+    form: bool = True
 
 
-def public(path: str, handler: Handler) -> Route:
+Table: TypeAlias = Mapping[web.AbstractRoute, Route]
+"""What aiohttp has matched, and what we know of it."""
+
+
+def public(path: str, handler: Handler, method: str = "GET") -> Route:
     """A page for everybody, logged in or not: it shows nothing of any project."""
-    return Route("GET", path, handler, Role.NONE)
+    return Route(method, path, handler, Role.NONE)
+
+
+def account(path: str, handler: Handler, method: str = "GET") -> Route:
+    """A page of somebody's own: whoever they are, they have logged in with a browser."""
+    return Route(method, path, handler, Role.NONE, account=True)
 
 
 def read(path: str, handler: Handler, *, head: bool = True) -> Route:
@@ -47,14 +62,11 @@ def act(path: str, handler: Handler, role: Role = Role.BUILD) -> Route:
     return Route("POST", path, handler, role)
 
 
-def definitions(routes: Iterable[Route]) -> list[web.RouteDef]:
-    """The routes as aiohttp wants them."""
-    return [
-        web.RouteDef(
-            route.method,
-            route.path,
-            route.handler,
-            {"allow_head": route.head} if route.method == "GET" else {},
-        )
-        for route in routes
-    ]
+def add_routes(app: web.Application, routes: Iterable[Route]) -> Table:
+    """Let ``app`` answer them; what it will have matched for each."""
+    table: dict[web.AbstractRoute, Route] = {}
+    for route in routes:
+        options = {"allow_head": route.head} if route.method == "GET" else {}
+        definition = web.RouteDef(route.method, route.path, route.handler, options)
+        table.update(dict.fromkeys(app.router.add_routes([definition]), route))
+    return table

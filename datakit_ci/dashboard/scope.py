@@ -6,7 +6,9 @@ from typing import Final
 
 from aiohttp import web
 
+from datakit_ci.dashboard.narrowed import Narrowed
 from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.visitor import visitor_of
 
 __all__ = ["SOURCE", "source_of"]
 
@@ -16,4 +18,4 @@ SOURCE: Final[web.AppKey[Source]] = web.AppKey("source")
 
 def source_of(request: web.Request) -> Source:
     """What a handler shows from: nothing else of the engine is within its reach."""
-    return request.app[SOURCE]
+    return Narrowed(request.app[SOURCE], visitor_of(request).reads)

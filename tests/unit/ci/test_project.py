@@ -9,9 +9,24 @@ from typing import Any
 
 import pytest
 
-from datakit_ci import Config, Project, Target, TargetTerms, Term, Tree, return_, shell
+from datakit_ci import (
+    Acl,
+    Config,
+    Project,
+    Target,
+    TargetTerms,
+    Term,
+    Tree,
+    everyone,
+    nobody,
+    return_,
+    shell,
+    username,
+)
+from datakit_ci.acl import Identity, Role
 from datakit_ci.pipeline import import_pipeline, load_stage, located
 from datakit_ci.project import load_pipeline, stages
+from datakit_ci.target import FLOWS
 from datakit_core.errors import ConfigError
 
 MAIN = Target("me/app", "heads", "main")
@@ -255,3 +270,35 @@ def test_modules_beside_the_pipeline_are_read_again_with_it(tmp_path: Path) -> N
         import_pipeline(path)
     assert sys.modules["beside_it"].value == 22
     del sys.modules["beside_it"]
+
+
+def test_a_project_says_who_may_see_it_or_leaves_that_to_the_configuration() -> None:
+    config = Config(
+        [
+            Project("me/open", no_jobs, can_read=everyone),
+            Project("me/shut", no_jobs, can_build=nobody),
+        ],
+        can_read=username("ann"),
+        can_build=username("ann"),
+    )
+    ann, stranger = Identity("ann"), Identity()
+    rules = config.rules
+    assert rules.role(stranger, "me/open") is Role.READ
+    assert rules.role(stranger, "me/shut") is Role.NONE
+    assert rules.role(ann, "me/open") is Role.BUILD
+    assert rules.role(ann, "me/shut") is Role.READ
+    assert rules.role(ann, FLOWS) is Role.BUILD
+    assert rules.role(ann, "me/gone") is Role.NONE
+
+
+def test_by_default_nobody_may_see_anything() -> None:
+    rules = Config([Project("me/app", no_jobs)]).rules
+    assert rules.best_role(Identity("ann")) is Role.NONE
+
+
+@pytest.mark.parametrize("who", ["ann", True, ["ann"]])
+def test_people_are_named_by_terms(who: Acl) -> None:
+    with pytest.raises(ConfigError, match="can_build"):
+        Config(can_build=who)
+    with pytest.raises(ConfigError, match="project me/app: can_read"):
+        Project("me/app", no_jobs, can_read=who)

@@ -1,0 +1,206 @@
+"""Finds out who asks: by the cookie of a session, or by a token in a header."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from datakit_ci.acl import LOCAL, Identity, Rules
+from datakit_ci.dashboard.sessions import (
+    Lifetimes,
+    Session,
+    SessionStore,
+    key_of,
+    new_cookie,
+)
+from datakit_ci.dashboard.visitor import How, Scope, Visitor, introduce, visitor_of
+
+__all__ = ["KEEPER", "Accounts", "Keeper", "NoAccounts"]
+
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
+"""32 bytes in base64."""
+
+_TOUCH = 300.0
+"""Seconds after which a session is noted to be still in use: not with every request."""
+
+_UNAUTHORIZED: Final = "This API token is not good (any more). Make another one on your profile."
+
+
+class Accounts(Protocol):
+    """What the service itself knows of users."""
+
+    def stamp(self, user: str) -> str | None:
+        """Which credentials an account of ours has; none if there is no such account."""
+        ...
+
+    def is_admin(self, user: str) -> bool:
+        """Whether an account of ours may do everything."""
+        ...
+
+    def of_token(self, secret: str) -> tuple[Identity, Scope] | None:
+        """Whose token this is, and what it is good for; none if it is not (any more)."""
+        ...
+
+
+class NoAccounts:
+    """Nobody has an account here."""
+
+    def stamp(self, _user: str) -> str | None:
+        """As :meth:`Accounts.stamp`."""
+        return None
+
+    def is_admin(self, _user: str) -> bool:
+        """As :meth:`Accounts.is_admin`."""
+        return False
+
+    def of_token(self, _secret: str) -> tuple[Identity, Scope] | None:
+        """As :meth:`Accounts.of_token`."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Knows visitors, lets them in and out.
+
+    Attributes:
+        rules: Who may do what, now.
+        sessions: Who has logged in.
+        accounts: Who has an account or a token here.
+        now: The time.
+        is_secure: Whether browsers speak TLS to us; then cookies travel by nothing else.
+        lifetimes: When sessions end.
+    """
+
+    rules: Callable[[], Rules]
+    sessions: SessionStore
+    accounts: Accounts
+    now: Callable[[], datetime]
+    is_secure: bool = False
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+
+    @property
+    def cookie_name(self) -> str:
+        """What the cookie is called; browsers let nobody but this very host set the first one."""
+        return "__Host-datakit" if self.is_secure else "datakit"
+
+    async def identify(self, request: web.Request) -> Visitor:
+        """Who a request is from; with a token, whatever cookie comes along does not count.
+
+        Raises:
+            HTTPUnauthorized: It carries a token that is not good.
+        """
+        authorization = request.headers.get("Authorization")
+        if authorization is not None:
+            return self._by_token(authorization)
+        cookie = request.cookies.get(self.cookie_name, "")
+        if not _COOKIE.fullmatch(cookie):
+            return Visitor(rules=self.rules)
+        session = await self._session(cookie)
+        if session is None:
+            return Visitor(rules=self.rules, cookie=cookie)
+        return Visitor(self._identity(session), How.SESSION, self.rules, cookie=cookie)
+
+    def _by_token(self, authorization: str) -> Visitor:
+        """A bearer's token, or the password of any user, as Git sends it (RFC 6750, RFC 7617)."""
+        found = self.accounts.of_token(_secret_in(authorization))
+        if found is None:
+            raise web.HTTPUnauthorized(
+                text=_UNAUTHORIZED,
+                headers={"WWW-Authenticate": 'Bearer realm="datakit", error="invalid_token"'},
+            )
+        identity, scope = found
+        return Visitor(identity, How.BEARER, self.rules, scope)
+
+    async def _session(self, cookie: str) -> Session | None:
+        """The session of a cookie, if it is still good."""
+        key, now = key_of(cookie), self.now().timestamp()
+        session = await self.sessions.load(key)
+        if session is None:
+            return None
+        is_local = Identity(session.user).provider == LOCAL
+        if is_local and self.accounts.stamp(session.user) != session.stamp:
+            await self.sessions.remove(key)
+            return None
+        if (left := self.lifetimes.left(session, now)) <= 0:
+            await self.sessions.remove(key)
+            return None
+        if now - session.seen > _TOUCH:
+            session = replace(session, seen=now)
+            left = self.lifetimes.left(session, now)
+            await self.sessions.save(key, session, left)
+        return session
+
+    def _identity(self, session: Session) -> Identity:
+        return Identity(
+            session.user,
+            session.groups,
+            session.repositories,
+            is_admin=Identity(session.user).provider == LOCAL
+            and self.accounts.is_admin(session.user),
+        )
+
+    async def let_in(
+        self, request: web.Request, response: web.StreamResponse, identity: Identity
+    ) -> Visitor:
+        """Begin a session, under a new number; the one before, if any, ends."""
+        if old := visitor_of(request).cookie:
+            await self.sessions.remove(key_of(old))
+        now = self.now().timestamp()
+        session = Session(
+            identity.user,
+            now,
+            now,
+            self.accounts.stamp(identity.user) or "",
+            identity.groups,
+            identity.repositories,
+        )
+        cookie = new_cookie()
+        await self.sessions.save(key_of(cookie), session, self.lifetimes.left(session, now))
+        self.set_cookie(response, cookie)
+        visitor = Visitor(self._identity(session), How.SESSION, self.rules, cookie=cookie)
+        introduce(request, visitor)
+        return visitor
+
+    async def let_out(self, request: web.Request, response: web.StreamResponse) -> None:
+        """End the visitor's session."""
+        if cookie := visitor_of(request).cookie:
+            await self.sessions.remove(key_of(cookie))
+        response.del_cookie(self.cookie_name, secure=self.is_secure, httponly=True, samesite="Lax")
+        introduce(request, Visitor(rules=self.rules))
+
+    def set_cookie(self, response: web.StreamResponse, cookie: str) -> None:
+        """Give the browser a number."""
+        response.set_cookie(
+            self.cookie_name,
+            cookie,
+            max_age=int(self.lifetimes.whole),
+            path="/",
+            secure=self.is_secure,
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+KEEPER: Final = web.AppKey("keeper", Keeper)
+
+
+def _secret_in(authorization: str) -> str:
+    scheme, _, given = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return given.strip()
+        case "basic":
+            try:
+                pair = base64.b64decode(given.strip(), validate=True)
+            except (binascii.Error, ValueError):
+                return ""
+            return pair.partition(b":")[2].decode(errors="replace")
+        case _:
+            return ""

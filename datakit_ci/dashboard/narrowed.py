@@ -1,0 +1,98 @@
+"""The state, without the projects that whoever asks may not read.
+
+To them, what is forbidden and what is not there are one and the same: no target, no build, no
+log, no change is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+from datakit_ci.archive import Dossier
+from datakit_ci.dashboard.source import Source, finish
+from datakit_ci.explanation import Explanation
+from datakit_ci.livelog import Pending
+from datakit_ci.state import BuildId, BuildState, TargetState
+from datakit_ci.target import Target
+from datakit_core.client.api import CommitId
+
+__all__ = ["Narrowed"]
+
+_T = TypeVar("_T")
+
+
+class Narrowed:
+    """A :class:`Source` that knows some projects only.
+
+    Iterators ask again for everything that they tell, since rights may end while they are open.
+    """
+
+    def __init__(self, source: Source, reads: Callable[[str], bool]) -> None:
+        """Show what there is in ``source`` of projects for which ``reads`` says yes."""
+        self._source = source
+        self._reads = reads
+
+    def targets(self) -> Sequence[TargetState]:
+        """As :meth:`Source.targets`."""
+        states = self._source.targets()
+        reads = self._of({state.target.project for state in states})
+        return [state for state in states if state.target.project in reads]
+
+    def target(self, target: Target) -> TargetState | None:
+        """As :meth:`Source.target`."""
+        return self._source.target(target) if self._reads(target.project) else None
+
+    async def build(self, build: BuildId) -> BuildState | None:
+        """As :meth:`Source.build`."""
+        return await self._source.build(build) if self._reads(build.project) else None
+
+    async def dossier(self, build: BuildId, commit: CommitId | None = None) -> Dossier | None:
+        """As :meth:`Source.dossier`."""
+        return await self._source.dossier(build, commit) if self._reads(build.project) else None
+
+    def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
+        """As :meth:`Source.results`."""
+        return self._while_readable(project, lambda: self._source.results(project, stage))
+
+    async def why_build(self, build: BuildId) -> Explanation | None:
+        """As :meth:`Source.why_build`."""
+        return await self._source.why_build(build) if self._reads(build.project) else None
+
+    def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+        """As :meth:`Source.follow_log`."""
+        return self._while_readable(build.project, lambda: self._source.follow_log(build, offset))
+
+    def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
+        """As :meth:`Source.watch_log`."""
+        return self._while_readable(build.project, lambda: self._source.watch_log(build, offset))
+
+    async def changes(self) -> AsyncIterator[frozenset[Target]]:
+        """As :meth:`Source.changes`; of changes elsewhere not even the moment is told."""
+        changes, is_first = self._source.changes(), True
+        try:
+            async for targets in changes:
+                reads = self._of({target.project for target in targets})
+                readable = frozenset(target for target in targets if target.project in reads)
+                if readable or is_first:
+                    yield readable
+                is_first = False
+        finally:
+            await finish(changes)
+
+    def _of(self, projects: set[str]) -> frozenset[str]:
+        return frozenset(project for project in projects if self._reads(project))
+
+    async def _while_readable(
+        self, project: str, start: Callable[[], AsyncIterator[_T]]
+    ) -> AsyncIterator[_T]:
+        if not self._reads(project):
+            return
+        pieces = start()
+        try:
+            async for piece in pieces:
+                if not self._reads(project):
+                    return
+                yield piece
+        finally:
+            await finish(pieces)
