@@ -185,13 +185,13 @@ async def ask(raw: Raw, name: str, **fields: object) -> None:
 async def answered(raw: Raw, *names: str) -> list[str]:
     """Wait until the engine has answered these commands; what it says."""
     stream = await Stream.open(raw, "branch/control/head.live")
-    while await stream.line():
-        said = await raw.list("branch/control/ro")
-        if "answered" not in said:
+    while True:
+        said = f"snapshots/{await stream.line()}/ro"  # the live tree may change between two reads
+        if "answered" not in await raw.list(said):
             continue
-        if set(names) <= set(await raw.list("branch/control/ro/answered")):
+        if set(names) <= set(await raw.list(f"{said}/answered")):
             break
-    texts = [await raw.read(f"branch/control/ro/answered/{name}") for name in names]
+    texts = [await raw.read(f"{said}/answered/{name}") for name in names]
     return [str(json.loads(text)["text"]) for text in texts]
 
 
