@@ -52,7 +52,7 @@ from datakit_ci.project import Config
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
 from datakit_ci.roster import Roster, Watched
-from datakit_ci.rulings import Rulings
+from datakit_ci.rulings import Ruling, Rulings
 from datakit_ci.runner import Runner
 from datakit_ci.schedule import Scheduler
 from datakit_ci.search import Search
@@ -332,6 +332,10 @@ class Engine:
             return self._builds.standing(what) is not None or self._is_idle()
         watched = None if what is None else self._roster.get(what)
         return self._loaded if watched is None else self._evaluations.knows(watched)
+
+    def paused(self) -> Mapping[str, Ruling]:
+        """The projects in which nothing new is started, and who has decided so."""
+        return self._docket.rulings.paused
 
     def rulings(self) -> Rulings:
         """What people have decided: what is paused, confirmed, cancelled, to be rebuilt."""

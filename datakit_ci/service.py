@@ -116,7 +116,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         await stack.enter_async_context(engine)
         reloader = _Reloader(engine, settings.pipeline)
         await stack.enter_async_context(
-            serve_pages(engine, site, lambda: home.trouble() or reloader.trouble)
+            serve_pages(engine, site, lambda: home.trouble() or reloader.trouble, engine)
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [

@@ -36,7 +36,10 @@ from datakit_ci.tree import Tree
 from datakit_core.client.api import CommitId
 from datakit_core.errors import ConfigError
 
-__all__ = ["JOB", "Trial", "Verdict", "judged"]
+__all__ = ["JOB", "UNAPPROVED", "Trial", "Verdict", "judged"]
+
+UNAPPROVED = "waits for approval by a person"
+"""How the reason begins of a fork's pull request that nobody has approved."""
 
 JOB = "pipeline"
 """The job that a target has while, or because, its pipeline does not say what its jobs are."""
@@ -222,7 +225,7 @@ def _checked(make: Any) -> Term[Verdict]:
 
 def _waiting(verdict: Verdict, owner: str) -> Verdict:
     """The same jobs, of which each says that a person is waited for."""
-    reason = f"waits for approval by a person: a pull request of {owner or 'a fork'}"
+    reason = f"{UNAPPROVED}: a pull request of {owner or 'a fork'}"
     jobs = dict.fromkeys(verdict.graph.jobs, pending(reason))
     return Verdict(Graph.of(jobs), trusted=False)
 

@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import web
 
 from datakit_ci.acl import OPEN, Rules
-from datakit_ci.dashboard import builds, gate, guard, live, pages
+from datakit_ci.dashboard import actions, api, builds, flash, gate, guard, live, pages
 from datakit_ci.dashboard.assets import Assets, web_directory
+from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.rendering import PAGES, Pages
 from datakit_ci.dashboard.routes import add_routes, public, read
@@ -28,6 +29,8 @@ _BUILD = r"/build/{user}/{repo}/{stage:.+}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{6
 _COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
 
 ROUTES: Final = (
+    *api.ROUTES,
+    *actions.ROUTES,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
     read(_BUILD, builds.show_build),
@@ -76,6 +79,7 @@ def create_app(
     now: Callable[[], datetime] = _utc_now,
     trouble: Callable[[], str] = str,
     access: Access | None = None,
+    controls: Controls | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -87,6 +91,7 @@ def create_app(
         now: The clock by which ages are told.
         trouble: What is wrong with the service as a whole, said on every page; empty: nothing.
         access: Who may see what; none: everybody may read everything, and do nothing else.
+        controls: Who takes what people say; none: nothing can be done here.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -96,6 +101,8 @@ def create_app(
     streams = live.Streams()
     app = web.Application(client_max_size=_LARGEST_REQUEST)
     app[SOURCE] = source
+    if controls is not None:
+        app[CONTROLS] = controls
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)
@@ -105,6 +112,8 @@ def create_app(
     static = public("/static/{version}/{name:.+}", assets.serve)
     table = add_routes(app, [*ROUTES, static])
     gate.put_before(app, table, keeper, access.public_url if access is not None else "")
+    app.middlewares.append(flash.carry_sentence)
+    app[PAGES].acts = controls is not None
     return app
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from datakit_ci.dashboard.api.problem import is_api, problem
 from datakit_ci.dashboard.gate import NOT_FOUND, forget_visitor
 from datakit_ci.dashboard.rendering import PAGES
 
@@ -35,6 +36,9 @@ HEADERS: Final[Mapping[str, str]] = {
 _BEGUN: Final = web.RequestKey("begun", bool)
 """Set on a request once headers of an answer to it went out."""
 
+_KEPT: Final = frozenset(("Allow", "Content-Range", "Retry-After", "WWW-Authenticate"))
+"""Headers of an error that stay when it becomes a page."""
+
 _EXPLAINED: Final[Mapping[int, str]] = {
     400: "The address or the request is not one that this server understands.",
     401: "Log in, or send an API token.",
@@ -44,10 +48,6 @@ _EXPLAINED: Final[Mapping[int, str]] = {
     413: "That is more than this server accepts.",
     500: "Something went wrong on our side. The server's log says what.",
 }
-
-
-_KEPT: Final = frozenset(("Allow", "Retry-After", "WWW-Authenticate"))
-"""Headers of an error that its page keeps."""
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -81,12 +81,15 @@ def _error_page(request: web.Request, status: int, reason: str) -> web.Response:
     phrase = HTTPStatus(status).phrase
     default = f"{status}: "
     detail = "" if reason.startswith(default) else reason
+    explained = detail or _EXPLAINED.get(status, "The request could not be answered.")
+    if is_api(request):
+        return problem(status, explained)
     return request.app[PAGES].page(
         "error.html",
         status,
         code=status,
         phrase=phrase,
-        explained=detail or _EXPLAINED.get(status, "The request could not be answered."),
+        explained=explained,
     )
 
 

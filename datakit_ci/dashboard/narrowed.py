@@ -6,16 +6,19 @@ log, no change is told.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard.source import Source, finish
-from datakit_ci.explanation import Explanation
+from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.pools import LockState, PoolState
+from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId
+from datakit_core.errors import NoEntry
 
 __all__ = ["Narrowed"]
 
@@ -58,6 +61,38 @@ class Narrowed:
     async def why_build(self, build: BuildId) -> Explanation | None:
         """As :meth:`Source.why_build`."""
         return await self._source.why_build(build) if self._reads(build.project) else None
+
+    async def why(self, target: Target, job: str) -> JobWhy:
+        """As :meth:`Source.why`."""
+        if not self._reads(target.project):
+            raise NoEntry(f"there is no target {target.path}")
+        return await self._source.why(target, job)
+
+    def paused(self) -> Mapping[str, Ruling]:
+        """As :meth:`Source.paused`."""
+        paused = self._source.paused()
+        return {project: ruling for project, ruling in paused.items() if self._reads(project)}
+
+    def pools(self) -> Mapping[str, PoolState]:
+        """As :meth:`Source.pools`: all of them, with the builds that may be seen."""
+        return {
+            name: PoolState(pool.capacity, self._seen(pool.busy), self._seen(pool.queue))
+            for name, pool in self._source.pools().items()
+        }
+
+    def locks(self) -> Mapping[str, LockState]:
+        """As :meth:`Source.locks`: those that a build has, or waits for, that may be seen."""
+        found = {}
+        for name, lock in self._source.locks().items():
+            holder = lock.holder if lock.holder and self._reads(lock.holder.project) else None
+            queue = self._seen(lock.queue)
+            if holder is not None or queue:
+                found[name] = LockState(holder, queue)
+        return found
+
+    def _seen(self, builds: Sequence[BuildId]) -> tuple[BuildId, ...]:
+        reads = self._of({build.project for build in builds})
+        return tuple(build for build in builds if build.project in reads)
 
     def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
         """As :meth:`Source.follow_log`."""

@@ -57,7 +57,13 @@ async def show_project(request: web.Request) -> web.Response:
     states = [s for s in source_of(request).targets() if s.target.project == project]
     if not states:
         raise web.HTTPNotFound(text=f"There is no project {project} here.")
-    return await _overview(request, states, "project.html", project=project)
+    return await _overview(
+        request,
+        states,
+        "project.html",
+        project=project,
+        paused=source_of(request).paused().get(project),
+    )
 
 
 async def show_commit(request: web.Request) -> web.Response:
@@ -86,6 +92,7 @@ async def show_target(request: web.Request) -> web.Response:
         drawing=graph.layout(state.graph),
         problem=views.first_problem(state.graph),
         timeline=timeline(tuple(builds.values()), pages.now()),
+        commands={build.id: build.command for build in builds.values()},
         labels={node.build: node.label for node in state.graph},
     )
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from datakit_ci.acl import Role
-from datakit_ci.dashboard import wording
+from datakit_ci.dashboard import flash, offers, wording
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT
 from datakit_ci.state import Status
@@ -50,6 +50,9 @@ class Pages:
 
     Autoescaping is on for all of them, an unknown name is an error and not an empty string, and
     :func:`_finalize` sees every value.
+
+    Attributes:
+        acts: Whether anything can be done here, so that pages have forms for it.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Pages:
         ``trouble`` says what is wrong with the service as a whole.
         """
         self.now = now
+        self.trouble = trouble
+        self.acts = False
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(templates),
             autoescape=True,
@@ -93,6 +98,10 @@ class Pages:
             CSRF_FIELD=CSRF_FIELD,
             visitor=CURRENT.get,
             may=lambda role, project="": CURRENT.get().may(role, project),
+            acts=lambda: self.acts,
+            offers_of_build=offers.offers_of_build,
+            offers_of_target=offers.offers_of_target,
+            said=flash.said,
         )
 
     def text(self, template: str, **values: object) -> str:

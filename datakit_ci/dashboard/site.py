@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from datakit_ci.dashboard.app import create_app
+from datakit_ci.dashboard.controls import Controls
 from datakit_ci.dashboard.source import Source
 from datakit_core.errors import ConfigError
 
@@ -65,17 +66,22 @@ def _reason(error: OSError) -> str:
 
 @asynccontextmanager
 async def serve_pages(
-    source: Source, site: Site, trouble: Callable[[], str] = str
+    source: Source,
+    site: Site,
+    trouble: Callable[[], str] = str,
+    controls: Controls | None = None,
 ) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
 
-    ``trouble`` is what to say on every page, as :func:`create_app` takes it.
+    ``trouble`` and ``controls`` are as :func:`create_app` takes them.
 
     Raises:
         ConfigError: The dashboard's files are missing.
     """
     runner = web.AppRunner(
-        create_app(source, trouble=trouble), access_log=None, shutdown_timeout=_SHUTDOWN
+        create_app(source, trouble=trouble, controls=controls),
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN,
     )
     await runner.setup()
     try:

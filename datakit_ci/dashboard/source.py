@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from datakit_ci.archive import Dossier
-from datakit_ci.explanation import Explanation
+from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.pools import LockState, PoolState
+from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId
@@ -55,6 +57,22 @@ class Source(Protocol):
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         """Why a build ran or waits; none if there is no such."""
+        ...
+
+    async def why(self, target: Target, job: str) -> JobWhy:
+        """Why a job ran, did not run, or waits; raises ``NoEntry`` if there is none."""
+        ...
+
+    def paused(self) -> Mapping[str, Ruling]:
+        """The projects in which nothing new is started, and who has decided so."""
+        ...
+
+    def pools(self) -> Mapping[str, PoolState]:
+        """What each pool is busy with, and what waits for it, the next first."""
+        ...
+
+    def locks(self) -> Mapping[str, LockState]:
+        """What has each lock, and what waits for it, the next first."""
         ...
 
     def follow_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from datakit_ci.archive import Dossier
-from datakit_ci.explanation import Explanation
+from datakit_ci.control import Command
+from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.pools import LockState, PoolState
+from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId
+from datakit_core.errors import DatakitError, NoEntry
 from tests.support.memory_database import MemoryDatabase
 
 __all__ = ["FakeEngine"]
@@ -35,6 +39,15 @@ class FakeEngine:
         """Has the trees that dossiers are about."""
         self.recorded: list[Dossier] = []
         """What was recorded, the newest first; see :meth:`record`."""
+        self.job_whys: dict[tuple[Target, str], JobWhy] = {}
+        """What is said of jobs that are asked about."""
+        self.paused_projects: dict[str, Ruling] = {}
+        self.busy_pools: dict[str, PoolState] = {}
+        self.held_locks: dict[str, LockState] = {}
+        self.commands: list[Command] = []
+        """What people have said, in its order."""
+        self.refusal: DatakitError | None = None
+        """What to raise instead of doing what they say."""
         self.readers = 0
         """Iterators of changes and logs that are open now."""
 
@@ -61,6 +74,26 @@ class FakeEngine:
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         return self.whys.get(build)
+
+    async def why(self, target: Target, job: str) -> JobWhy:
+        if (target, job) not in self.job_whys:
+            raise NoEntry(f"{target.path} has no job {job}")
+        return self.job_whys[target, job]
+
+    def paused(self) -> Mapping[str, Ruling]:
+        return self.paused_projects
+
+    def pools(self) -> Mapping[str, PoolState]:
+        return self.busy_pools
+
+    def locks(self) -> Mapping[str, LockState]:
+        return self.held_locks
+
+    async def control(self, command: Command) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.commands.append(command)
+        return f"{type(command).__name__.lower()} done"
 
     async def follow_log(self, build: BuildId, offset: int = 0) -> AsyncGenerator[bytes, None]:
         self.readers += 1

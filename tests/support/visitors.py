@@ -12,7 +12,7 @@ from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.sessions import Session, key_of, new_cookie
 from datakit_ci.dashboard.visitor import Scope, Visitor
 
-__all__ = ["TokenAccounts", "csrf_of", "private", "public", "sign_in"]
+__all__ = ["TokenAccounts", "csrf_of", "everything", "private", "public", "sign_in"]
 
 Client = TestClient[web.Request, web.Application]
 
@@ -26,6 +26,12 @@ def public(projects: dict[str, Rights] | None = None, build: Acl = nobody) -> Ru
     """Everybody may read the projects ``projects``, as far as these do not say otherwise."""
     rights = Rights(read=everyone, build=build, admin=username("github:root"))
     return Rules(rights, projects or {}, rights)
+
+
+def everything(who: str = "github:root") -> Rules:
+    """Everybody may read, and one person may do everything."""
+    rights = Rights(read=everyone, admin=username(who))
+    return Rules(rights, {}, rights)
 
 
 async def sign_in(client: Client, user: str, *groups: str) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from datakit_ci.dashboard.narrowed import Narrowed
+from datakit_ci.explanation import JobWhy
+from datakit_ci.pools import LockState, PoolState
+from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildState, Status, TargetState
 from datakit_ci.target import Target
+from datakit_core.errors import NoEntry
 from tests.support.ci_scene import build_id
 from tests.support.fake_engine import FakeEngine
 
@@ -49,6 +54,27 @@ async def test_nothing_of_other_projects_is_there(source: Narrowed) -> None:
     assert [result async for result in source.results("me/shut", "unit")] == []
     assert [piece async for piece in source.follow_log(HIDDEN)] == []
     assert [piece async for piece in source.watch_log(HIDDEN)] == []
+
+
+async def test_what_builds_wait_for_is_told_without_those_of_other_projects(
+    source: Narrowed, engine: FakeEngine
+) -> None:
+    engine.busy_pools["cpu"] = PoolState(2, (HIDDEN, SEEN), (HIDDEN,))
+    engine.held_locks["secret"] = LockState(HIDDEN, (HIDDEN,))
+    engine.held_locks["shared"] = LockState(HIDDEN, (SEEN, HIDDEN))
+    ruling = Ruling("ann", datetime(2026, 1, 1, tzinfo=UTC))
+    engine.paused_projects.update({"me/open": ruling, "me/shut": ruling})
+    assert source.pools() == {"cpu": PoolState(2, (SEEN,), ())}
+    assert source.locks() == {"shared": LockState(None, (SEEN,))}
+    assert source.paused() == {"me/open": ruling}
+
+
+async def test_why_a_hidden_job_stands_where_it_does_is_not_told(
+    source: Narrowed, engine: FakeEngine
+) -> None:
+    engine.job_whys[SHUT, "unit"] = JobWhy(SHUT.path, "unit", Status.FAILURE, "", ())
+    with pytest.raises(NoEntry):
+        await source.why(SHUT, "unit")
 
 
 async def test_changes_elsewhere_are_not_told_not_even_that_there_was_one(

@@ -1,0 +1,42 @@
+"""All addresses of the API, and the pages that describe it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from aiohttp import web
+
+from datakit_ci.acl import Role
+from datakit_ci.dashboard.api import acting, logs, states
+from datakit_ci.dashboard.api.endpoint import Endpoint
+from datakit_ci.dashboard.api.openapi import describe
+from datakit_ci.dashboard.api.problem import PREFIX
+from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.routes import Route, public
+
+__all__ = ["ENDPOINTS", "ROUTES"]
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (*states.ENDPOINTS, *logs.ENDPOINTS, *acting.ENDPOINTS)
+"""What the API has, in the order of its description."""
+
+_DOCUMENT: Final = describe(ENDPOINTS)
+_BYTES: Final = json.dumps(_DOCUMENT, indent=1).encode() + b"\n"
+
+
+async def send_description(_: web.Request) -> web.Response:
+    """The description for programs."""
+    return web.Response(body=_BYTES, content_type="application/json")
+
+
+async def show_description(request: web.Request) -> web.Response:
+    """The description for people."""
+    return request.app[PAGES].page("api.html", endpoints=ENDPOINTS, prefix=PREFIX, Role=Role)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    public(PREFIX, show_description),
+    public(f"{PREFIX}/openapi.json", send_description),
+    *(endpoint.route for endpoint in ENDPOINTS),
+)
+"""For the dashboard's table."""
