@@ -1,7 +1,8 @@
 """The history of targets: ``status-…`` branches, one commit for each change of any job.
 
 A status branch holds what its target had come to: ``source-commit``, ``metadata-commit`` and, for
-each job, ``job/NAME/output``. The branch ``commit-index`` says which of these commits speak of a
+each job, ``job/NAME/output``; and the graph as it stood then (:mod:`datakit_ci.picture`), whose
+changes alone make no commit. The branch ``commit-index`` says which of these commits speak of a
 given source commit: its file ``ab/SHA/STATUS-BRANCH`` names the newest.
 
 Another engine, with other jobs, may write to the same branches: only files of our own jobs are
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.memory import MemoryTrees
+from datakit_ci.picture import PICTURE, picture_files
 from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import BlobId, CommitId, Database, Entry, ObjectId, Tree, TreeId
@@ -69,7 +71,11 @@ class History:
         files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
         for job in state.jobs:
             files[f"job/{job.name}/output"] = job_output(job, trees)
-        extra = {} if metadata is None else {"metadata-commit": _line(metadata)}
+        if not state.graph:
+            files |= dict.fromkeys(PICTURE)
+        extra = dict(picture_files(state.graph))
+        if metadata is not None:
+            extra["metadata-commit"] = _line(metadata)
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
         return commit or await self._database.head(branch)
 

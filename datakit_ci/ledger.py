@@ -17,7 +17,7 @@ from datakit_core.client.api import BlobId, Commit, CommitId, Database, TreeId
 from datakit_core.errors import ConfigError, DatakitError, StoreError
 from datakit_core.store.objects import parse_id
 
-__all__ = ["is_before", "read_target", "recorded_targets", "states_of"]
+__all__ = ["is_before", "read_state", "read_target", "recorded_targets", "states_of", "target_of"]
 
 _PREFIX = "status-"
 
@@ -25,7 +25,7 @@ _PREFIX = "status-"
 async def recorded_targets(database: Database) -> Sequence[Target]:
     """Every target that has a history, sorted."""
     return sorted(
-        target for branch in await database.branches() if (target := _target_of(branch)) is not None
+        target for branch in await database.branches() if (target := target_of(branch)) is not None
     )
 
 
@@ -41,7 +41,7 @@ async def states_of(database: Database, target: Target) -> AsyncIterator[TargetS
     head = await database.head(target.status_branch)
     if head is not None:
         async for commit in database.history(head):
-            yield await _state(database, target, commit)
+            yield await read_state(database, target, commit)
 
 
 def is_before(state: TargetState, moment: datetime | None) -> bool:
@@ -54,7 +54,8 @@ def is_before(state: TargetState, moment: datetime | None) -> bool:
     return state.updated + timedelta(seconds=1) <= moment
 
 
-async def _state(database: Database, target: Target, commit: Commit) -> TargetState:
+async def read_state(database: Database, target: Target, commit: Commit) -> TargetState:
+    """What a commit of a target's history says of it; there is no graph, and no subject."""
     source: CommitId | None = None
     with suppress(DatakitError):
         text = (await database.read(commit.tree, "source-commit")).decode(errors="replace")
@@ -102,7 +103,7 @@ def _build_ids(builds: Sequence[object]) -> Iterator[BuildId]:
                 pass
 
 
-def _target_of(branch: str) -> Target | None:
+def target_of(branch: str) -> Target | None:
     """The target whose history is on ``branch``; none if it is another branch."""
     if not branch.startswith(_PREFIX):
         return None

@@ -23,6 +23,7 @@ from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
 from datakit_ci.home import Home, open_home
+from datakit_ci.past import Past
 from datakit_ci.project import Config, load_pipeline
 from datakit_ci.pruning import Pruner
 from datakit_ci.settings import ServiceSettings
@@ -116,7 +117,13 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         await stack.enter_async_context(engine)
         reloader = _Reloader(engine, settings.pipeline)
         await stack.enter_async_context(
-            serve_pages(engine, site, lambda: home.trouble() or reloader.trouble, engine)
+            serve_pages(
+                engine,
+                site,
+                lambda: home.trouble() or reloader.trouble,
+                controls=engine,
+                past=Past(database),
+            )
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [

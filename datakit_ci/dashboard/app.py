@@ -19,6 +19,8 @@ from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
 from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.travel import travel_in_time
+from datakit_ci.past import Past
 
 __all__ = ["ROUTES", "Access", "create_app"]
 
@@ -80,6 +82,7 @@ def create_app(
     trouble: Callable[[], str] = str,
     access: Access | None = None,
     controls: Controls | None = None,
+    past: Past | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -92,6 +95,7 @@ def create_app(
         trouble: What is wrong with the service as a whole, said on every page; empty: nothing.
         access: Who may see what; none: everybody may read everything, and do nothing else.
         controls: Who takes what people say; none: nothing can be done here.
+        past: Shows moments of the past; none: only the present is known.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -114,6 +118,7 @@ def create_app(
     gate.put_before(app, table, keeper, access.public_url if access is not None else "")
     app.middlewares.append(flash.carry_sentence)
     app[PAGES].acts = controls is not None
+    travel_in_time(app, past)  # only for who may see the page now
     return app
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from datakit_ci.acl import Role
 from datakit_ci.dashboard import flash, offers, wording
+from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT
 from datakit_ci.state import Status
@@ -36,6 +37,12 @@ def path_of(*parts: str) -> str:
     return "/" + "/".join(quote(part.encode(errors="surrogateescape"), safe="/") for part in parts)
 
 
+def _may(role: Role, project: str = "") -> bool:
+    """Whether who looks at a page may do something there; in the past nothing can be done."""
+    is_past = role > Role.READ and AS_OF.get() is not None
+    return not is_past and CURRENT.get().may(role, project)
+
+
 def _finalize(value: object) -> object:
     """What ``{{ value }}`` shows: text from outside has nothing in it that misleads the eye."""
     if value is None:
@@ -49,10 +56,11 @@ class Pages:
     """Renders the templates.
 
     Autoescaping is on for all of them, an unknown name is an error and not an empty string, and
-    :func:`_finalize` sees every value.
+    :func:`_finalize` sees every value. A page of the past stays there (:mod:`.asof`).
 
     Attributes:
         acts: Whether anything can be done here, so that pages have forms for it.
+        clock: What the time is.
     """
 
     def __init__(
@@ -63,11 +71,11 @@ class Pages:
         now: Callable[[], datetime],
         trouble: Callable[[], str],
     ) -> None:
-        """Read templates from a folder; ``now`` is the clock that ages are told by.
+        """Read templates from a folder; ``now`` is a clock.
 
         ``trouble`` says what is wrong with the service as a whole.
         """
-        self.now = now
+        self.clock = now
         self.trouble = trouble
         self.acts = False
         self._environment = jinja2.Environment(
@@ -97,12 +105,18 @@ class Pages:
             Role=Role,
             CSRF_FIELD=CSRF_FIELD,
             visitor=CURRENT.get,
-            may=lambda role, project="": CURRENT.get().may(role, project),
-            acts=lambda: self.acts,
+            may=_may,
+            acts=lambda: self.acts and AS_OF.get() is None,
             offers_of_build=offers.offers_of_build,
             offers_of_target=offers.offers_of_target,
             said=flash.said,
         )
+        self._environment.globals.update(as_of=AS_OF.get, clock=now, since=wording.ago)
+
+    def now(self) -> datetime:
+        """The moment that pages are about, by which ages are told: now, or one of the past."""
+        past = AS_OF.get()
+        return self.clock() if past is None else past.moment
 
     def text(self, template: str, **values: object) -> str:
         """Render a template, or a part of a page."""
@@ -113,7 +127,8 @@ class Pages:
 
     def page(self, template: str, status: int = 200, /, **values: object) -> web.Response:
         """Render a page; it is checked with us each time, since what it shows changes."""
-        body = self.text(template, **values).encode(errors="replace")
+        html, past = self.text(template, **values), AS_OF.get()
+        body = (html if past is None else keep_moment(html, past.at)).encode(errors="replace")
         return web.Response(
             body=body,
             status=status,

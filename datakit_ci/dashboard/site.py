@@ -13,6 +13,7 @@ from aiohttp import web
 from datakit_ci.dashboard.app import create_app
 from datakit_ci.dashboard.controls import Controls
 from datakit_ci.dashboard.source import Source
+from datakit_ci.past import Past
 from datakit_core.errors import ConfigError
 
 __all__ = ["Site", "bind", "serve_pages"]
@@ -70,16 +71,17 @@ async def serve_pages(
     site: Site,
     trouble: Callable[[], str] = str,
     controls: Controls | None = None,
+    past: Past | None = None,
 ) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
 
-    ``trouble`` and ``controls`` are as :func:`create_app` takes them.
+    ``trouble``, ``controls`` and ``past`` are as :func:`create_app` takes them.
 
     Raises:
         ConfigError: The dashboard's files are missing.
     """
     runner = web.AppRunner(
-        create_app(source, trouble=trouble, controls=controls),
+        create_app(source, trouble=trouble, controls=controls, past=past),
         access_log=None,
         shutdown_timeout=_SHUTDOWN,
     )

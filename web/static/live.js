@@ -6,6 +6,8 @@ import { morphKeepingFocus } from "./morph.js";
 
 const SILENCE = 35_000; // twice the server's heartbeat and a bit
 const link = document.getElementById("link");
+/** A page of the past does not change. */
+export const isPast = "past" in document.documentElement.dataset;
 const stale = document.getElementById("stale");
 const news = document.getElementById("news");
 
@@ -79,7 +81,7 @@ export function keepStream(open, onLost, onBack) {
 }
 
 export function startLive() {
-  if (!document.querySelector("[data-live]")) return;
+  if (isPast || !document.querySelector("[data-live]")) return;
   let timer = 0;
   const soon = () => { clearTimeout(timer); timer = setTimeout(refresh, 60); };
   keepStream(

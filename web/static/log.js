@@ -1,6 +1,6 @@
 // The log of a build: lines as they are written, following the end, wrapping, searching.
 
-import { keepStream, refresh } from "./live.js";
+import { isPast, keepStream, refresh } from "./live.js";
 
 const panel = document.getElementById("log-panel");
 const log = document.getElementById("log");
@@ -16,7 +16,7 @@ export function startLog() {
   setUpFollow();
   setUpSearch();
   setUpPicking();
-  if ("follow" in panel.dataset) listen();
+  if ("follow" in panel.dataset && !isPast) listen();
 }
 
 function listen() {

@@ -1,0 +1,40 @@
+"""What an address is about, byte for byte: names of branches need not be UTF-8."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from datakit_ci.metadata import BRANCH
+from datakit_ci.state import BuildId
+from datakit_ci.target import Target
+
+__all__ = ["branch_in", "project_in", "target_in"]
+
+_TARGET = re.compile(
+    r"/(?:history/)?([^/]+/[^/]+)/(?:ref/(heads|tags)|(pr))/(.+)",
+    re.DOTALL,
+)
+
+
+def project_in(request: web.Request) -> str:
+    """The project that an address with ``{user}/{repo}`` names."""
+    return f"{request.match_info['user']}/{request.match_info['repo']}"
+
+
+def target_in(request: web.Request) -> Target | None:
+    """The target that an address names; none if it is another kind of address."""
+    path = unquote_to_bytes(request.rel_url.raw_path).decode(errors="surrogateescape")
+    match = _TARGET.fullmatch(path)
+    return None if match is None else Target(match[1], match[2] or match[3], match[4])
+
+
+def branch_in(request: web.Request) -> str:
+    """The branch of the database whose commits change what an address shows."""
+    match = request.match_info
+    if "stage" in match and "user" in match:
+        return BuildId(project_in(request), match["stage"], "", "").branch
+    target = target_in(request) if "name" in match else None
+    return BRANCH if target is None else target.status_branch

@@ -1,0 +1,66 @@
+"""Graphs as files: they come back as they were, and damage is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datakit_ci.picture import PICTURE, picture_files, read_picture
+from datakit_ci.state import BuildId, GraphNode, Status
+from datakit_core.errors import StoreError
+
+_words = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+_builds = st.builds(
+    BuildId,
+    st.sampled_from(["me/app", "flows"]),
+    st.sampled_from(["unit", "lint/all", "a b"]),
+    st.just("a" * 64),
+    st.just("b" * 64),
+)
+nodes = st.builds(
+    GraphNode,
+    _words,
+    _words,
+    _words,
+    st.sampled_from(Status),
+    _words,
+    st.lists(_words, max_size=3).map(tuple),
+    st.none() | _builds,
+    st.lists(_words, max_size=2).map(tuple),
+)
+
+
+@given(st.lists(nodes, min_size=1, max_size=4))
+def test_a_graph_comes_back_as_it_was(graph: list[GraphNode]) -> None:
+    files = picture_files(graph)
+    assert read_picture(*(files[path] for path in PICTURE)) == tuple(graph)
+
+
+def test_graphs_of_one_shape_share_a_file() -> None:
+    node = GraphNode("a", "a", "stage", Status.WAITING, "soon")
+    first, second = picture_files([node]), picture_files([replace(node, status=Status.SUCCESS)])
+    shape, states = PICTURE
+    assert first[shape] == second[shape]
+    assert first[states] != second[states]
+
+
+@pytest.mark.parametrize(
+    ("shape", "states"),
+    [
+        (b"", b""),
+        (b"{}", b"{}"),
+        (b'{"version":2,"nodes":[]}', b'{"version":2,"nodes":[]}'),
+        (b'{"version":1,"nodes":[]}', b'{"version":1,"nodes":[{"status":"success"}]}'),
+        (b'{"version":1,"nodes":[{}]}', b'{"version":1,"nodes":[{"status":"success"}]}'),
+        (
+            b'{"version":1,"nodes":[{"id":"","label":"","kind":"","inputs":[],"jobs":[]}]}',
+            b'{"version":1,"nodes":[{"status":"purple"}]}',
+        ),
+    ],
+)
+def test_a_damaged_graph_is_told(shape: bytes, states: bytes) -> None:
+    with pytest.raises(StoreError):
+        read_picture(shape, states)
