@@ -42,6 +42,7 @@ class Home:
         listeners: URLs at which others find the database.
         local: The database again, if it is our own.
         remote: The database again, if a server has it.
+        store: The repository, if it is our own.
     """
 
     database: Database
@@ -49,6 +50,7 @@ class Home:
     listeners: tuple[str, ...]
     local: LocalDatabase | None = None
     remote: ReconnectingDatabase | None = None
+    store: Store | None = None
 
     def away(self) -> float:
         """For how many seconds the database has been away; 0 if it is there."""
@@ -111,7 +113,7 @@ async def _embedded(
     executor = _executor(database, settings.database, settings)
     await stack.enter_async_context(executor)
     listeners = tuple(str(endpoint) for endpoint in server.endpoints)
-    return Home(database, executor, listeners, local=database)
+    return Home(database, executor, listeners, local=database, store=store)
 
 
 async def _remote(

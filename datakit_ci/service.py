@@ -20,6 +20,7 @@ from watchfiles import awatch
 
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
 from datakit_ci.checkout import Checkout
+from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
 from datakit_ci.home import Home, open_home
@@ -31,6 +32,7 @@ from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
 from datakit_core.resources import collecting_when_idle
+from datakit_core.smart_http import Views
 
 if TYPE_CHECKING:  # only who wants metrics imports them
     from datakit_ci.monitoring import Figures
@@ -123,6 +125,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 lambda: home.trouble() or reloader.trouble,
                 controls=engine,
                 past=Past(database),
+                repository=_clones(home),
             )
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -138,6 +141,11 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         finally:
             for task in running:
                 task.cancel()
+
+
+def _clones(home: Home) -> Clones | None:
+    """Where the state can be cloned from, if its repository is ours."""
+    return None if home.store is None else Clones(home.store.heads, Views(home.store.path))
 
 
 def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from datakit_ci.acl import OPEN, Rules
-from datakit_ci.dashboard import actions, api, builds, flash, gate, guard, live, pages
+from datakit_ci.dashboard import actions, api, builds, clones, flash, gate, guard, live, pages
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
@@ -32,6 +32,7 @@ _COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
 
 ROUTES: Final = (
     *api.ROUTES,
+    *clones.ROUTES,
     *actions.ROUTES,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
@@ -83,6 +84,7 @@ def create_app(
     access: Access | None = None,
     controls: Controls | None = None,
     past: Past | None = None,
+    repository: clones.Clones | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -96,6 +98,7 @@ def create_app(
         access: Who may see what; none: everybody may read everything, and do nothing else.
         controls: Who takes what people say; none: nothing can be done here.
         past: Shows moments of the past; none: only the present is known.
+        repository: Where the state can be cloned from; none: nowhere.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -107,6 +110,8 @@ def create_app(
     app[SOURCE] = source
     if controls is not None:
         app[CONTROLS] = controls
+    if repository is not None:
+        app[clones.CLONES] = repository
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)

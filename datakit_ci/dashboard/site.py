@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from datakit_ci.dashboard.app import create_app
+from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.controls import Controls
 from datakit_ci.dashboard.source import Source
 from datakit_ci.past import Past
@@ -72,16 +73,17 @@ async def serve_pages(
     trouble: Callable[[], str] = str,
     controls: Controls | None = None,
     past: Past | None = None,
+    repository: Clones | None = None,
 ) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
 
-    ``trouble``, ``controls`` and ``past`` are as :func:`create_app` takes them.
+    ``trouble`` and what follows are as :func:`create_app` takes them.
 
     Raises:
         ConfigError: The dashboard's files are missing.
     """
     runner = web.AppRunner(
-        create_app(source, trouble=trouble, controls=controls, past=past),
+        create_app(source, trouble=trouble, controls=controls, past=past, repository=repository),
         access_log=None,
         shutdown_timeout=_SHUTDOWN,
     )

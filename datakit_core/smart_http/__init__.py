@@ -5,6 +5,8 @@
 """
 
 from datakit_core.smart_http.address import HttpAddress
-from datakit_core.smart_http.server import Limits, serve_http
+from datakit_core.smart_http.exchange import Limits
+from datakit_core.smart_http.server import serve_http
+from datakit_core.smart_http.view import Views
 
-__all__ = ["HttpAddress", "Limits", "serve_http"]
+__all__ = ["HttpAddress", "Limits", "Views", "serve_http"]

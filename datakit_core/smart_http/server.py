@@ -11,44 +11,26 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from http import HTTPStatus
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from datakit_core.errors import ConfigError
 from datakit_core.smart_http.address import FLAG, HttpAddress, Token
-from datakit_core.smart_http.backend import Backend, BadAnswer, Call, Head
+from datakit_core.smart_http.backend import Call
+from datakit_core.smart_http.exchange import Exchange, Limits, too_large
 from datakit_core.tls import anonymous_context
 
-__all__ = ["Limits", "serve_http"]
+__all__ = ["serve_http"]
 
 _log = logging.getLogger(__name__)
 
 _READ, _WRITE = "git-upload-pack", "git-receive-pack"
 _SHUTDOWN = 2.0
 """Seconds that requests under way get when the server stops."""
-
-_PASSED_ON = {"content-type", "cache-control", "expires", "pragma"}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What requests may use.
-
-    Attributes:
-        body: Bytes of a request, unpacked.
-        seconds: From its beginning to the end of the answer.
-        at_once: Requests for which Git runs; further ones are asked to come again.
-    """
-
-    body: int = 1 << 30
-    seconds: float = 600.0
-    at_once: int = 16
 
 
 @asynccontextmanager
@@ -133,7 +115,7 @@ class _Handlers:
         if request.content_type != f"application/x-{service}-request":
             raise web.HTTPUnsupportedMediaType
         if (request.content_length or 0) > self._limits.body:
-            raise _too_large(self._limits)
+            raise too_large(self._limits)
         packed = "Content-Encoding" in request.headers  # aiohttp unpacks it
         call = Call(
             "POST",
@@ -167,7 +149,7 @@ class _Handlers:
                 headers={"Retry-After": "1"}, text="too many requests at once; try again\n"
             )
         self._running += 1
-        exchange = _Exchange(request, self._limits)
+        exchange = Exchange(request, self._limits)
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await exchange.run(self._repository, call, any_id=self._address.any_id)
@@ -176,84 +158,6 @@ class _Handlers:
             return exchange.cut(web.HTTPGatewayTimeout(text="it took too long\n"))
         finally:
             self._running -= 1
-
-
-class _Exchange:
-    """One request on its way through Git, and the answer on its way back."""
-
-    def __init__(self, request: web.Request, limits: Limits) -> None:
-        self._request = request
-        self._limits = limits
-        self._begun: web.StreamResponse | None = None
-        self._read = 0
-
-    async def run(self, repository: Path, call: Call, *, any_id: bool) -> web.StreamResponse:
-        """Answer; what ends this also ends Git."""
-        longest = self._limits.body
-        async with (
-            Backend.run(repository, call, any_id=any_id, longest=longest) as backend,
-            asyncio.TaskGroup() as tasks,
-        ):
-            feeding = tasks.create_task(self._feed(backend))
-            answer = await self._relay(backend)
-            feeding.cancel()
-        return answer
-
-    def cut(self, error: web.HTTPException) -> web.StreamResponse:
-        """What to answer when it goes wrong: ``error``, or half an answer if that is out."""
-        if self._begun is None:
-            answer = web.Response(status=error.status, text=error.text)
-            answer.force_close()  # nobody reads the rest of the body
-            return answer
-        if self._request.transport is not None:
-            self._request.transport.abort()  # so that it does not look whole
-        return self._begun
-
-    async def _feed(self, backend: Backend) -> None:
-        try:
-            await backend.feed(self._pieces(backend))
-        except (ConnectionError, web.RequestPayloadError, HttpProcessingError) as error:
-            _log.debug("a request broke off: %s", error)
-            backend.stop()
-
-    async def _pieces(self, backend: Backend) -> AsyncIterator[bytes]:
-        async for piece in self._request.content.iter_any():
-            self._read += len(piece)
-            if self._read > self._limits.body:
-                backend.stop()
-                return
-            yield piece
-
-    async def _relay(self, backend: Backend) -> web.StreamResponse:
-        pieces = backend.pieces()
-        head, first = Head(HTTPStatus.BAD_GATEWAY, {}), b""
-        with suppress(BadAnswer):
-            head = await backend.head()
-            # Git says that all is well before it looks at the request; so wait for what follows.
-            first = await anext(pieces, b"")
-        if self._read > self._limits.body:  # whatever Git says of being stopped
-            return self.cut(_too_large(self._limits))
-        if not first and not await backend.succeeded():
-            return self.cut(web.HTTPBadGateway(text="Git gave no answer\n"))
-        headers = {name: value for name, value in head.headers.items() if name in _PASSED_ON}
-        self._begun = answer = web.StreamResponse(status=head.status, headers=headers)
-        try:
-            await answer.prepare(self._request)
-            await answer.write(first)
-            async for piece in pieces:
-                await answer.write(piece)
-        except ConnectionError:  # the client has gone
-            return answer
-        if head.status == HTTPStatus.OK and not await backend.succeeded():
-            return self.cut(web.HTTPBadGateway())
-        await answer.write_eof()
-        return answer
-
-
-def _too_large(limits: Limits) -> web.HTTPException:
-    return web.HTTPRequestEntityTooLarge(
-        limits.body, limits.body, text=f"a request may have {limits.body} bytes\n"
-    )
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
