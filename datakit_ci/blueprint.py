@@ -1,27 +1,30 @@
 """Blueprints: the graph of a target's jobs as JSON, from the process that has imported a pipeline.
 
 A pipeline from a tree is never imported by the engine. A process of its own calls its ``jobs`` and
-writes down what that returns; the engine makes terms of this again. So what crosses over is data:
-no functions, which only that process could call, and nothing of the database but the project's
-own targets. Whoever wrote the pipeline may have written the JSON as well, so all of it is checked
-again by the rules for what a pipeline's author writes.
+writes down what that returns; the engine makes terms of this again. So what crosses over is data,
+and nothing of the database but the project's own targets. Whoever wrote the pipeline may have
+written the JSON as well, so all of it is checked again by the rules for what an author writes.
+
+Of a function (of ``map``, ``bind``, ``map_list``) only the node's id crosses over. When its value
+is known, a process makes the graph anew, finds the node, calls the function with the value, and
+writes down the graph of what that returns; see :func:`follow`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
+from typing import TypeAlias
 
 from pydantic import JsonValue as AnyJson
 from pydantic import TypeAdapter, ValidationError
 
 from datakit_ci.canonical import JsonValue, canonical_json
-from datakit_ci.conditions import Conditions, Sandbox
-from datakit_ci.graph import Graph
+from datakit_ci.graph import Graph, Node
+from datakit_ci.matrix import Named
 from datakit_ci.moments import Schedule
-from datakit_ci.need import TargetHead
+from datakit_ci.need import IsAfter, TargetHead
 from datakit_ci.operation import (
     All,
     Bind,
@@ -44,15 +47,17 @@ from datakit_ci.operation import (
     Wait,
     WithoutLogs,
 )
-from datakit_ci.options import check_conditions, check_options, check_paths
-from datakit_ci.policy import Policy
-from datakit_ci.policy_options import check_policy
-from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.options import check_paths
+from datakit_ci.parcel import pack, unpack
+from datakit_ci.spec import StageSpec
 from datakit_ci.target import Target
-from datakit_ci.term import Term, head_as, source
+from datakit_ci.term import Term, head_as, said_state, said_url, source
+from datakit_ci.vetting import vetted
+from datakit_core.client.api import CommitId
 from datakit_core.errors import ConfigError
+from datakit_core.store.objects import parse_id
 
-__all__ = ["LONGEST", "MOST_NODES", "decode", "encode"]
+__all__ = ["LONGEST", "MOST_NODES", "RESULT", "Blueprint", "Call", "decode", "encode", "follow"]
 
 MOST_NODES = 5_000
 """Of the graph of one target. One that a value makes larger is not possible here."""
@@ -60,8 +65,13 @@ MOST_NODES = 5_000
 LONGEST = 4_000_000
 """Bytes of the JSON of one target's graph."""
 
-_VERSION = 1
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
+_VERSION = 2
+
+RESULT = "result"
+"""The job of the graph of what a function has returned."""
+
+Call: TypeAlias = Callable[[str, object], Term[object]]
+"""Has the function of a node called with a value."""
 
 _PLAIN: Mapping[str, type[Operation]] = {
     "all": All,
@@ -74,12 +84,18 @@ _PLAIN: Mapping[str, type[Operation]] = {
 }
 """Operations that say nothing more."""
 
+_FUNCTIONS: Mapping[str, Callable[..., object]] = {"state": said_state, "url": said_url}
+"""Functions of ours, which nobody has to call elsewhere."""
+
 _MANY = MOST_NODES
 _INPUTS: Mapping[str, tuple[int, int]] = {
     "all": (0, _MANY),
+    "call": (1, 1),
     "catch": (1, 1),
     "gate": (1, _MANY),
     "join": (1, _MANY),
+    "known": (1, 1),
+    "named": (1, 1),
     "stage": (1, 2),
     "state": (1, 1),
     "tree": (1, 1),
@@ -96,6 +112,7 @@ class _Node:
     op: str
     inputs: list[int]
     value: AnyJson = None
+    id: str = ""
     text: str = ""
     target: str = ""
     own: bool = False
@@ -116,6 +133,61 @@ class _Document:
 _DOCUMENT = TypeAdapter(_Document)
 
 
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """The jobs that a process has written down.
+
+    Attributes:
+        document: What it wrote, checked.
+        project: Whose targets it may name.
+        origin: The pipeline that Python stages are imported from.
+    """
+
+    document: _Document
+    project: str
+    origin: str
+
+    def terms(self, call: Call, trees: Collection[str] | None = ()) -> Mapping[str, Term[object]]:
+        """The jobs.
+
+        Args:
+            call: Has a function of the pipeline called.
+            trees: The ids of trees that may be values: those that a function was given;
+                none: all.
+
+        Raises:
+            ConfigError: They are what no pipeline may say.
+        """
+        reader = _Reader(self.project, self.origin, call, trees)
+        terms: list[Term[object]] = []
+        for node in self.document.nodes:
+            inputs = tuple(_at(terms, place) for place in node.inputs)
+            least, most = _INPUTS.get(node.op, (0, 0))
+            if not least <= len(inputs) <= most:
+                raise _nonsense(f"{node.op} has {len(inputs)} inputs")
+            terms.append(reader.term(node, inputs))
+        return {job: _at(terms, place) for job, place in self.document.jobs}
+
+
+def follow(graph: Graph, node: str, value: object) -> Mapping[str, Term[object]]:
+    """What the function of ``node`` makes of ``value``: a graph of one job, :data:`RESULT`.
+
+    Raises:
+        ConfigError: There is no such node, or the function does not keep its word.
+    """
+    operation = next((each.operation for each in graph.nodes if each.id == node), None)
+    match operation:
+        case Map(function=function):
+            return {RESULT: Term(Value(function(value)))}
+        case Bind(function=function):
+            made = function(value)
+            if isinstance(made, Term):
+                return {RESULT: made}
+            raise ConfigError(f"{operation.kind}'s function made {made!r}, not a term")
+        case _:
+            raise ConfigError(f"there is no function at {node}: jobs(target) made another graph")
+
+
 def encode(graph: Graph, project: str) -> bytes:
     """Write down ``graph``, of a target of ``project``.
 
@@ -128,7 +200,7 @@ def encode(graph: Graph, project: str) -> bytes:
     document: JsonValue = {
         "version": _VERSION,
         "nodes": [
-            {"inputs": [places[id_] for id_ in node.inputs], **_written(node.operation, project)}
+            {"inputs": [places[id_] for id_ in node.inputs], **_written(node, project)}
             for node in graph.nodes
         ],
         "jobs": [[job, places[root]] for job, root in graph.jobs.items()],
@@ -141,8 +213,8 @@ def encode(graph: Graph, project: str) -> bytes:
     return data
 
 
-def decode(data: bytes, project: str, origin: str) -> Mapping[str, Term[object]]:
-    """The jobs that :func:`encode` has written, or somebody else.
+def decode(data: bytes, project: str, origin: str) -> Blueprint:
+    """The jobs that :func:`encode` has written, or somebody else; checked as a whole.
 
     Args:
         data: The JSON.
@@ -161,14 +233,13 @@ def decode(data: bytes, project: str, origin: str) -> Mapping[str, Term[object]]
         raise _nonsense(f"{error.error_count()} fields are wrong") from error
     if document.version != _VERSION or len(document.nodes) > MOST_NODES:
         raise _nonsense("another version, or too many nodes")
-    terms: list[Term[object]] = []
-    for node in document.nodes:
-        inputs = tuple(_at(terms, place) for place in node.inputs)
-        least, most = _INPUTS.get(node.op, (0, 0))
-        if not least <= len(inputs) <= most:
-            raise _nonsense(f"{node.op} has {len(inputs)} inputs")
-        terms.append(_read(node, inputs, project, origin))
-    return {job: _at(terms, place) for job, place in document.jobs}
+    nodes = [
+        node if node.spec is None else replace(node, spec=vetted(node.spec, origin))
+        for node in document.nodes
+    ]
+    blueprint = Blueprint(replace(document, nodes=nodes), project, origin)
+    blueprint.terms(lambda node, _: Term(Fail(node)), trees=None)  # raises what is to be raised
+    return blueprint
 
 
 def _at(terms: Sequence[Term[object]], place: int) -> Term[object]:
@@ -181,16 +252,19 @@ def _nonsense(what: str) -> ConfigError:
     return ConfigError(f"the pipeline's process wrote what is no graph: {what}")
 
 
-def _written(operation: Operation, project: str) -> dict[str, JsonValue]:
+def _written(node: Node, project: str) -> dict[str, JsonValue]:
     """One operation as JSON; raises ``ConfigError`` for what has to stay where it is."""
+    operation = node.operation
     match operation:
         case Value(value=value):
-            return {"op": "value", "value": _plain(value)}
+            return {"op": "value", "value": pack(value)}
+        case Map() | Bind():
+            return _call_of(node, operation)
         case Fail(reason=reason):
             return {"op": "fail", "text": reason}
         case Stuck(reason=reason):
             return {"op": "pending", "text": reason}
-        case Head(need=TargetHead()) | Source() | CiStatus():
+        case Head(need=TargetHead() | IsAfter()) | Source() | CiStatus():
             return _about_target(operation, project)
         case Every(schedule=schedule):
             return {"op": "every", "text": schedule}
@@ -207,8 +281,21 @@ def _written(operation: Operation, project: str) -> dict[str, JsonValue]:
             raise _refusal(operation)
 
 
+def _call_of(node: Node, operation: Map | Bind) -> dict[str, JsonValue]:
+    """A function by its place in the graph; one of ours by its name."""
+    match operation:
+        case Map(function=Named(names=names)):
+            return {"op": "named", "names": list(names)}
+        case Map(function=function, title=title) if _FUNCTIONS.get(title) is function:
+            return {"op": "known", "text": title}
+        case _:
+            return {"op": "call", "id": node.id, "text": operation.name}
+
+
 def _about_target(operation: Head | Source | CiStatus, project: str) -> dict[str, JsonValue]:
     match operation:
+        case Head(need=IsAfter(newer=newer, older=older), title=title):
+            return {"op": "is-after", "names": [newer, older], "text": title}
         case CiStatus(target=target, context=context, success=success):
             said: dict[str, JsonValue] = {"text": context, "success": success}
             return {"op": "ci-status", "target": _own(target, project), **said}
@@ -221,16 +308,9 @@ def _about_target(operation: Head | Source | CiStatus, project: str) -> dict[str
 
 
 def _refusal(operation: Operation) -> ConfigError:
-    remedy = "such a pipeline belongs into the service's own: Project(ID, jobs)"
-    if isinstance(operation, Map | Bind):
-        return ConfigError(
-            f"{operation.kind} {operation.label} calls a function of the pipeline inside the "
-            "engine, which a pipeline in a tree cannot (nor map_list, ci_status, is_after, or "
-            f"a matrix as one term): use a Python stage; or {remedy}"
-        )
     return ConfigError(
         f"{operation.kind} {operation.label} is not the project's own, and a pipeline in a tree "
-        f"can name nothing else: {remedy}"
+        "can name nothing else: such a pipeline belongs into the service's own: Project(ID, jobs)"
     )
 
 
@@ -242,112 +322,75 @@ def _own(target: Target, project: str) -> str:
     return target.short
 
 
-def _plain(value: object) -> JsonValue:
-    """A value that comes back unchanged from JSON; a tuple would not."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float() if value - value == 0:
-            return value
-        case list():
-            return [_plain(item) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {key: _plain(item) for key, item in value.items()}
-        case _:
-            raise ConfigError(
-                f"return_({value!r}): a pipeline in a tree can give the engine only what JSON can "
-                "say: numbers, texts, lists and dictionaries with text keys"
-            )
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Makes terms of nodes."""
+
+    project: str
+    origin: str
+    call: Call
+    trees: Collection[str] | None
+
+    def term(self, node: _Node, inputs: tuple[Term[object], ...]) -> Term[object]:
+        """The term of one node."""
+        match node.op:
+            case "value":
+                return Term(Value(unpack(node.value, self.trees)))
+            case "fail" if node.text.strip():
+                return Term(Fail(node.text))
+            case "pending" if node.text.strip():
+                return Term(Stuck(node.text))
+            case "head" | "source" | "ci-status":
+                return self._about_target(node)
+            case "every":
+                return Term(Every(Schedule(node.text).text))
+            case "call" if node.id:
+                return Term(Bind(partial(self.call, node.id), node.text), inputs)
+            case "is-after" if len(node.names) == 2:
+                newer, older = (CommitId(parse_id(name)) for name in node.names)
+                return Term(Head(IsAfter(newer, older), node.text))
+            case "tree" if not _is_head(inputs[0]):
+                raise ConfigError(
+                    "tree_of in a pipeline in a tree takes the head of one of the project's "
+                    "targets, such as target.head"
+                )
+            case op:
+                return self._combined(op, node, inputs)
+
+    def _about_target(self, node: _Node) -> Term[object]:
+        target = Target.parse(self.project, node.target)
+        title = "" if node.own else f"{self.project}:{target.short}"
+        match node.op:
+            case "head":
+                return head_as(target, title)
+            case "source":
+                return source(target, title)
+            case _ if node.text.strip("/ "):
+                return Term(CiStatus(target, node.text, node.success))
+            case op:
+                raise _nonsense(f"{op!r} is not a whole operation")
+
+    def _combined(self, op: str, node: _Node, inputs: tuple[Term[object], ...]) -> Term[object]:
+        match op:
+            case "stage" if node.spec is not None:
+                return Term(RunStage(node.spec), inputs)
+            case "join" if len(node.names) == len(inputs) and "" not in node.names[1:]:
+                check_paths("join", "paths", [name for name in node.names if name])
+                return Term(Join(node.names), inputs)
+            case "wait" if len(node.names) == len(inputs):
+                return Term(Wait(node.names, node.pending, node.failed), inputs)
+            case "named":
+                return Term(Map(Named(node.names), "cells"), inputs)
+            case "known" if node.text in _FUNCTIONS:
+                return Term(Map(_FUNCTIONS[node.text], node.text), inputs)
+            case op if op in _PLAIN:
+                return Term(_PLAIN[op](), inputs)
+            case _:
+                raise _nonsense(f"{op!r} is no operation, or not a whole one")
 
 
-def _read(node: _Node, inputs: tuple[Term[object], ...], project: str, origin: str) -> Term[object]:
-    """The term of one node."""
-    match node.op:
-        case "value":
-            return Term(Value(node.value))
-        case "fail" if node.text.strip():
-            return Term(Fail(node.text))
-        case "pending" if node.text.strip():
-            return Term(Stuck(node.text))
-        case "head":
-            target = Target.parse(project, node.target)
-            return head_as(target, "" if node.own else f"{project}:{target.short}")
-        case "source":
-            target = Target.parse(project, node.target)
-            return source(target, "" if node.own else f"{project}:{target.short}")
-        case "ci-status" if node.text.strip("/ "):
-            target = Target.parse(project, node.target)
-            return Term(CiStatus(target, node.text, node.success))
-        case "every":
-            return Term(Every(Schedule(node.text).text))
-        case "stage" if node.spec is not None:
-            return Term(RunStage(_checked(node.spec, origin)), inputs)
-        case "join" if len(node.names) == len(inputs) and "" not in node.names[1:]:
-            rest = [name for name in node.names if name]
-            check_paths("join", "paths", rest)
-            return Term(Join(node.names), inputs)
-        case "wait" if len(node.names) == len(inputs):
-            return Term(Wait(node.names, node.pending, node.failed), inputs)
-        case op if op in _PLAIN:
-            return Term(_PLAIN[op](), inputs)
-        case op:
-            raise _nonsense(f"{op!r} is no operation, or not a whole one")
-
-
-def _checked(spec: StageSpec, origin: str) -> StageSpec:
-    """``spec`` as ``shell`` or ``@stage`` would have made it, and of this pipeline."""
-    is_command = spec.kind is StageKind.SHELL
-    if spec.kind is StageKind.PIPELINE or spec.image or spec.tools:
-        raise _nonsense(f"stage {spec.name} is of a kind that nobody can write")
-    if not _FINGERPRINT.match(spec.fingerprint) or not spec.command.strip():
-        raise _nonsense(f"stage {spec.name} has no fingerprint, or no command")
-    if not isinstance(spec.arguments, dict):
-        raise _nonsense(f"the parameters of stage {spec.name} are no object")
-    options = check_options(
-        spec.name, spec.inputs, dict(spec.env), spec.timeout, spec.pool, version=None
-    )
-    return replace(
-        spec,
-        inputs=options.inputs,
-        env=options.env,
-        timeout=options.timeout,
-        outputs=check_paths(spec.name, "outputs", spec.outputs),
-        reports=check_paths(spec.name, "reports", spec.reports),
-        conditions=_checked_conditions(spec.name, spec.conditions),
-        policy=_checked_policy(spec.name, spec.policy),
-        origin="" if is_command else origin,
-    )
-
-
-def _checked_conditions(name: str, given: Conditions) -> Conditions:
-    sandbox = {Sandbox.NO: False, Sandbox.YES: True}.get(given.sandbox, "auto")
-    return check_conditions(
-        name,
-        {
-            "secrets": dict(given.secrets),
-            "sandbox": cast("bool", sandbox),
-            "network": given.network,
-            "processes": given.processes,
-            "locks": given.locks,
-            "priority": given.priority,
-            "facts": given.facts,
-            "log_limit": given.log_limit,
-            "output_limit": given.output_limit,
-            **({"memory": given.memory} if given.memory else {}),
-        },
-    )
-
-
-def _checked_policy(name: str, given: Policy) -> Policy:
-    return check_policy(
-        name,
-        {
-            "latched": given.latched,
-            "auto_cancel": given.auto_cancel,
-            "retry": given.retry,
-            "transient": given.transient,
-            "level": given.level,
-            **({"every": given.every} if given.every else {}),
-            **({"valid_for": given.valid_for} if given.valid_for else {}),
-        },
-    )
+def _is_head(term: Term[object]) -> bool:
+    """Whether a term is the head of a target, perhaps behind a gate: no commit of any origin."""
+    while isinstance(term.operation, Gate | WithoutLogs):
+        term = term.inputs[0]
+    return isinstance(term.operation, Head) and isinstance(term.operation.need, TargetHead)

@@ -14,7 +14,7 @@ from datakit_ci.term import Term, all_, return_
 from datakit_ci.tree import Tree
 from datakit_core.errors import ConfigError
 
-__all__ = ["Matrix", "matrix"]
+__all__ = ["Matrix", "Named", "matrix"]
 
 Axis: TypeAlias = "Sequence[object] | Term[Any]"
 """The values of one parameter, or a term of them."""
@@ -79,6 +79,21 @@ class Matrix:
         return cells
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Gives values their names, in order.
+
+    Attributes:
+        names: One for each value.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, values: Sequence[Tree]) -> Mapping[str, Tree]:
+        """``values`` by name."""
+        return dict(zip(self.names, values, strict=True))
+
+
 def matrix(stage: Stage[...], /, **axes: Axis) -> Matrix:
     """Every combination of some parameters: ``matrix(unit, python=["3.11", "3.12"])``.
 
@@ -107,5 +122,4 @@ def _checked(stage: Stage[...], axis: str, values: object) -> Sequence[object]:
 
 
 def _together(cells: Mapping[str, Term[Tree]]) -> Term[Mapping[str, Tree]]:
-    names = tuple(cells)
-    return all_(cells.values()).map(lambda trees: dict(zip(names, trees, strict=True)), "cells")
+    return all_(cells.values()).map(Named(tuple(cells)), "cells")

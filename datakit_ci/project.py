@@ -136,10 +136,10 @@ class Project:
             check_path(self.pipeline)
         except (InvalidName, AttributeError) as error:
             raise ConfigError(f"project {self.id}: pipeline: {error}") from error
-        if "/" not in self.pipeline or not self.pipeline.endswith(".py"):
+        if not self.pipeline.endswith(".py"):
             raise ConfigError(
-                f"project {self.id}: pipeline: {self.pipeline!r} must be a Python file in a "
-                "directory of its own, such as ci/pipeline.py: what is beside it belongs to it"
+                f"project {self.id}: pipeline: {self.pipeline!r} must be a Python file, such as "
+                "ci/pipeline.py: what is beside it belongs to it"
             )
 
     @property

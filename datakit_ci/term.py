@@ -73,6 +73,8 @@ __all__ = [
     "publish_tree",
     "return_",
     "run_stage",
+    "said_state",
+    "said_url",
     "source",
     "state",
     "tag",
@@ -233,12 +235,22 @@ def ci_status(context: str, target: Target) -> Term[str | None]:
         context: The other CI's, such as ``ci/other/build``; its reports are followed live.
         target: Whose head; ``target.target`` is the one that is tested.
     """
-    return _said_by(context, target).map(lambda said: said.state if said else None, "state")
+    return _said_by(context, target).map(said_state, "state")
 
 
 def ci_target_url(context: str, target: Target) -> Term[str | None]:
     """Where another CI says that people can read more of ``target``'s head, if it does."""
-    return _said_by(context, target).map(lambda said: (said and said.target_url) or None, "url")
+    return _said_by(context, target).map(said_url, "url")
+
+
+def said_state(said: CommitStatus | None) -> str | None:
+    """The state of a report; none if there is none."""
+    return said.state if said else None
+
+
+def said_url(said: CommitStatus | None) -> str | None:
+    """The address of a report; none if there is none."""
+    return (said and said.target_url) or None
 
 
 def ci_success_target_url(context: str, target: Target) -> Term[str]:

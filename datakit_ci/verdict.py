@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from datakit_ci.blueprint import LONGEST
+from datakit_ci.blueprint import LONGEST, RESULT, Blueprint
 from datakit_ci.canonical import JsonValue, canonical_json, digest
 from datakit_ci.conditions import Conditions
 from datakit_ci.evaluate import Evaluator, Update
@@ -25,6 +25,7 @@ from datakit_ci.graph import Graph
 from datakit_ci.need import Approved, Facts, JobsIn, Need, PipelineTree, PullRequestOf
 from datakit_ci.operation import Head
 from datakit_ci.output import Output
+from datakit_ci.parcel import pack, trees_in, waits_for
 from datakit_ci.project import PIPELINES, Config, Project
 from datakit_ci.pullrequest import Forks, PullRequest
 from datakit_ci.result import Ok, Pending
@@ -52,7 +53,7 @@ _MEMORY = 1_000_000_000
 _PROCESSES = 64
 _LOG = 1_000_000
 
-_FORMAT = 1
+_FORMAT = 2
 """Of what the process writes; a new number makes it write again."""
 
 
@@ -200,19 +201,76 @@ class _Court:
     def _at(self, target: Target, commit: CommitId, *, trusted: bool) -> Term[Verdict]:
         need = PipelineTree(commit, self.project.pipeline)
         tree: Term[Tree] = Term(Head(need, self.project.pipeline))
-        written = run_stage(_stage(self.project.pipeline, target), tree)
-        return pair(tree, written).bind(
-            lambda trees: self._read(*trees, trusted=trusted), self.project.pipeline
+
+        def judge(found: Tree) -> Term[Verdict]:
+            drawing = _Drawing(self.config, self.project, target, found)
+            return drawing.verdict(trusted=trusted)
+
+        return tree.bind(judge, self.project.pipeline)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """Has a pipeline in a tree imported by processes, and makes terms of what they write.
+
+    Attributes:
+        config: The service's pipeline.
+        project: Whose pipeline it is.
+        target: For which target.
+        tree: The pipeline's directory.
+        way: The functions whose graph this is of, outermost first, with their packed values.
+    """
+
+    config: Config
+    project: Project
+    target: Target
+    tree: Tree
+    way: tuple[tuple[str, JsonValue], ...] = ()
+
+    def verdict(self, *, trusted: bool) -> Term[Verdict]:
+        """The target's jobs."""
+        return self.graph.bind(
+            lambda found: _checked(lambda: Verdict(self._read(found)[0], trusted))
         )
 
-    def _read(self, tree: Tree, written: Tree, *, trusted: bool) -> Term[Verdict]:
-        origin = f"{tree.id}:{self.project.pipeline}"
-        jobs: Term[object] = Term(Head(JobsIn(written.id, self.project.id, origin), "jobs"))
-        return jobs.bind(
-            lambda found: _checked(
-                lambda: Verdict(self.config.graph_of(self.project, found), trusted)
-            )
-        )
+    @property
+    def graph(self) -> Term[Blueprint]:
+        """What a process writes."""
+        path = self.project.pipeline
+        written = run_stage(_stage(path, self.target, self.way), return_(self.tree))
+        return written.bind(self._written, path)
+
+    def _written(self, made: Tree) -> Term[Blueprint]:
+        origin = f"{self.tree.id}:{self.project.pipeline}"
+        return Term(Head(JobsIn(made.id, self.project.id, origin), "jobs"))
+
+    def _read(self, found: Blueprint) -> tuple[Graph, Mapping[str, Term[object]]]:
+        """The graph and the jobs; raises ``ConfigError`` for what the project may not do."""
+        trees = trees_in([value for _, value in self.way])
+        terms = found.terms(self._call, trees)
+        return self.config.graph_of(self.project, terms), terms
+
+    def _call(self, node: str, value: object) -> Term[object]:
+        """What the function of ``node`` makes of ``value``.
+
+        What is still pending is waited for: a process for each word that is said of it would be
+        much ado.
+        """
+        if (reason := waits_for(value)) is not None:
+            return pending(reason)
+        try:
+            way = (*self.way, (node, pack(value)))
+        except ConfigError as error:
+            return fail(str(error))
+        inner = replace(self, way=way)
+        return inner.graph.bind(inner.result)
+
+    def result(self, found: Blueprint) -> Term[object]:
+        """What a function has made, of the graph that was written of it."""
+        try:
+            return self._read(found)[1][RESULT]
+        except ConfigError as error:
+            return fail(str(error))
 
 
 def _checked(make: Any) -> Term[Verdict]:
@@ -230,8 +288,11 @@ def _waiting(verdict: Verdict, owner: str) -> Verdict:
     return Verdict(Graph.of(jobs), trusted=False)
 
 
-def _stage(path: str, target: Target) -> StageSpec:
-    """The stage that imports the pipeline ``path`` and writes down its jobs for ``target``."""
+def _stage(path: str, target: Target, way: tuple[tuple[str, JsonValue], ...]) -> StageSpec:
+    """The stage that imports the pipeline ``path`` and writes down its jobs for ``target``.
+
+    Or, if there is a ``way``, what the function at its end returns.
+    """
     version = sys.version_info
     code: dict[str, JsonValue] = {
         "path": path,
@@ -239,12 +300,15 @@ def _stage(path: str, target: Target) -> StageSpec:
         "python": f"{sys.implementation.name} {version.major}.{version.minor}",
         "distributions": installed(),
     }
+    parameters: dict[str, JsonValue] = {"target": target.short}
+    if way:
+        parameters["way"] = [[node, value] for node, value in way]
     return StageSpec(
         name=_STAGE,
         kind=StageKind.PIPELINE,
         command=path,
         fingerprint=digest(code),
-        parameters=canonical_json({"target": target.short}).decode().rstrip("\n"),
+        parameters=canonical_json(parameters).decode().rstrip("\n"),
         timeout=_SECONDS,
         pool=PIPELINES,
         conditions=Conditions(

@@ -42,7 +42,7 @@ def check(
     """
     from rich.console import Console  # slow to import
 
-    from datakit_ci.blueprint import encode
+    from datakit_ci.blueprint import decode, encode
     from datakit_ci.outline import outline
     from datakit_ci.project import Config, Project, load_jobs, load_pipeline
     from datakit_ci.spec import DEFAULT_POOL
@@ -59,13 +59,15 @@ def check(
             continue
         branch = declared.dashboards[0] if declared.dashboards else "main"
         first, *others = [target] if target else [f"heads/{branch}", "tags/v1.0", "pr/1"]
-        graph = config.graph(Target.parse(declared.id, first))
+        judge = declared.graph if project else config.graph  # a service declares what it needs
+        graph = judge(Target.parse(declared.id, first))
         console.print(outline(graph, f"{declared.id}, jobs of {first}"))
         if project:
-            encode(graph, project)  # what cannot leave the process is a mistake there
+            decode(encode(graph, project), project, "")  # as a service does
+            _note_needs(pipeline, graph)
         _advise(pipeline, graph, alone=len(config.projects) == 1)
         for other in others:
-            jobs = config.graph(Target.parse(declared.id, other)).jobs
+            jobs = judge(Target.parse(declared.id, other)).jobs
             same = "the same" if list(jobs) == list(graph.jobs) else ", ".join(jobs) or "none"
             console.print(f"jobs of {other}: {same}", style="dim")
     for flow in config.flows:
@@ -73,6 +75,18 @@ def check(
     pools = {DEFAULT_POOL: "(one unit for each processor)", **config.pools}
     shown = ", ".join(f"{name} {units}" for name, units in pools.items())
     console.print(f"{pipeline} is fine; pools: {shown}", soft_wrap=True)
+
+
+def _note_needs(pipeline: Path, graph: Graph) -> None:
+    """Print which pools and secrets the service has to declare for a pipeline in a repository."""
+    from datakit_ci.project import stages
+    from datakit_ci.spec import DEFAULT_POOL
+
+    specs = [*stages(graph)]
+    pools = sorted({f"pool {spec.pool}" for spec in specs} - {f"pool {DEFAULT_POOL}"})
+    secrets = sorted({f"secret {name}" for spec in specs for _, name in spec.conditions.secrets})
+    if wanted := [*pools, *secrets]:
+        typer.echo(f"{pipeline}: note: the service has to declare {', '.join(wanted)}", err=True)
 
 
 def _advise(pipeline: Path, graph: Graph, *, alone: bool) -> None:

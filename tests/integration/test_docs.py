@@ -14,13 +14,15 @@ from typing import get_type_hints
 import pytest
 
 import datakit_ci
+from datakit_ci import fail
+from datakit_ci.blueprint import decode, encode
 from datakit_ci.cache import Cache
 from datakit_ci.cli import main
 from datakit_ci.need import Build
 from datakit_ci.options import CommandConditions, check_options
 from datakit_ci.outcome import Outcome
 from datakit_ci.pipeline import load_stage
-from datakit_ci.project import load_pipeline, stages
+from datakit_ci.project import Project, load_jobs, load_pipeline, stages
 from datakit_ci.stage import StageFailed, shell
 from datakit_ci.target import Target
 from datakit_ci.trace import Tracer
@@ -67,6 +69,14 @@ def test_every_pipeline_of_the_page_is_fine(pipeline: str, tmp_path: Path) -> No
     for target in targets:
         project = config.project(target.project)
         assert (project is not None and project.pipeline) or config.graph(target).jobs
+
+
+@pytest.mark.parametrize("pipeline", re.findall(r"```py\n(.*?)```", TEXT, re.DOTALL))
+def test_every_pipeline_for_a_repository_is_fine(pipeline: str, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.py").write_text(pipeline)
+    project = Project("me/my-project", load_jobs(tmp_path / "pipeline.py"))
+    graph = project.graph(Target(project.id, "heads", "main"))
+    assert decode(encode(graph, project.id), project.id, "").terms(lambda *_: fail("no"))
 
 
 def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:

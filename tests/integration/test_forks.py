@@ -189,7 +189,7 @@ def test_a_project_has_either_a_function_or_a_file(tmp_path: Path) -> None:
     for wrong, text in [
         ({}, "give either jobs"),
         ({"jobs": own_jobs, "pipeline": PATH}, "give either jobs"),
-        ({"pipeline": "pipeline.py"}, "a directory of its own"),
+        ({"pipeline": "ci/pipeline"}, "must be a Python file, such as"),
         ({"pipeline": "../ci/pipeline.py"}, "pipeline: "),
         ({"pipeline": PATH, "forks": "maybe"}, "'maybe' is none of approve, approve_once"),
     ]:
