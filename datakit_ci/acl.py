@@ -34,6 +34,7 @@ __all__ = [
     "Rights",
     "Role",
     "Rules",
+    "Scope",
     "all_of",
     "any_of",
     "can_read_github",
@@ -86,6 +87,19 @@ class Identity:
         """Who keeps the account, such as ``github``; :data:`LOCAL` if this service does."""
         keeper, colon, _ = self.user.partition(":")
         return keeper if colon else LOCAL
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an API token is good for, at most.
+
+    Attributes:
+        role: The highest role.
+        projects: The only projects; none: all that its user may see.
+    """
+
+    role: Role = Role.ADMIN
+    projects: frozenset[str] | None = None
 
 
 STRANGER = Identity()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING
 
 from watchfiles import awatch
 
+from datakit_ci.accounts import AccountBook
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
 from datakit_ci.checkout import Checkout
+from datakit_ci.clock import SystemClock
+from datakit_ci.dashboard.app import Access
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
@@ -54,6 +58,7 @@ class Service:
         listeners: URLs of the database over 9P, with the ports that the system has chosen.
         repositories: What the local bridge watches.
         settings: What it was started with.
+        setup: Where the first administrator chooses a password; empty if there is one.
     """
 
     engine: Engine
@@ -61,6 +66,7 @@ class Service:
     listeners: tuple[str, ...]
     repositories: tuple[LocalRepository, ...]
     settings: ServiceSettings
+    setup: str = ""
 
 
 async def serve(settings: ServiceSettings, announce: Callable[[Service], None]) -> None:
@@ -118,6 +124,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         )
         await stack.enter_async_context(engine)
         reloader = _Reloader(engine, settings.pipeline)
+        access = await _access(settings, engine)
         await stack.enter_async_context(
             serve_pages(
                 engine,
@@ -126,6 +133,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 controls=engine,
                 past=Past(database),
                 repository=_clones(home),
+                access=access,
             )
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -133,11 +141,13 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
             tasks.create_task(reloader.run()),
+            *([tasks.create_task(access.book.follow())] if access.book is not None else []),
             tasks.create_task(_prune(engine, home, tally)),
             *(tasks.create_task(each.follow(engine, home.away)) for each in figures),
         ]
         try:
-            yield Service(engine, site.url, home.listeners, repositories, settings)
+            link = f"{site.url}setup?token={access.setup}" if access.setup else ""
+            yield Service(engine, site.url, home.listeners, repositories, settings, link)
         finally:
             for task in running:
                 task.cancel()
@@ -146,6 +156,13 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
 def _clones(home: Home) -> Clones | None:
     """Where the state can be cloned from, if its repository is ours."""
     return None if home.store is None else Clones(home.store.heads, Views(home.store.path))
+
+
+async def _access(settings: ServiceSettings, engine: Engine) -> Access:
+    """Who may see the dashboard: what the pipeline says now, and who has an account."""
+    book = await asyncio.to_thread(AccountBook.open, settings.accounts, SystemClock().now)
+    setup = "" if book.has_admin else secrets.token_urlsafe(24)
+    return Access(rules=lambda: engine.config.rules, book=book, setup=setup)
 
 
 def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:

@@ -50,6 +50,7 @@ class ServiceSettings(BaseModel):
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
         canary: The only targets to test, ``USER/REPO/heads/NAME`` or ``pr/N``; none: all.
+        accounts: Directory for accounts and tokens; made when missing, for our user alone.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
 
@@ -67,6 +68,7 @@ class ServiceSettings(BaseModel):
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
     canary: tuple[str, ...] = ()
+    accounts: Path
     work: Path
 
     @classmethod

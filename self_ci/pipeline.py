@@ -18,7 +18,9 @@ from datakit_ci import (
     TargetTerms,
     Term,
     Tree,
+    everyone,
     gate,
+    logged_in,
     matrix,
     shell,
     stage,
@@ -116,4 +118,8 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
     }
 
 
-config = Config(projects=[Project("datakit/datakit", jobs, dashboards=["main"])])
+config = Config(
+    projects=[Project("datakit/datakit", jobs, dashboards=["main"])],
+    can_read=everyone,
+    can_build=logged_in(""),
+)

@@ -15,6 +15,7 @@ from datakit_ci.cli import (
     serving,
     standing,
     supposing,
+    users,
 )
 from datakit_core import __version__
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 for _part in (checking, serving, running, deciding, standing, supposing, explaining):
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
+app.add_typer(users.commands)
 
 
 def _show_version(value: bool) -> None:  # typer calls it so

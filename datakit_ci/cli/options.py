@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "AccountsDirectory",
     "AllowFetch",
     "AutoPush",
     "Canaries",
@@ -101,6 +102,16 @@ Durability: TypeAlias = Annotated[
 ]
 WebUi: TypeAlias = Annotated[
     str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
+]
+AccountsDirectory: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--accounts",
+        metavar="DIRECTORY",
+        help="Where accounts and API tokens are kept. Default: beside the database, "
+        "as .datakit/database.accounts.",
+        show_default=False,
+    ),
 ]
 Repositories: TypeAlias = Annotated[
     list[str] | None,

@@ -32,6 +32,7 @@ def serve(
     listen_http: options.ListenHttp = "",
     durability: options.Durability = "full",
     web_ui: options.WebUi = "http://127.0.0.1:8080",
+    accounts: options.AccountsDirectory = None,
     repository: options.Repositories = None,
     canary: options.Canaries = None,
     verbose: options.Verbose = False,
@@ -66,15 +67,16 @@ def serve(
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         canary=tuple(canary or ()),
-        work=_work(database, metadata_store),
+        accounts=(accounts or _beside(database, metadata_store, "accounts")).absolute(),
+        work=_beside(database, metadata_store, "work"),
     )
     asyncio.run(serve(settings, _announce))
 
 
-def _work(database: Path, metadata_store: str) -> Path:
-    """Where builds and logs go: beside the database; of an engine without one, its own place."""
+def _beside(database: Path, metadata_store: str, what: str) -> Path:
+    """A place of our own: beside the database; of an engine without one, where one would be."""
     name = "engine" if metadata_store else database.name.removesuffix(".git")
-    return database.with_name(f"{name}.work")
+    return database.with_name(f"{name}.{what}")
 
 
 def _announce(service: Service) -> None:
@@ -89,4 +91,7 @@ def _announce(service: Service) -> None:
     typer.echo(f"DataKit {__version__}")
     for word, where in lines:
         typer.echo(f"  {word:<11} {where}")
+    if service.setup:
+        typer.echo("Nobody can log in yet. The first administrator, once, opens")
+        typer.echo(f"  {'set-up':<11} {service.setup}")
     typer.echo("Ctrl-C stops.")

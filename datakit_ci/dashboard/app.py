@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,11 +10,25 @@ from typing import Final
 
 from aiohttp import web
 
+from datakit_ci.accounts import AccountBook
 from datakit_ci.acl import OPEN, Rules
-from datakit_ci.dashboard import actions, api, builds, clones, flash, gate, guard, live, pages
+from datakit_ci.dashboard import (
+    actions,
+    api,
+    builds,
+    clones,
+    flash,
+    gate,
+    guard,
+    live,
+    login,
+    pages,
+    profile,
+)
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
+from datakit_ci.dashboard.logins import LOGINS, Logins
 from datakit_ci.dashboard.rendering import PAGES, Pages
 from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
@@ -31,6 +46,8 @@ _BUILD = r"/build/{user}/{repo}/{stage:.+}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{6
 _COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
 
 ROUTES: Final = (
+    *login.ROUTES,
+    *profile.ROUTES,
     *api.ROUTES,
     *clones.ROUTES,
     *actions.ROUTES,
@@ -62,6 +79,8 @@ class Access:
     Attributes:
         rules: Who may do what, asked anew each time.
         accounts: Who has an account or an API token of the service's own.
+        book: The same, if that can be changed; then ``accounts`` does not count.
+        setup: What the link carries by which the first administrator comes in; empty: none.
         sessions: Who has logged in; none: that is kept in memory.
         public_url: Where browsers find the service, ``https://HOST[:PORT]``, if that is not where
             they connect to (a proxy).
@@ -70,6 +89,8 @@ class Access:
 
     rules: Callable[[], Rules] = _all_may_read
     accounts: Accounts = field(default_factory=NoAccounts)
+    book: AccountBook | None = None
+    setup: str = ""
     sessions: SessionStore | None = None
     public_url: str = ""
     is_secure: bool = False
@@ -115,12 +136,14 @@ def create_app(
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app.on_shutdown.append(streams.close)
-    keeper = _keeper(access or Access(), now)
+    access = access or Access()
+    keeper = _keeper(access, now)
     app[KEEPER] = keeper
+    app[LOGINS] = Logins(access.book, time.monotonic, access.setup, bool(access.public_url))
     guard.keep_safe(app)
     static = public("/static/{version}/{name:.+}", assets.serve)
     table = add_routes(app, [*ROUTES, static])
-    gate.put_before(app, table, keeper, access.public_url if access is not None else "")
+    gate.put_before(app, table, keeper, access.public_url)
     app.middlewares.append(flash.carry_sentence)
     app[PAGES].acts = controls is not None
     travel_in_time(app, past)  # only for who may see the page now
@@ -129,4 +152,5 @@ def create_app(
 
 def _keeper(access: Access, now: Callable[[], datetime]) -> Keeper:
     sessions = access.sessions or MemorySessions(lambda: now().timestamp())
-    return Keeper(access.rules, sessions, access.accounts, now, access.is_secure)
+    accounts = access.accounts if access.book is None else access.book
+    return Keeper(access.rules, sessions, accounts, now, access.is_secure)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from datakit_ci.acl import LOCAL, Identity, Rules
+from datakit_ci.acl import LOCAL, Identity, Rules, Scope
 from datakit_ci.dashboard.sessions import (
     Lifetimes,
     Session,
@@ -20,7 +20,7 @@ from datakit_ci.dashboard.sessions import (
     key_of,
     new_cookie,
 )
-from datakit_ci.dashboard.visitor import How, Scope, Visitor, introduce, visitor_of
+from datakit_ci.dashboard.visitor import How, Visitor, introduce, visitor_of
 
 __all__ = ["KEEPER", "Accounts", "Keeper", "NoAccounts"]
 
@@ -104,7 +104,7 @@ class Keeper:
             return Visitor(rules=self.rules)
         session = await self._session(cookie)
         if session is None:
-            return Visitor(rules=self.rules, cookie=cookie)
+            return self.stranger(cookie)
         return Visitor(self._identity(session), How.SESSION, self.rules, cookie=cookie)
 
     def _by_token(self, authorization: str) -> Visitor:
@@ -174,6 +174,10 @@ class Keeper:
             await self.sessions.remove(key_of(cookie))
         response.del_cookie(self.cookie_name, secure=self.is_secure, httponly=True, samesite="Lax")
         introduce(request, Visitor(rules=self.rules))
+
+    def stranger(self, cookie: str) -> Visitor:
+        """Who has not logged in, and has a cookie, so that they can be given a form."""
+        return Visitor(rules=self.rules, cookie=cookie)
 
     def set_cookie(self, response: web.StreamResponse, cookie: str) -> None:
         """Give the browser a number."""

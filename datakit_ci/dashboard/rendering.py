@@ -16,7 +16,7 @@ from datakit_ci.acl import Role
 from datakit_ci.dashboard import flash, offers, wording
 from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
-from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT
+from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT, HERE
 from datakit_ci.state import Status
 
 __all__ = ["PAGES", "Pages", "path_of"]
@@ -105,6 +105,7 @@ class Pages:
             Role=Role,
             CSRF_FIELD=CSRF_FIELD,
             visitor=CURRENT.get,
+            here=HERE.get,
             may=_may,
             acts=lambda: self.acts and AS_OF.get() is None,
             offers_of_build=offers.offers_of_build,

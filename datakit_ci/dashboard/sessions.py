@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 __all__ = [
@@ -45,7 +45,6 @@ class Session:
             account elsewhere.
         groups: What their provider said of them then.
         repositories: The same, as :attr:`datakit_ci.acl.Identity.repositories` has it.
-        values: What a log-in under way has to remember.
     """
 
     user: str
@@ -54,7 +53,6 @@ class Session:
     stamp: str = ""
     groups: frozenset[str] = frozenset()
     repositories: frozenset[str] = frozenset()
-    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class MemorySessions:
     async def save(self, key: str, session: Session, seconds: float) -> None:
         """As :meth:`SessionStore.save`."""
         is_new = key not in self._sessions
-        self._sessions[key] = (replace(session), self._clock() + seconds)
+        self._sessions[key] = (session, self._clock() + seconds)
         self._sessions.move_to_end(key)
         if is_new:
             self._forget(session.user)

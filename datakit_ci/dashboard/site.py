@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from datakit_ci.dashboard.app import create_app
+from datakit_ci.dashboard.app import Access, create_app
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.controls import Controls
 from datakit_ci.dashboard.source import Source
@@ -74,6 +74,7 @@ async def serve_pages(
     controls: Controls | None = None,
     past: Past | None = None,
     repository: Clones | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
 
@@ -83,7 +84,14 @@ async def serve_pages(
         ConfigError: The dashboard's files are missing.
     """
     runner = web.AppRunner(
-        create_app(source, trouble=trouble, controls=controls, past=past, repository=repository),
+        create_app(
+            source,
+            trouble=trouble,
+            controls=controls,
+            past=past,
+            repository=repository,
+            access=access,
+        ),
         access_log=None,
         shutdown_timeout=_SHUTDOWN,
     )

@@ -11,14 +11,14 @@ from typing import Final
 
 from aiohttp import web
 
-from datakit_ci.acl import STRANGER, Identity, Role, Rules
+from datakit_ci.acl import STRANGER, Identity, Role, Rules, Scope
 
 __all__ = [
     "CSRF_FIELD",
     "CSRF_HEADER",
     "CURRENT",
+    "HERE",
     "How",
-    "Scope",
     "Visitor",
     "introduce",
     "is_csrf",
@@ -43,19 +43,6 @@ class How(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What an API token is good for, at most.
-
-    Attributes:
-        role: The highest role.
-        projects: The only projects; none: all that its user may see.
-    """
-
-    role: Role = Role.ADMIN
-    projects: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Visitor:
     """Who a request is from.
 
@@ -72,7 +59,7 @@ class Visitor:
     identity: Identity = STRANGER
     how: How = How.NOTHING
     rules: Callable[[], Rules] = field(default=Rules, repr=False)
-    scope: Scope = Scope()
+    scope: Scope = field(default_factory=Scope)
     cookie: str = field(default="", repr=False)
 
     @property
@@ -121,6 +108,9 @@ class Visitor:
 CURRENT: Final[ContextVar[Visitor]] = ContextVar("visitor", default=Visitor())  # noqa: B039 - frozen
 """Whom the page is for that is being made; templates ask it. Set by the middleware."""
 
+HERE: Final[ContextVar[str]] = ContextVar("here", default="/")
+"""The address of the page that is being made, to come back to."""
+
 _VISITOR: Final = web.RequestKey("visitor", Visitor)
 
 
@@ -133,6 +123,7 @@ def introduce(request: web.Request, visitor: Visitor) -> None:
     """Say who asks; called once for each request, and again when they log in with it."""
     request[_VISITOR] = visitor
     CURRENT.set(visitor)
+    HERE.set(request.rel_url.raw_path_qs)
 
 
 def is_csrf(visitor: Visitor, given: str) -> bool:

@@ -96,6 +96,7 @@ def test_the_stages_of_the_page_do_what_it_says(tmp_path: Path) -> None:
 
 def test_every_name_and_option_is_on_the_page() -> None:
     types = {
+        "Acl",
         "Failed",
         "Flow",
         "Matrix",

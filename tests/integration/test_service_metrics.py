@@ -26,6 +26,7 @@ async def test_a_service_serves_them_wherever_its_database_is(
     settings = ServiceSettings.checked(
         pipeline=tmp_path / "pipeline.py",
         database=tmp_path / "own.git",
+        accounts=tmp_path / "accounts",
         work=tmp_path / "work",
         listen_prometheus="0",
         **where,

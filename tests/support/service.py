@@ -9,19 +9,22 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from datakit_ci.dashboard.visitor import Visitor
 from datakit_ci.target import Target
 from datakit_core.client import connect
 from tests.support.command import datakit, port_in
 
-__all__ = ["RunningService", "embedded", "running_service", "service_command"]
+__all__ = ["PASSWORD", "RunningService", "embedded", "running_service", "service_command"]
 
 _CHECKOUT = Path(__file__).parents[2]
+
+PASSWORD = "correct horse battery"
 
 _READY = "Ctrl-C stops."
 """The last line that the service prints before it only serves."""
@@ -37,6 +40,7 @@ class RunningService:
         database: ``tcp://HOST:PORT``.
         git: The database's repository.
         project: The project that it tests.
+        setup: Where to set it up; empty if that was done.
     """
 
     process: asyncio.subprocess.Process
@@ -44,6 +48,26 @@ class RunningService:
     database: str
     git: Path
     project: str
+    setup: str = ""
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    async def log_in(self) -> dict[str, str]:
+        """The cookie of an administrator; sets the service up if nobody has."""
+        if self.cookies:
+            return self.cookies
+        jar = aiohttp.CookieJar(unsafe=True)  # keeps those of addresses, too
+        async with aiohttp.ClientSession(cookie_jar=jar) as session:
+            page = self.setup or f"{self.dashboard}login"
+            async with session.get(page) as reply:
+                assert reply.status == 200, (page, reply.status)
+            cookie = next(each for each in jar if each.key == "datakit").value
+            form = {"csrf": Visitor(cookie=cookie).csrf, "name": "ann"}
+            form |= {"password": PASSWORD, "again": PASSWORD, "token": self.setup.split("=")[-1]}
+            address = page.split("?")[0]
+            async with session.post(address, data=form, allow_redirects=False) as reply:
+                assert reply.status == 303, (page, reply.status, await reply.text())
+            self.cookies.update((each.key, each.value) for each in jar)
+        return self.cookies
 
     async def until_job(self, branch: str, job: str, state: str, *, at: str) -> dict[str, Any]:
         """Wait until ``job`` of a branch at the commit ``at`` is in ``state``; its output."""
@@ -63,14 +87,17 @@ class RunningService:
 
     async def page(self, path: str) -> str:
         """The HTML of a page."""
-        async with aiohttp.ClientSession() as session, session.get(self.dashboard + path) as reply:
+        async with (
+            aiohttp.ClientSession(cookies=await self.log_in()) as session,
+            session.get(self.dashboard + path) as reply,
+        ):
             assert reply.status == 200, (path, reply.status)
             return await reply.text()
 
     async def until_page(self, path: str) -> str:
         """Wait until there is a page; its HTML."""
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(cookies=await self.log_in()) as session,
             session.get(f"{self.dashboard}events") as events,
         ):
             while True:
@@ -127,7 +154,9 @@ async def running_service(
         try:
             said = await _said(process)
             database = address or said["database"]
-            yield RunningService(process, said["dashboard"], database, git, project)
+            yield RunningService(
+                process, said["dashboard"], database, git, project, said.get("set-up", "")
+            )
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0

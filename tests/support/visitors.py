@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from argon2 import PasswordHasher
 
-from datakit_ci.acl import Acl, Identity, Rights, Role, Rules, everyone, nobody, username
+from datakit_ci import passwords
+from datakit_ci.acl import (
+    Acl,
+    Identity,
+    Rights,
+    Role,
+    Rules,
+    Scope,
+    everyone,
+    nobody,
+    username,
+)
 from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.sessions import Session, key_of, new_cookie
-from datakit_ci.dashboard.visitor import Scope, Visitor
+from datakit_ci.dashboard.visitor import Visitor
 
-__all__ = ["TokenAccounts", "csrf_of", "everything", "private", "public", "sign_in"]
+__all__ = [
+    "TokenAccounts",
+    "cheap_passwords",
+    "csrf_of",
+    "everything",
+    "private",
+    "public",
+    "sign_in",
+]
 
 Client = TestClient[web.Request, web.Application]
 
@@ -73,3 +94,10 @@ class TokenAccounts:
         scope = Scope(role, frozenset(projects) if projects else None)
         self.tokens[secret] = (Identity(user), scope)
         return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that are no work to try: what a hash costs is not what is tested."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_HASHER", cheap)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datakit_ci.acl import Identity, Rights, Rules, everyone, nobody, username
+from datakit_ci.acl import Identity, Rights, Rules, Scope, everyone, nobody, username
 from datakit_ci.dashboard.clones import project_of, visible
-from datakit_ci.dashboard.visitor import Scope, Visitor
+from datakit_ci.dashboard.visitor import Visitor
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target
 

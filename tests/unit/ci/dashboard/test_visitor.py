@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datakit_ci.acl import Identity, Rights, Role, Rules, everyone, username
-from datakit_ci.dashboard.visitor import Scope, Visitor, is_csrf
+from datakit_ci.acl import Identity, Rights, Role, Rules, Scope, everyone, username
+from datakit_ci.dashboard.visitor import Visitor, is_csrf
 
 RULES = Rules(
     Rights(read=everyone),
