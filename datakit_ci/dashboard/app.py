@@ -26,6 +26,8 @@ from datakit_ci.dashboard import (
     profile,
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
+from datakit_ci.dashboard.browse import BUILD
+from datakit_ci.dashboard.browse import ROUTES as TREES
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logins import LOGINS, Logins
@@ -42,7 +44,6 @@ __all__ = ["ROUTES", "Access", "create_app"]
 _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
 
-_BUILD = r"/build/{user}/{repo}/{stage:.+}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{64}}"
 _COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
 
 ROUTES: Final = (
@@ -53,9 +54,10 @@ ROUTES: Final = (
     *actions.ROUTES,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
-    read(_BUILD, builds.show_build),
-    read(_BUILD + "/log.txt", builds.send_raw_log, head=False),
-    read(_BUILD + "/log/events", live.send_log, head=False),
+    read(BUILD, builds.show_build),
+    read(BUILD + "/log.txt", builds.send_raw_log, head=False),
+    read(BUILD + "/log/events", live.send_log, head=False),
+    *TREES,
     read("/{user}/{repo}", pages.show_project),
     read(_COMMIT, pages.show_commit),
     read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
