@@ -1,0 +1,74 @@
+"""From an event to where to look."""
+
+from __future__ import annotations
+
+import pytest
+
+from datakit_ci.bridges.github.events import scope_of
+from datakit_ci.bridges.github.resources import Head, Pull, PullKey, RefKey, Snapshot
+from datakit_ci.bridges.github.scope import NOTHING, WHOLE, Scope, overlay
+
+HERE = {"repository": {"full_name": "ann/app"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "scope"),
+    [
+        ("pull_request", {"number": 7}, Scope(pulls=frozenset({7}))),
+        (
+            "issue_comment",
+            {"issue": {"number": 7, "pull_request": {}}},
+            Scope(pulls=frozenset({7})),
+        ),
+        ("push", {"ref": "refs/heads/a/b"}, Scope(refs=frozenset({RefKey("heads", "a/b")}))),
+        ("push", {"ref": "refs/tags/v1"}, Scope(refs=frozenset({RefKey("tags", "v1")}))),
+        (
+            "delete",
+            {"ref": "x", "ref_type": "branch"},
+            Scope(refs=frozenset({RefKey("heads", "x")})),
+        ),
+        ("status", {"sha": "a" * 40}, Scope(commits=frozenset({"a" * 40}))),
+        ("repository", {"action": "renamed"}, WHOLE),
+        ("pull_request", {"number": "seven"}, WHOLE),
+    ],
+)
+def test_an_event_says_where_to_look(event: str, payload: dict[str, object], scope: Scope) -> None:
+    assert scope_of(event, HERE | payload) == ("ann/app", scope)
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("star", HERE),
+        ("issue_comment", HERE | {"issue": {"number": 7}}),
+        ("push", HERE | {"ref": "refs/notes/x"}),
+        ("create", HERE | {"ref": "x", "ref_type": "repository"}),
+        ("push", {}),
+        ("push", []),
+        ("push", {"repository": {"full_name": 3}}),
+    ],
+)
+def test_other_events_say_nothing(event: str, payload: object) -> None:
+    assert scope_of(event, payload) is None
+
+
+def test_many_single_looks_become_one_at_everything() -> None:
+    few = Scope(pulls=frozenset(range(10))) | Scope(commits=frozenset("ab"))
+    assert not few.whole
+    assert (few | Scope(pulls=frozenset(range(10, 20)))) == WHOLE
+    assert not NOTHING
+    assert NOTHING | WHOLE == WHOLE
+
+
+def test_a_look_at_a_part_leaves_the_rest_as_it_was() -> None:
+    known: Snapshot = {
+        PullKey(1): Pull("a" * 40),
+        PullKey(2): Pull("b" * 40),
+        RefKey("heads", "main"): Head("c" * 40),
+    }
+    seen: Snapshot = {PullKey(2): Pull("d" * 40), PullKey(3): Pull("e" * 40)}
+    scope = Scope(pulls=frozenset({1, 2}))
+    assert overlay(known, seen, scope) == {
+        PullKey(2): Pull("d" * 40),
+        RefKey("heads", "main"): Head("c" * 40),
+    }
