@@ -1,0 +1,1 @@
+"""The GitHub bridge against a GitHub on loopback."""
