@@ -10,11 +10,17 @@ import pytest
 import typer.main
 
 from datakit_ci.bridges.command import app as bridge
+from datakit_ci.bridges.github.command import app as github
 from datakit_ci.cli import app as ci
 from datakit_core.cli import app as database
 
 TEXT = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
-APPS = {"datakit": database, "datakit-ci": ci, "datakit-bridge-local-git": bridge}
+APPS = {
+    "datakit": database,
+    "datakit-ci": ci,
+    "datakit-bridge-github": github,
+    "datakit-bridge-local-git": bridge,
+}
 
 
 def parts(name: str) -> dict[str, list[str]]:
