@@ -23,7 +23,15 @@ from datakit_ci.target import Target, TargetKind, decode_name, encode_name
 from datakit_core.client.api import BlobId, CommitId, Database, ObjectId, TreeId
 from datakit_core.errors import StoreError
 
-__all__ = ["BRANCH", "Docket", "approval_path", "build_path", "project_path", "read_rulings"]
+__all__ = [
+    "APPROVED",
+    "BRANCH",
+    "Docket",
+    "approval_path",
+    "build_path",
+    "project_path",
+    "read_rulings",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +40,10 @@ BRANCH = "control"
 _BUILD_DEPTH = 4
 _APPROVAL_DEPTH = 3
 
-_KINDS = ("paused", "confirmed", "cancelled", "rebuilt", "approved")
+APPROVED = "approved"
+"""The directory of what people have let through of forks."""
+
+_KINDS = ("paused", "confirmed", "cancelled", "rebuilt", APPROVED)
 
 
 def project_path(project: str) -> str:
@@ -48,7 +59,9 @@ def build_path(kind: str, build: BuildId) -> str:
 
 def approval_path(target: Target, commit: CommitId) -> str:
     """The file that says that the pull request ``target`` may be tested at ``commit``."""
-    return f"approved/{encode_name(*target.project.split('/'))}/{encode_name(target.name)}/{commit}"
+    return (
+        f"{APPROVED}/{encode_name(*target.project.split('/'))}/{encode_name(target.name)}/{commit}"
+    )
 
 
 class Docket:
@@ -154,7 +167,7 @@ def _rulings(files: Mapping[str, Ruling]) -> Rulings:
                 "/".join(decode_name(project)), "-".join(decode_name(stage)), static, key
             )
             builds[kind][build] = ruling
-        elif kind == "approved" and len(rest) == _APPROVAL_DEPTH:
+        elif kind == APPROVED and len(rest) == _APPROVAL_DEPTH:
             project, number, commit = rest
             name = "/".join(decode_name(project))
             target = Target(name, TargetKind.PULL_REQUEST.value, "-".join(decode_name(number)))

@@ -7,35 +7,43 @@ is written, so a database that is open for reading only will do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from datakit_ci.cache import Cache
-from datakit_ci.evaluate import Evaluator
+from datakit_ci.evaluate import Evaluating, Evaluator
 from datakit_ci.findings import Findings
-from datakit_ci.graph import Graph
 from datakit_ci.moments import Schedule
 from datakit_ci.need import (
+    Approved,
     BranchHead,
     Build,
     BuildFact,
     Facts,
     Fetched,
+    JobsIn,
     LastMoment,
     Need,
+    PipelineTree,
+    PullRequestOf,
     TargetHead,
     Trouble,
 )
 from datakit_ci.policy import Level
+from datakit_ci.project import Config
 from datakit_ci.rulings import Hold, Rulings, Run, Use, decide, expiry
+from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database
 from datakit_core.errors import DatakitError
 
-__all__ = ["Expected", "Forecast", "Forecaster"]
+__all__ = ["Draft", "Expected", "Forecast", "Forecaster"]
+
+Draft: TypeAlias = Callable[[BuildId, Build], Awaitable[BuildFact]]
+"""Imports a pipeline of a repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ class Forecaster:
         rulings: What people have decided.
         threshold: The level from which on a person has to confirm a build.
         now: The time, UTC.
+        draft: Imports a pipeline of a repository, if it may be; else what follows is not known.
     """
 
     database: Database
@@ -101,14 +110,19 @@ class Forecaster:
     rulings: Rulings
     threshold: Level | None
     now: datetime
+    draft: Draft | None = None
     _facts: Facts = field(default_factory=Facts)
     _served: dict[Build, BuildState] = field(default_factory=dict)
     _expected: dict[Build, Expected] = field(default_factory=dict)
     _unknown: set[Need[Any]] = field(default_factory=set)
 
-    async def forecast(self, graph: Graph, target: Target) -> Forecast:
-        """What is known of the jobs ``graph`` of ``target``."""
-        evaluator = Evaluator(graph, self._facts, target)
+    async def forecast(self, config: Config, target: Target) -> Forecast:
+        """What is known of the jobs that ``config`` has for ``target``.
+
+        Raises:
+            ConfigError: The pipeline makes no sense of it.
+        """
+        evaluator = self._evaluator(config, target)
         fresh: Sequence[Need[Any]] = evaluator.update().gained
         while fresh := [need for need in fresh if need not in self._unknown]:
             known = [need for need in fresh if need in self._facts or await self._learn(need)]
@@ -126,6 +140,13 @@ class Forecaster:
             later=_later(evaluator.drawn()) if expected or unknown else (),
             unknown=unknown,
         )
+
+    def _evaluator(self, config: Config, target: Target) -> Evaluating:
+        if config.knows_jobs_of(target):
+            return Evaluator(config.graph(target), self._facts, target)
+        from datakit_ci.verdict import judged  # slow to import, and seldom needed
+
+        return judged(config, target, self._facts)
 
     async def _learn(self, need: Need[Any]) -> bool:
         """Find the answer to ``need``; false if that is not known."""
@@ -153,6 +174,12 @@ class Forecaster:
                 return Schedule(schedule).last(self.now)
             case Fetched():
                 raise LookupError
+            case Approved(target=target):
+                return self.rulings.heads(target)
+            case PullRequestOf() | PipelineTree() | JobsIn():
+                from datakit_ci.inquiries import Inquiries  # as above
+
+                return await Inquiries(self.database).look(need)
             case _:
                 return await Findings(self.database).find(need)
 
@@ -169,6 +196,8 @@ class Forecaster:
                 pass
             case Run():
                 pass
+        if self.draft is not None and need.spec.kind is StageKind.PIPELINE:
+            return await self.draft(build, need)
         if recorded is None:
             reason = await self.cache.why_not(need)
         else:

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from datakit_ci.account import account, has_colours, row
 from datakit_ci.cache import Cache
 from datakit_ci.docket import Docket
-from datakit_ci.forecast import Forecast, Forecaster
-from datakit_ci.localrun import LocalRun, Wanted, prepare
+from datakit_ci.forecast import Draft, Forecast, Forecaster
+from datakit_ci.localrun import DATABASE, LocalRun, Wanted, prepare
 from datakit_ci.preview import preview_lines, preview_record
+from datakit_ci.rulings import Rulings
 from datakit_ci.snapshot import Snapshot
 from datakit_ci.state import JobState, Status
-from datakit_core.client.api import CommitId
+from datakit_core.client.api import CommitId, Database
 from datakit_core.client.readonly import ReadOnlyDatabase
 from datakit_core.store.objects import parse_id
 
@@ -57,10 +58,6 @@ def run_once(wanted: Wanted) -> int:
 
 async def _from_results(run: LocalRun, database: ReadOnlyDatabase) -> int | None:
     """Show what is recorded; none if that is not all: something has to be run."""
-    quiet = run.wanted.as_json or run.wanted.is_dry
-    if not quiet and any(project.pipeline for project in run.config.projects):
-        _print(await _title(run.snapshot, database))
-        return None  # whose pipeline has to be looked for in the tree first
     forecasts = await _forecasts(run, database)
     if run.wanted.as_json:
         for each in forecasts:
@@ -100,18 +97,33 @@ async def _title(snapshot: Snapshot, database: ReadOnlyDatabase) -> str:
 
 
 async def _forecasts(run: LocalRun, database: ReadOnlyDatabase) -> Sequence[Forecast]:
+    """Of each project; a pipeline in the repository is imported only if nothing is to be run."""
     docket = Docket(database, lambda _: None)
     await docket.load()
+    looks_only = run.wanted.as_json or run.wanted.is_dry
+    if not looks_only or not any(project.pipeline for project in run.config.projects):
+        return await _forecast_in(run, database, docket.rulings)
+    from datakit_ci.rehearsal import rehearsal  # slow to import
+
+    snapshot, recorded = run.snapshot.repository, run.state / DATABASE
+    repositories = (recorded, snapshot) if recorded.is_dir() else (snapshot,)
+    async with rehearsal(repositories[0], await database.branches(), *repositories[1:]) as imports:
+        return await _forecast_in(run, imports.database, docket.rulings, imports.draft)
+
+
+async def _forecast_in(
+    run: LocalRun, database: Database, rulings: Rulings, draft: Draft | None = None
+) -> Sequence[Forecast]:
     forecaster = Forecaster(
         database,
         Cache(database),
         dict.fromkeys(run.targets, run.snapshot.commit),
-        docket.rulings,
+        rulings,
         run.config.threshold,
         datetime.now(UTC),
+        draft,
     )
-    graphs = [(run.config.graph(target), target) for target in run.targets]
-    return [await forecaster.forecast(graph, target) for graph, target in graphs]
+    return [await forecaster.forecast(run.config, target) for target in run.targets]
 
 
 def _named(forecast: Forecast, several: bool) -> Iterator[JobState]:

@@ -264,6 +264,13 @@ class Config:
         self._check_resources(graph)
         return graph
 
+    def knows_jobs_of(self, target: Target) -> bool:
+        """Whether it says at once what the jobs of ``target`` are, if it makes any sense of it."""
+        project = self.project(target.project)
+        return project is None or (
+            not project.pipeline and target.kind is not TargetKind.PULL_REQUEST
+        )
+
     def graph_of(self, project: Project, jobs: object) -> Graph:
         """The graph of what a pipeline in the repository of ``project`` has made of a target.
 

@@ -22,17 +22,18 @@ _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 
 
 @contextmanager
-def scratch_copy(database: Path, heads: Mapping[str, CommitId]) -> Iterator[Path]:
+def scratch_copy(database: Path, heads: Mapping[str, CommitId], *others: Path) -> Iterator[Path]:
     """A bare repository with the branches ``heads`` of ``database``, until the context is left.
 
-    What people have decided stays behind: who has confirmed a deployment did not mean this one.
+    Objects of ``others`` are there as well. What people have decided stays behind: who has
+    confirmed a deployment did not mean this one.
     """
     with TemporaryDirectory(prefix="datakit-scratch-") as directory:
         path = Path(directory) / "database.git"
         (path / "objects" / "info").mkdir(parents=True)
         (path / "refs" / "heads").mkdir(parents=True)
-        alternates = os.fsencode((database / "objects").absolute())
-        (path / "objects" / "info" / "alternates").write_bytes(alternates + b"\n")
+        alternates = [os.fsencode((each / "objects").absolute()) for each in (database, *others)]
+        (path / "objects" / "info" / "alternates").write_bytes(b"\n".join(alternates) + b"\n")
         (path / "HEAD").write_text("ref: refs/heads/main\n")
         (path / "config").write_text(_CONFIG)
         refs = {name: head for name, head in heads.items() if name != CONTROL}

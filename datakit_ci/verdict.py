@@ -77,7 +77,7 @@ def judged(config: Config, target: Target, facts: Facts) -> Evaluator | Trial:
         ConfigError: The pipeline makes no sense of it.
     """
     project = config.project(target.project)
-    if project is None or (not project.pipeline and target.kind is not TargetKind.PULL_REQUEST):
+    if project is None or config.knows_jobs_of(target):
         return Evaluator(config.graph(target), facts, target)
     return Trial(_Court(config, project).verdict(target), facts, target)
 
@@ -95,10 +95,9 @@ class Trial:
 
     @property
     def asked(self) -> Collection[Need[Any]]:
-        """Every need that is looked up, answered or not."""
-        return frozenset(self._first.asked).union(
-            () if self._second is None else self._second.asked
-        )
+        """Every need that is looked up, answered or not, in the order of the graphs."""
+        second = () if self._second is None else self._second.asked
+        return dict.fromkeys((*self._first.asked, *second)).keys()
 
     @property
     def is_complete(self) -> bool:

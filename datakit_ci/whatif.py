@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from datakit_ci.cache import Cache
+from datakit_ci.docket import APPROVED, Docket
+from datakit_ci.docket import BRANCH as CONTROL
 from datakit_ci.engine import Engine
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.forecast import Forecast, Forecaster
@@ -23,6 +25,7 @@ from datakit_ci.ledger import read_target
 from datakit_ci.metadata import BRANCH
 from datakit_ci.policy import Level
 from datakit_ci.project import Config, load_pipeline
+from datakit_ci.rehearsal import rehearsal
 from datakit_ci.rulings import Rulings
 from datakit_ci.scratch import scratch_copy
 from datakit_ci.spec import DEFAULT_POOL
@@ -117,6 +120,7 @@ async def run_all(supposition: Supposition) -> Verdict:
         heads = await _heads(recorded, config, supposition)
         branches = await recorded.branches()
         with scratch_copy(supposition.database, branches) as scratch:
+            await _copy_approvals(recorded, scratch)
             async with _engine(scratch, config, supposition, heads) as engine:
                 await _until_idle(engine)
                 changes: list[OutcomeChange] = []
@@ -140,17 +144,45 @@ async def forecast_all(
     config = supposition.config()
     with open_read_only(supposition.database) as recorded:
         heads = await _heads(recorded, config, supposition)
-        cache = Cache(recorded)
-        now = datetime.now(UTC)
-        forecaster = Forecaster(recorded, cache, heads, Rulings(), config.threshold, now)
-        answers = []
-        for target, head in heads.items():
-            forecast = await forecaster.forecast(config.graph(target), target)
-            before = await _before(recorded, target, head)
-            found = _compare(target, before, forecast.jobs)
-            settled = [each for each in found if each.after is None or each.after.status.is_final]
-            answers.append((forecast, settled))
+        branches = await recorded.branches()
+        async with rehearsal(supposition.database, branches) as imports:
+            forecaster = Forecaster(
+                imports.database,
+                Cache(imports.database),
+                heads,
+                await _approvals(recorded),
+                config.threshold,
+                datetime.now(UTC),
+                imports.draft,
+            )
+            answers = []
+            for target, head in heads.items():
+                forecast = await forecaster.forecast(config, target)
+                before = await _before(recorded, target, head)
+                found = _compare(target, before, forecast.jobs)
+                known = [each for each in found if each.after is None or each.after.status.is_final]
+                answers.append((forecast, known))
     return answers
+
+
+async def _approvals(database: Database) -> Rulings:
+    """Which heads of forks people have let through; what else they have decided does not hold."""
+    docket = Docket(database, lambda _: None)
+    await docket.load()
+    return Rulings(approved=docket.rulings.approved)
+
+
+async def _copy_approvals(recorded: Database, scratch: Path) -> None:
+    """Have them hold in the scratch copy as well."""
+    head = await recorded.head(CONTROL)
+    if head is None:
+        return
+    approved = await recorded.entry((await recorded.commit(head)).tree, APPROVED)
+    if approved is None:
+        return
+    async with open_local(scratch) as database, database.transaction(CONTROL) as transaction:
+        await transaction.graft(APPROVED, approved)
+        await transaction.commit("Approvals")
 
 
 async def _heads(

@@ -331,3 +331,23 @@ def interrupted(scratch: Scratch) -> tuple[int, str, list[int]]:
         process.send_signal(signal.SIGINT)
         output = process.stdout.read()
     return process.returncode, output, [int(found[1]), int(found[2])]
+
+
+def test_a_dry_run_imports_the_repository_s_own_pipeline_as_it_is_now(scratch: Scratch) -> None:
+    own = PIPELINE.partition("config =")[0]
+    (scratch.root / "ci").mkdir()
+    (scratch.root / "ci" / "pipeline.py").write_text(own)
+    service = 'Config(projects=[Project("me/app", pipeline="ci/pipeline.py")])'
+    (scratch.root / "pipeline.py").write_text(
+        f"from datakit_ci import Config, Project\nconfig = {service}\n"
+    )
+    before = scratch.run("--dry-run").stdout
+    assert re.search(r"would run:\n  (lint|word) +it has never run\n  (lint|word) +it", before)
+    assert not (scratch.root / ".datakit" / "database.git").exists()
+    assert scratch.run("--once").returncode == 0
+    again = scratch.run("--once")
+    assert (again.returncode, "running" in again.stdout) == (0, False), again.stdout
+    assert "would run" not in scratch.run("--dry-run").stdout
+    (scratch.root / "ci" / "pipeline.py").write_text(own.replace("echo 1", "echo 2"))
+    changed = scratch.run("--dry-run").stdout
+    assert re.search(r"would run:\n  word +its code, command or parameters", changed), changed

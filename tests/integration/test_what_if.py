@@ -188,3 +188,50 @@ def test_a_database_without_targets_is_bad_input(scene: Scene) -> None:
     done = scene.ask("", "")
     assert done.returncode == 2
     assert "no targets are recorded" in done.stderr
+
+
+IN_TREE = """
+from datakit_ci import Config, Project
+
+config = Config(projects=[Project("me/app", pipeline="ci/pipeline.py")])
+"""
+
+PULL = "me/app/pr/7"
+
+
+async def test_pipelines_of_repositories_judge_their_targets_here_too(scene: Scene) -> None:
+    jobs = PIPELINE.partition("config =")[0]
+    async with open_local(scene.database) as database:
+        for name, text in (("good", jobs), ("bad", "def jobs(target):\n    return nothing\n")):
+            path = f"{name}-source"
+            async with database.transaction(path) as edit:
+                await edit.write("ci/pipeline.py", text.encode())
+                await edit.write("word", b"good word\n")
+                head = await edit.commit(name)
+            async with database.transaction(BRANCH) as edit:
+                await edit.write(f"me/app/ref/heads/{name}/head", f"{head}\n".encode())
+                await edit.commit(name)
+        async with database.transaction(BRANCH) as edit:
+            for field, said in {"head": head, "owner": "you", "base": "good"}.items():
+                await edit.write(f"{PULL}/{field}", f"{said}\n".encode())
+            await edit.commit("a fork's")
+    before = scene.refs()
+    dry = scene.ask(PIPELINE, IN_TREE, "--dry-run")
+    assert "name 'nothing' is not defined" in dry.stdout, dry.stdout + dry.stderr
+    assert "waits for approval by a person" not in dry.stdout  # that is no outcome
+    good = next(part for part in dry.stdout.split("me/app/") if part.startswith("heads/good"))
+    assert "would run:" in good, dry.stdout
+    assert "copy  word has changed" in good, dry.stdout
+    done = scene.ask(PIPELINE, IN_TREE)
+    assert "me/app/heads/bad  pipeline: none -> failure" in done.stdout, done.stdout + done.stderr
+    assert "me/app/heads/good  lint: none -> success" in done.stdout
+    assert "me/app/pr/7  lint: none -> waiting  waits for approval by a person" in done.stdout
+    assert scene.refs() == before
+
+    approved = "approved/me-app/7/" + str(head)
+    ruling = '{"replaces":null,"time":"2026-03-04T12:00:00Z","user":"jo","version":1}\n'
+    async with open_local(scene.database) as database, database.transaction("control") as edit:
+        await edit.write(approved, ruling.encode())
+        await edit.commit("approve")
+    done = scene.ask(PIPELINE, IN_TREE)
+    assert "me/app/pr/7  lint: none -> success" in done.stdout, done.stdout + done.stderr
