@@ -130,6 +130,50 @@ async def test_another_pipeline_takes_over_while_it_runs(
     await service.until_job("main", "third", "success", at=head)
 
 
+OWN = """
+from datakit_ci import shell, stage
+import words
+
+quick = shell("quick", "{command}", pool="{pool}")
+
+@stage
+def count(source):
+    return {{"n": words.counted(source.read("a"))}}
+
+def jobs(target):
+    return {{"quick": quick(target.source), "count": count(target.source)}}
+"""
+
+SERVICE = """
+from datakit_ci import Config, Project
+
+config = Config(projects=[Project("me/app", pipeline="ci/pipeline.py")], pools={pools})
+"""
+
+
+@pytest.mark.parametrize("remote", [False, True])
+async def test_a_repository_brings_its_own_pipeline(tmp_path: Path, remote: bool) -> None:
+    pipeline, app = tmp_path / "pipeline.py", tmp_path / "app"
+    pipeline.write_text(SERVICE.format(pools="{}"))
+    commit_file(app, "a", b"one two")
+    commit_file(app, "ci/words.py", b"def counted(data):\n    return str(len(data.split()))\n")
+    first = commit_file(app, "ci/pipeline.py", OWN.format(command="true", pool="cpu").encode())
+    git_directory = tmp_path / "database.git"
+    async with running_service(pipeline, app, git_directory, "me/app", remote=remote) as service:
+        await service.until_job("main", "count", "success", at=first)
+        wants = OWN.format(command="true", pool="disk").encode()
+        second = commit_file(app, "ci/pipeline.py", wants)
+        job = await service.until_job("main", "pipeline", "failure", at=second)
+        assert "wants pool disk, which is not declared" in job["result"]["descr"]
+        pipeline.write_text(SERVICE.format(pools='{"disk": 1}'))  # reloaded while it runs
+        await service.until_job("main", "quick", "success", at=second)
+        third = commit_file(app, "ci/pipeline.py", wants.replace(b"true", b"false"))
+        await service.until_job("main", "quick", "failure", at=third)
+    async with running_service(pipeline, app, git_directory, "me/app", remote=remote) as service:
+        fourth = commit_file(app, "a", b"one two three")
+        await service.until_job("main", "count", "success", at=fourth)
+
+
 async def test_a_signal_ends_running_builds_with_it(tmp_path: Path, pipeline: Path) -> None:
     commit_file(tmp_path / "app", "a", b"1")
     fifo = tmp_path / "fifo"

@@ -201,6 +201,7 @@ PULL = "me/app/pr/7"
 
 async def test_pipelines_of_repositories_judge_their_targets_here_too(scene: Scene) -> None:
     jobs = PIPELINE.partition("config =")[0]
+    head = ""
     async with open_local(scene.database) as database:
         for name, text in (("good", jobs), ("bad", "def jobs(target):\n    return nothing\n")):
             path = f"{name}-source"
@@ -228,7 +229,7 @@ async def test_pipelines_of_repositories_judge_their_targets_here_too(scene: Sce
     assert "me/app/pr/7  lint: none -> waiting  waits for approval by a person" in done.stdout
     assert scene.refs() == before
 
-    approved = "approved/me-app/7/" + str(head)
+    approved = f"approved/me-app/7/{head}"
     ruling = '{"replaces":null,"time":"2026-03-04T12:00:00Z","user":"jo","version":1}\n'
     async with open_local(scene.database) as database, database.transaction("control") as edit:
         await edit.write(approved, ruling.encode())
