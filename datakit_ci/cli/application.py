@@ -10,6 +10,7 @@ from datakit_ci.cli import (
     checking,
     deciding,
     explaining,
+    following,
     results,
     running,
     serving,
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _part in (checking, serving, running, deciding, standing, supposing, explaining):
+for _part in (checking, serving, running, deciding, standing, supposing, explaining, following):
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
 app.add_typer(users.commands)

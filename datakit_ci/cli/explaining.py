@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datakit_ci.cli.options import own_database
+from datakit_ci.cli.server import Server, ServerUrl, TokenFile, named_server
 from datakit_core.cli.work import Connect, Git, Json, work_on
 
 if TYPE_CHECKING:  # slow to import
@@ -30,9 +31,15 @@ def why(
     *,
     connect: Connect = None,
     git: Git = None,
+    server: ServerUrl = "",
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Say why a job ran or did not run: what has changed, or which earlier result did."""
+    service = named_server(server, token_file, connect, git)
+    if service is not None:
+        _show_served(service, target, job, as_json=as_json)
+        return
 
     async def work(database: Database) -> None:
         from datakit_ci.inquiry import Inquiry
@@ -51,3 +58,20 @@ def why(
     if connect is None and git is None:
         git = own_database()
     work_on(connect, git, work)
+
+
+def _show_served(server: Server, target: str, job: str, *, as_json: bool) -> None:
+    """The same, as a service says it."""
+    from datakit_ci.dashboard.api.addresses import target_url
+    from datakit_ci.target import Target
+
+    found = server.get(f"{target_url(Target.named(target))}/why", job=job)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    said = f": {found['description']}" if found["description"] else ""
+    typer.echo(f"{job} of {found['target']}: {found['status']}{said}")
+    for step in found["steps"]:
+        typer.echo(f"  {step['label']} {step['verdict']}")
+        for reason in step["reasons"]:
+            typer.echo(f"    {reason['text']}")

@@ -1,14 +1,16 @@
-"""``datakit-ci status``: where targets and their jobs stand, as recorded in the database."""
+"""``datakit-ci status``: where targets and their jobs stand, in a database or at a service."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from datakit_ci.cli.options import own_database
+from datakit_ci.cli.server import Server, ServerUrl, TokenFile, named_server
 from datakit_core.cli.work import Connect, Git, Json, work_on
 from datakit_core.errors import NoEntry
 
@@ -33,9 +35,15 @@ def status(
     *,
     connect: Connect = None,
     git: Git = None,
+    server: ServerUrl = "",
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Show where targets stand, and what is paused; of one target, its jobs."""
+    service = named_server(server, token_file, connect, git)
+    if service is not None:
+        _show_served(service, target, as_json=as_json)
+        return
 
     async def work(database: Database) -> None:
         from datakit_ci.docket import read_rulings
@@ -61,6 +69,66 @@ def status(
     if connect is None and git is None:
         git = own_database()
     work_on(connect, git, work)
+
+
+def _show_served(server: Server, named: str, *, as_json: bool) -> None:
+    """The same, as a service says it."""
+    from datakit_ci.dashboard.api.addresses import PREFIX, target_url
+    from datakit_ci.target import Target
+
+    pauses = {
+        each["id"]: each["paused"] for each in server.items(f"{PREFIX}/projects") if each["paused"]
+    }
+    if named:
+        target = Target.named(named)
+        found = [server.get(target_url(target))]
+        pauses = {target.project: pauses[target.project]} if target.project in pauses else {}
+    else:
+        found = list(server.items(f"{PREFIX}/targets"))
+    if not as_json:
+        for project, ruling in sorted(pauses.items()):
+            since = ruling["time"][:16].replace("T", " ")
+            typer.echo(f"{project} is paused by {ruling['user']} since {since} UTC")
+    for each in found:
+        name = f"{each['project']}/{each['kind']}/{each['name']}"
+        if as_json:
+            jobs = each.get("jobs") or server.get(each["url"])["jobs"]
+            paused = pauses.get(each["project"])
+            typer.echo(json.dumps(_served_record(name, each, jobs, paused and paused["user"])))
+            continue
+        head = f"{name}  {(each['head'] or '')[:7] or '-'}  {each['status']}"
+        counts = ", ".join(f"{number} {word}" for word, number in each["counts"].items())
+        typer.echo(head if named else f"{head}  {counts or 'no jobs'}")
+        for line in _job_lines(each["jobs"]) if named else ():
+            typer.echo(line)
+
+
+def _served_record(
+    name: str, target: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]], paused: str | None
+) -> dict[str, object]:
+    return {
+        "target": name,
+        "commit": target["head"],
+        "status": target["status"],
+        "recorded": target["updated"],
+        "paused_by": paused,
+        "jobs": [
+            {
+                "name": job["name"],
+                "status": job["status"],
+                "description": job["description"],
+                "builds": [build["page"].removeprefix("/build/") for build in job["builds"]],
+            }
+            for job in jobs
+        ],
+    }
+
+
+def _job_lines(jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = max((len(job["name"]) for job in jobs), default=0)
+    for job in jobs:
+        line = f"  {job['name'].ljust(width)}  {job['status'].ljust(9)}  {job['description']}"
+        yield line.rstrip()
 
 
 def _record(state: TargetState, rulings: Rulings) -> dict[str, object]:

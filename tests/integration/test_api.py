@@ -12,15 +12,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from datakit_ci.acl import Role
+from datakit_ci.archive import Dossier
 from datakit_ci.control import Approve, Cancel, Confirm, Pause, Rebuild, Resume
 from datakit_ci.dashboard import create_app
-from datakit_ci.dashboard.api.records import build_url, target_url
+from datakit_ci.dashboard.api.addresses import build_url, target_url
+from datakit_ci.dashboard.api.paging import encode_cursor
 from datakit_ci.dashboard.app import Access
 from datakit_ci.explanation import Explanation, JobWhy, Reason, ReasonKind, Verdict
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import Status, TargetState
 from datakit_ci.target import Target
+from datakit_core.client.api import CommitId, ObjectId
 from datakit_core.errors import Disconnected, InvalidArgument, NoEntry
 from tests.support.ci_scene import NOW, PYTEST_LOG, Scene, fill
 from tests.support.fake_engine import FakeEngine
@@ -257,6 +260,70 @@ async def test_log_events_say_where_to_go_on_and_how_it_ended(client: Client, sc
         assert reply.status == 400
 
 
+async def recorded(scene: Scene, files: dict[str, bytes], count: int = 1) -> None:
+    """Record results of the failed build, with these files in the output."""
+    state = await scene.engine.build(scene.failed)
+    assert state is not None
+    output = await scene.engine.database.import_tree(files)
+    for number in range(count):
+        made = CommitId(ObjectId(f"{number:040x}"))
+        found = replace(state, output=output, exit_status=number)
+        scene.engine.record(Dossier(found, scene.engine.database, commit=made))
+
+
+async def test_results_of_a_stage_are_listed_newest_first_in_parts(
+    client: Client, scene: Scene
+) -> None:
+    await recorded(scene, {"a": b"1"}, 5)
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        path = f"/api/v1/projects/acme/shop/stages/unit/results?limit=2&cursor={cursor}"
+        part = await get(client, path)
+        seen += [item["exit_status"] for item in part["items"]]
+        cursor = part["next"]
+    assert seen == [4, 3, 2, 1, 0]
+    assert (await get(client, "/api/v1/projects/acme/shop/stages/none/results"))["items"] == []
+    gone = encode_cursor(("f" * 40, "0", "0"))
+    await get(client, f"/api/v1/projects/acme/shop/stages/unit/results?cursor={gone}", 400)
+
+
+async def test_artefacts_are_listed_and_read_whole_or_in_ranges(
+    client: Client, scene: Scene
+) -> None:
+    odd = b"d/\xff &?#%2F".decode(errors="surrogateescape")
+    await recorded(scene, {"a": b"0123456789", odd: b"odd", "d/e/f": b"deep"})
+    root = await get(client, f"{build_url(scene.failed)}/artefacts/output")
+    by_name = {item["name"]: item for item in root["items"]}
+    assert by_name["d"]["kind"] == "directory"
+    below = await get(client, by_name["d"]["url"])
+    assert [item["name"] for item in below["items"]] == ["e", "\ufffd &?#%2F"]
+    for url, content in ((by_name["a"]["url"], b"0123456789"), (below["items"][1]["url"], b"odd")):
+        async with client.get(url) as reply:
+            assert await reply.read() == content
+            assert reply.headers["Content-Disposition"] == "attachment"
+            assert "sandbox" in reply.headers["Content-Security-Policy"]
+            etag = reply.headers["ETag"]
+        async with client.get(url, headers={"If-None-Match": etag}) as reply:
+            assert reply.status == 304
+    async with client.get(by_name["a"]["url"], headers={"Range": "bytes=-3"}) as reply:
+        assert (reply.status, await reply.read()) == (206, b"789")
+    async with client.head(by_name["a"]["url"]) as reply:
+        assert reply.headers["Content-Length"] == "10"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "artefacts/reports", "artefacts/other", "artefacts/output/a", "artefacts/output/none",
+        "files/output/d", "files/output/none", "files/output/..%2Fa", "files/output/%00",
+    ],
+)  # fmt: skip
+async def test_what_a_tree_has_not_is_not_found(client: Client, scene: Scene, path: str) -> None:
+    await recorded(scene, {"a": b"1", "d/e": b"2"})
+    await get(client, f"{build_url(scene.failed)}/{path}", 404)
+
+
 async def test_commands_reach_the_engine_with_what_they_are_about(
     client: Client, scene: Scene
 ) -> None:
@@ -401,4 +468,4 @@ async def test_the_description_is_a_page_and_a_document(client: Client) -> None:
     assert len(ids) == len(set(ids)) > 20
     async with client.get("/api/v1") as page:
         text = await page.text()
-    assert all(path in text.replace("&#39;", "'") for path in document["paths"])
+    assert all(path in text for path in document["paths"])

@@ -15,8 +15,8 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 
 from datakit_ci.acl import Role
+from datakit_ci.dashboard.api.addresses import PREFIX
 from datakit_ci.dashboard.api.models import Nothing
-from datakit_ci.dashboard.api.problem import PREFIX
 from datakit_ci.dashboard.routes import Route
 
 __all__ = ["PATTERNS", "Endpoint", "acting", "reading", "segment", "streaming"]
@@ -29,7 +29,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "kind": "heads|tags|pr",
     "static": "[0-9a-f]{64}",
     "key": "[0-9a-f]{64}",
-    "tree": "[0-9a-f]{40}",
+    "which": "input|output|reports",
 }
 """What parts of addresses look like. Others are any text in one segment: a slash is ``%2F``."""
 
@@ -45,6 +45,7 @@ class Endpoint:
         path: Below ``/api/v1``, with ``{NAME}`` for what :data:`PATTERNS` knows or any text.
         handler: What answers.
         role: What one has to be, as :class:`Route` has it.
+        name: Its own, for programs that are made from the description.
         summary: One line on what it does.
         query: The parameters that it takes.
         body: What it is sent; none: nothing.
@@ -58,6 +59,7 @@ class Endpoint:
     path: str
     handler: Handler
     role: Role
+    name: str
     summary: str
     query: type[BaseModel] = Nothing
     body: type[BaseModel] | None = None
@@ -100,7 +102,9 @@ def reading(
     async def handler(request: web.Request) -> web.StreamResponse:
         return _answer(request, await handle(request, parse_query(request, query)))
 
-    return Endpoint("GET", path, handler, role, _summary(handle), query, answer=answer)
+    return Endpoint(
+        "GET", path, handler, role, handle.__name__, _summary(handle), query, answer=answer
+    )
 
 
 def acting(
@@ -123,7 +127,16 @@ def acting(
         415: "The body is not `application/json`.",
     }
     return Endpoint(
-        "POST", path, handler, role, _summary(handle), Nothing, body, answer, statuses=conflict
+        "POST",
+        path,
+        handler,
+        role,
+        handle.__name__,
+        _summary(handle),
+        Nothing,
+        body,
+        answer,
+        statuses=conflict,
     )
 
 
@@ -147,6 +160,7 @@ def streaming(
         path,
         handler,
         role,
+        handle.__name__,
         _summary(handle),
         query,
         media_type=media_type,
@@ -168,7 +182,9 @@ def parse_query(request: web.Request, model: type[_Query]) -> _Query:
     """The parameters of a request; raises ``HTTPBadRequest``."""
     if len(request.query) != len(set(request.query)):
         raise web.HTTPBadRequest(text="A parameter is given twice.")
-    return _checked(model, dict(request.query), "parameter")
+    values = dict(request.query)
+    values.pop("at", None)  # whoever finds the state has seen to it
+    return _checked(model, values, "parameter")
 
 
 async def parse_body(request: web.Request, model: type[_Query]) -> _Query:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-import re
 
 from aiohttp import web
 from pydantic import Field
 
 from datakit_ci.dashboard.api.endpoint import Endpoint, streaming
 from datakit_ci.dashboard.api.models import Record
+from datakit_ci.dashboard.api.ranges import byte_range, range_headers
 from datakit_ci.dashboard.api.records import text
 from datakit_ci.dashboard.api.states import BUILD, find_build
 from datakit_ci.dashboard.live import STREAMS
@@ -20,9 +20,7 @@ from datakit_ci.dashboard.source import finish
 from datakit_ci.livelog import Pending
 from datakit_ci.state import BuildState
 
-__all__ = ["ENDPOINTS", "byte_range", "send_events", "send_log"]
-
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+__all__ = ["ENDPOINTS", "send_events", "send_log"]
 
 _HEARTBEAT = 15.0
 """Seconds of silence after which an event ``ping`` is sent."""
@@ -45,35 +43,6 @@ class FromQuery(Record):
     )
 
 
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """The first byte that is asked for and the one after the last; none: send everything.
-
-    A header that makes no sense, or asks for several ranges, is as if it were not there.
-
-    Args:
-        header: The value of ``Range``.
-        size: How many bytes there are.
-
-    Raises:
-        HTTPRequestRangeNotSatisfiable: No byte of it is there.
-    """
-    match = _RANGE.fullmatch(header.strip())
-    if match is None or match[0] == "bytes=-":
-        return None
-    first, last = match.groups()
-    if not first:
-        start, end = max(0, size - int(last)), size
-    else:
-        start, end = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < start:
-            return None
-    if start >= size or start >= end:
-        raise web.HTTPRequestRangeNotSatisfiable(
-            headers={"Content-Range": f"bytes */{size}"}, text=f"There are {size} bytes."
-        )
-    return start, end
-
-
 async def send_log(request: web.Request, query: LogQuery) -> web.StreamResponse:
     """Send a log, or a range of its bytes; with `follow`, to its end."""
     build = await find_build(request)
@@ -89,9 +58,7 @@ async def send_log(request: web.Request, query: LogQuery) -> web.StreamResponse:
         return response
     wanted = byte_range(request.headers.get("Range", ""), size)
     start, end = wanted or (0, size)
-    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(end - start)}
-    if wanted is not None:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers |= range_headers(wanted, size)
     response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
     await _copy(request, response, build, start, end - start)
     return response

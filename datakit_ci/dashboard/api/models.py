@@ -7,7 +7,7 @@ Names in the database may be any bytes. In a text, what is no UTF-8 shows as U+F
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,8 +19,10 @@ __all__ = [
     "BuildRecord",
     "BuildRef",
     "CancelRequest",
+    "DirectoryRecord",
     "Done",
     "ExplanationRecord",
+    "FileRecord",
     "Health",
     "JobRecord",
     "JobWhyRecord",
@@ -34,6 +36,7 @@ __all__ = [
     "ReasonRecord",
     "RebuildRequest",
     "Record",
+    "ResultRecord",
     "Ruled",
     "ShownBuild",
     "TargetRecord",
@@ -139,6 +142,7 @@ class TargetSummary(Record):
     committed: datetime | None
     updated: datetime | None
     problem: str = Field(description="Why there are no jobs; empty: nothing is wrong.")
+    counts: dict[str, int] = Field(description="How many jobs stand where, by status.")
 
 
 class TargetRecord(TargetSummary):
@@ -162,6 +166,29 @@ class BuildRecord(BuildRef):
     exit_status: int | None
     log_size: int = Field(description="Bytes of log so far.")
     details: dict[str, str]
+
+
+class ResultRecord(BuildRecord):
+    """A result of a stage: one for each time that one was recorded."""
+
+    commit: str | None = Field(description="Of the stage's branch, which has recorded it.")
+
+
+class FileRecord(Record):
+    """What is in a directory."""
+
+    name: str
+    kind: Literal["file", "executable", "link", "directory", "submodule"]
+    id: str = Field(description="Of the content: equal ids, equal contents.")
+    url: str = Field(description="Of a file its bytes, of a directory its list.")
+
+
+class DirectoryRecord(Record):
+    """A directory of a tree that a build was given, or has made."""
+
+    id: str
+    items: list[FileRecord] = Field(description="By name.")
+    next: str | None = Field(description="The `cursor` of the part after this; null: that is all.")
 
 
 class ShownBuild(BuildRef):

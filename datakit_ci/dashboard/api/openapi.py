@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -10,8 +9,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from datakit_ci.acl import Role
+from datakit_ci.dashboard.api.addresses import PREFIX
 from datakit_ci.dashboard.api.endpoint import PATTERNS, Endpoint
-from datakit_ci.dashboard.api.problem import PREFIX, PROBLEM, Problem
+from datakit_ci.dashboard.api.problem import PROBLEM, Problem
 from datakit_core import __version__
 
 __all__ = ["describe"]
@@ -27,6 +27,14 @@ _ABOUT = (
     "them. Errors are problems as RFC 9457 has them."
 )
 
+_AT: _Json = {
+    "name": "at",
+    "in": "query",
+    "required": False,
+    "description": "As of a moment: a time, or a commit of a branch that records states.",
+    "schema": {"type": "string", "maxLength": 200},
+}
+
 _PARTS: Mapping[str, str] = {
     "user": "The first part of a project's id.",
     "repo": "The second part of a project's id.",
@@ -35,8 +43,8 @@ _PARTS: Mapping[str, str] = {
     "stage": "The stage's name; a slash is %2F.",
     "static": "What ran.",
     "key": "What it was given.",
-    "tree": "A tree's id.",
-    "path": "A path in a tree; a slash is %2F.",
+    "which": "One of the trees of a build.",
+    "path": "A path in the tree; a slash is %2F.",
 }
 
 _ERRORS: Mapping[int, str] = {
@@ -83,11 +91,14 @@ def _models(endpoints: Sequence[Endpoint]) -> tuple[_Refs, _Json]:
 
 
 def _operation(endpoint: Endpoint, refs: _Refs) -> _Json:
-    words = re.findall(r"[a-z0-9]+", re.sub(r"\{\w+\}", "", endpoint.path))
     operation: _Json = {
-        "operationId": "_".join([endpoint.method.lower(), *_id_words(endpoint, words)]),
+        "operationId": endpoint.name,
         "summary": endpoint.summary,
-        "parameters": [*map(_path_parameter, endpoint.parameters), *_query(endpoint.query)],
+        "parameters": [
+            *map(_path_parameter, endpoint.parameters),
+            *_query(endpoint.query),
+            *([_AT] if endpoint.method == "GET" and endpoint.role is not Role.NONE else []),
+        ],
         "responses": _responses(endpoint, refs),
         "security": [{}] if endpoint.role is Role.NONE else [{}, {"token": []}],
     }
@@ -97,13 +108,6 @@ def _operation(endpoint: Endpoint, refs: _Refs) -> _Json:
             "content": {"application/json": {"schema": refs[endpoint.body]}},
         }
     return operation
-
-
-def _id_words(endpoint: Endpoint, words: Sequence[str]) -> Iterable[str]:
-    """Tells a list from one of its items."""
-    yield from words
-    if endpoint.path.endswith("}"):
-        yield "one"
 
 
 def _path_parameter(name: str) -> _Json:

@@ -8,10 +8,9 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["PREFIX", "PROBLEM", "Problem", "is_api", "problem"]
+from datakit_ci.dashboard.api.addresses import PREFIX
 
-PREFIX = "/api/v1"
-"""What every address of the API begins with."""
+__all__ = ["PROBLEM", "Problem", "is_api", "problem"]
 
 PROBLEM = "application/problem+json"
 """The media type of an error."""

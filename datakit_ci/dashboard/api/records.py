@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from typing import Literal
 
+from datakit_ci.archive import Dossier
+from datakit_ci.dashboard.api.addresses import build_url, project_url, quoted, target_url
 from datakit_ci.dashboard.api.models import (
     BuildRecord,
     BuildRef,
     ExplanationRecord,
+    FileRecord,
     JobRecord,
     JobWhyRecord,
     LockRecord,
@@ -17,59 +20,47 @@ from datakit_ci.dashboard.api.models import (
     PoolRecord,
     ProjectRecord,
     ReasonRecord,
+    ResultRecord,
     Ruled,
     TargetRecord,
     TargetSummary,
 )
-from datakit_ci.dashboard.api.problem import PREFIX
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, TargetState
-from datakit_ci.target import Target
+from datakit_core.client.api import Entry, FileMode
 
 __all__ = [
     "build_record",
     "build_ref",
-    "build_url",
     "explanation_record",
+    "file_record",
     "job_record",
     "job_why_record",
     "lock_record",
     "pool_record",
     "project_record",
-    "project_url",
+    "result_record",
     "target_record",
     "target_summary",
-    "target_url",
     "text",
 ]
+
+
+_KINDS: Mapping[FileMode, Literal["file", "executable", "link", "directory", "submodule"]] = {
+    FileMode.NORMAL: "file",
+    FileMode.EXECUTABLE: "executable",
+    FileMode.LINK: "link",
+    FileMode.DIRECTORY: "directory",
+    FileMode.SUBMODULE: "submodule",
+}
 
 
 def text(raw: str) -> str:
     """What can be said in UTF-8 of a text that may hold any bytes."""
     return raw.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def project_url(project: str) -> str:
-    """The address of a project."""
-    return f"{PREFIX}/projects{path_of(project)}"
-
-
-def target_url(target: Target) -> str:
-    """The address of a target."""
-    return f"{project_url(target.project)}/targets/{target.kind_value}/{_quoted(target.name)}"
-
-
-def build_url(build: BuildId) -> str:
-    """The address of a build."""
-    place = f"{_quoted(build.stage)}/{build.static}/{build.key}"
-    return f"{project_url(build.project)}/builds/{place}"
-
-
-def _quoted(name: str) -> str:
-    return quote(name.encode(errors="surrogateescape"), safe="")
 
 
 def project_record(
@@ -141,6 +132,7 @@ def target_summary(state: TargetState) -> TargetSummary:
         committed=state.committed,
         updated=state.updated,
         problem=text(state.problem),
+        counts=dict(Counter(job.status.value for job in state.jobs)),
     )
 
 
@@ -168,6 +160,22 @@ def build_record(build: BuildState) -> BuildRecord:
         exit_status=build.exit_status,
         log_size=build.log_size,
         details=_texts(build.details),
+    )
+
+
+def result_record(dossier: Dossier) -> ResultRecord:
+    """A recorded result."""
+    return ResultRecord(**dict(build_record(dossier.state)), commit=dossier.commit)
+
+
+def file_record(build: BuildId, which: str, path: str, entry: Entry) -> FileRecord:
+    """What is at ``path`` of one of a build's trees."""
+    where = "artefacts" if entry.is_directory else "files"
+    return FileRecord(
+        name=text(path.rpartition("/")[2]),
+        kind=_KINDS[entry.mode],
+        id=entry.id,
+        url=f"{build_url(build)}/{where}/{which}/{quoted(path)}",
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from datakit_ci.acl import Role
 from datakit_ci.dashboard.api import records
+from datakit_ci.dashboard.api.addresses import target_url
 from datakit_ci.dashboard.api.endpoint import Endpoint, reading, segment
 from datakit_ci.dashboard.api.models import (
     BuildRecord,
@@ -212,7 +213,7 @@ def _shown(build: BuildId, node: GraphNode, targets: list[Target]) -> ShownBuild
         label=records.text(node.label),
         status=node.status,
         reason=records.text(node.reason),
-        targets=[records.target_url(each) for each in targets[:_MOST_TARGETS]],
+        targets=[target_url(each) for each in targets[:_MOST_TARGETS]],
     )
 
 

@@ -8,16 +8,21 @@ from typing import Final
 from aiohttp import web
 
 from datakit_ci.acl import Role
-from datakit_ci.dashboard.api import acting, logs, states
+from datakit_ci.dashboard.api import acting, artefacts, logs, states
+from datakit_ci.dashboard.api.addresses import PREFIX
 from datakit_ci.dashboard.api.endpoint import Endpoint
 from datakit_ci.dashboard.api.openapi import describe
-from datakit_ci.dashboard.api.problem import PREFIX
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import Route, public
 
 __all__ = ["ENDPOINTS", "ROUTES"]
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*states.ENDPOINTS, *logs.ENDPOINTS, *acting.ENDPOINTS)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *states.ENDPOINTS,
+    *artefacts.ENDPOINTS,
+    *logs.ENDPOINTS,
+    *acting.ENDPOINTS,
+)
 """What the API has, in the order of its description."""
 
 _DOCUMENT: Final = describe(ENDPOINTS)
