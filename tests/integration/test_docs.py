@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -19,7 +20,7 @@ from datakit_ci.blueprint import decode, encode
 from datakit_ci.cache import Cache
 from datakit_ci.cli import main
 from datakit_ci.need import Build
-from datakit_ci.options import CommandConditions, check_options
+from datakit_ci.options import CommandConditions, StageConditions, check_options
 from datakit_ci.outcome import Outcome
 from datakit_ci.pipeline import load_stage
 from datakit_ci.project import Project, load_jobs, load_pipeline, stages
@@ -114,6 +115,42 @@ def test_every_name_and_option_is_on_the_page() -> None:
     options |= set(get_type_hints(CommandConditions))
     for option in options - {"name", "command", "conditions", "return"}:
         assert f"`{option}=" in TEXT, option
+
+
+ROWS = re.findall(
+    r"^\| `(\w+)=(.+?)` \| (both|`shell`) \| (yes|no) \|",
+    TEXT.partition("## Every option of a stage")[2],
+    re.MULTILINE,
+)
+
+
+def test_the_table_has_every_option_of_each_kind_of_stage() -> None:
+    every = set(check_options.__annotations__) | set(get_type_hints(CommandConditions))
+    every |= set(shell.__annotations__)
+    assert {name for name, *_ in ROWS} == every - {"command", "conditions", "return"}
+    functions = set(get_type_hints(StageConditions)) | {"name", "inputs", "env", "timeout"}
+    assert {name for name, _, kind, _ in ROWS if kind == "both"} == functions | {"pool", "version"}
+
+
+@pytest.mark.parametrize(("name", "value", "kind", "key"), ROWS)
+def test_the_table_says_what_is_part_of_the_key(name: str, value: str, kind: str, key: str) -> None:
+    def static(**options: Any) -> str:
+        return shell(**{"name": "x", "command": "y", **options}).spec.static_digest("me/app")
+
+    given = {name: ast.literal_eval(value)}
+    before: dict[str, Any] = {"sandbox": True} if name == "network" else {}
+    if name == "env":
+        before = {"env": {"LANG": "C"}}
+    assert (static(**before) != static(**{**before, **given})) is (key == "yes")
+
+
+def test_the_contents_name_every_section_in_its_order() -> None:
+    contents, _, page = TEXT.partition("## On this page")[2].partition("\n## ")
+    headings = re.findall(r"^## (.*)$", f"## {page}", re.MULTILINE)
+    listed = re.findall(r"\[(.*?)\]\(#(.*?)\)", contents)
+    assert [text.casefold() for text, _ in listed] == [each.casefold() for each in headings]
+    anchors = [re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings]
+    assert [anchor for _, anchor in listed] == anchors
 
 
 EDITS = re.findall(
