@@ -65,6 +65,7 @@ class Roster:
         """Know of none."""
         self._targets: dict[Target, Watched] = {}
         self._flows: dict[Target, Watched] = {}
+        self._order: list[Target] | None = None  # the targets' names, sorted; none: not known
         self._at = defaultdict[CommitId, set[Target]](set)
 
     def __contains__(self, target: Target) -> bool:
@@ -89,7 +90,9 @@ class Roster:
 
     def targets(self) -> Sequence[TargetState]:
         """The state of every target, sorted."""
-        return [self._targets[target].state for target in sorted(self._targets)]
+        if self._order is None:
+            self._order = sorted(self._targets)
+        return [self._targets[target].state for target in self._order]
 
     def flows(self) -> Sequence[TargetState]:
         """The state of every flow, in the pipeline's order."""
@@ -116,6 +119,7 @@ class Roster:
         """A target is new, or is at another commit."""
         watched = self._targets.get(target)
         if watched is None:
+            self._order = None
             self._targets[target] = Watched(target, head, commit, TargetState(target, head))
         else:
             self._leave(watched)
@@ -127,6 +131,7 @@ class Roster:
         if watched.is_flow:
             del self._flows[watched.target]
         else:
+            self._order = None
             del self._targets[watched.target]
             self._leave(watched)
 

@@ -20,14 +20,17 @@ from datakit_ci.dashboard import (
     flash,
     gate,
     guard,
+    lists,
     live,
     login,
     pages,
+    pooling,
     profile,
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.browse import BUILD
 from datakit_ci.dashboard.browse import ROUTES as TREES
+from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logins import LOGINS, Logins
@@ -52,6 +55,8 @@ ROUTES: Final = (
     *api.ROUTES,
     *clones.ROUTES,
     *actions.ROUTES,
+    *lists.ROUTES,
+    *pooling.ROUTES,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
     read(BUILD, builds.show_build),
@@ -137,6 +142,7 @@ def create_app(
         app[clones.CLONES] = repository
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
+    app[CATALOGUE] = Catalogue()
     app.on_shutdown.append(streams.close)
     access = access or Access()
     keeper = _keeper(access, now)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from datakit_ci.dashboard.wording import cell_label
 from datakit_ci.state import GraphNode, Status
 
 __all__ = ["Drawing", "Edge", "Glyph", "Placed", "glyph", "layout"]
@@ -115,7 +116,7 @@ def layout(nodes: Sequence[GraphNode]) -> Drawing:
     placed = tuple(
         Placed(
             node,
-            _clip(node.label),
+            _clip(cell_label(node.label)),
             lefts[cell.column],
             round(cell.y) + _MARGIN,
             widths[cell.column],
@@ -273,7 +274,9 @@ def _horizontal(columns: Sequence[Sequence[_Cell]]) -> tuple[list[int], list[int
     """The left edge and the width of each column."""
     lefts, widths, x = [], [], _MARGIN
     for column in columns:
-        longest = max((len(_clip(cell.node.label)) for cell in column if cell.node), default=0)
+        longest = max(
+            (len(_clip(cell_label(cell.node.label))) for cell in column if cell.node), default=0
+        )
         widths.append(max(_NARROWEST, round(longest * _CHARACTER) + _PADDING))
         lefts.append(x)
         x += widths[-1] + _COLUMN_GAP

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
+from datakit_ci.dashboard.catalogue import CATALOGUE
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.timeline import timeline
@@ -101,7 +102,7 @@ async def _overview(
     request: web.Request, states: Sequence[TargetState], template: str, **values: object
 ) -> web.Response:
     wanted, search = _choice(request)
-    view = views.overview(states, wanted, search)
+    view = views.overview(request.app[CATALOGUE].entries(states), wanted, search)
     shown = [running.build for running in view.running[:_MAX_RUNNING]]
     return request.app[PAGES].page(
         template,

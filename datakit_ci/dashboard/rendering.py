@@ -18,6 +18,7 @@ from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT, HERE
 from datakit_ci.state import Status
+from datakit_core import __version__
 
 __all__ = ["PAGES", "Pages", "path_of"]
 
@@ -90,6 +91,7 @@ class Pages:
         self._environment.filters.update(
             count=wording.count,
             duration=wording.duration,
+            label=wording.cell_label,
             iso=lambda then: then.astimezone(UTC).isoformat(timespec="milliseconds"),
             moment=wording.moment,
             short=wording.short_id,
@@ -98,6 +100,7 @@ class Pages:
         )
         self._environment.globals.update(
             site=title,
+            version=__version__,
             static=assets.url,
             path_of=path_of,
             Status=Status,

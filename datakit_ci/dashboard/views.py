@@ -6,9 +6,9 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 
+from datakit_ci.dashboard.catalogue import Entry, newest_first
 from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
 
 __all__ = [
@@ -34,8 +34,6 @@ _MOST_TARGETS, _FEWEST_EACH, _MOST_PROJECTS = 120, 4, 60
 _MOST_TROUBLE = 20
 
 _MAIN = ("main", "master", "trunk", "develop")
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 _BAD = frozenset({Status.FAILURE, Status.ERROR})
 _RED_FIRST = {
@@ -120,54 +118,39 @@ class Overview:
     total: int
 
 
-def overview(states: Sequence[TargetState], wanted: Filter, search: str) -> Overview:
+def overview(entries: Sequence[Entry], wanted: Filter, search: str) -> Overview:
     """Pick and order what the front page (or a project's page) shows.
 
     Args:
-        states: Every target that may be shown.
+        entries: Every target that may be shown.
         wanted: Which states.
         search: Words that all have to be in the project, name, subject, author or commit id.
     """
-    found = [
-        (state.status, state)
-        for state in _newest_first(states)
-        if not search or _matches(state, search)
-    ]
-    by_status = Counter(status for status, _ in found)
-    red = (state for status, state in found if status in _BAD)
-    groups = _groups([(status, state) for status, state in found if wanted.holds(status)])
+    words = search.casefold().split()
+    found = newest_first(entry for entry in entries if entry.has(words))
+    by_status = Counter(entry.status for entry in found)
+    red = (entry.state for entry in found if entry.status in _BAD)
+    groups = _groups([entry for entry in found if wanted.holds(entry.status)])
     return Overview(
         groups=tuple(groups[:_MOST_PROJECTS]),
         more=max(0, len(groups) - _MOST_PROJECTS),
         counts={f: sum(n for status, n in by_status.items() if f.holds(status)) for f in Filter},
         statuses=tuple((status, by_status[status]) for status in _RED_FIRST if by_status[status]),
         trouble=tuple(trouble(state) for state in islice(red, _MOST_TROUBLE)),
-        running=tuple(running(state for status, state in found if status is not Status.SUCCESS)),
-        total=len(states),
+        running=tuple(running(found)),
+        total=len(entries),
     )
 
 
-def _matches(state: TargetState, search: str) -> bool:
-    target = state.target
-    text = f"{target.project} {target.short} {state.subject} {state.author} {state.head or ''}"
-    lowered = text.casefold()
-    return all(word in lowered for word in search.casefold().split())
-
-
-def _newest_first(states: Iterable[TargetState]) -> list[TargetState]:
-    by_name = sorted(states, key=lambda state: state.target)
-    return sorted(by_name, key=lambda state: state.updated or _EPOCH, reverse=True)
-
-
-def _groups(found: Iterable[tuple[Status, TargetState]]) -> list[Group]:
-    by_project: dict[str, list[tuple[Status, TargetState]]] = {}
-    for status, state in found:
-        by_project.setdefault(state.target.project, []).append((status, state))
+def _groups(found: Iterable[Entry]) -> list[Group]:
+    by_project: dict[str, list[Entry]] = {}
+    for entry in found:
+        by_project.setdefault(entry.target.project, []).append(entry)
     most = max(_FEWEST_EACH, _MOST_TARGETS // max(1, len(by_project)))
     groups = []
     for project, members in sorted(by_project.items()):
-        members.sort(key=lambda member: _RED_FIRST[member[0]])
-        shown = tuple(state for _, state in members[:most])
+        members.sort(key=lambda member: _RED_FIRST[member.status])
+        shown = tuple(entry.state for entry in members[:most])
         groups.append(Group(project, shown, len(members) - len(shown)))
     return groups
 
@@ -181,13 +164,14 @@ def trouble(state: TargetState) -> Trouble:
     )
 
 
-def running(states: Iterable[TargetState]) -> list[Running]:
+def running(entries: Iterable[Entry]) -> list[Running]:
     """The builds that run now; one that several targets wait for is listed once."""
     found: dict[BuildId, tuple[str, list[TargetState]]] = {}
-    for state in sorted(states, key=lambda state: state.target):
-        for node in state.graph:
+    busy = [entry for entry in entries if entry.underway]
+    for entry in sorted(busy, key=lambda entry: entry.target):
+        for node in entry.underway:
             if node.status is Status.RUNNING and node.build is not None:
-                found.setdefault(node.build, (node.label, []))[1].append(state)
+                found.setdefault(node.build, (node.label, []))[1].append(entry.state)
     return [Running(build, label, tuple(targets)) for build, (label, targets) in found.items()]
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-__all__ = ["ago", "count", "duration", "moment", "short_id", "size", "visible"]
+__all__ = ["ago", "cell_label", "count", "duration", "moment", "short_id", "size", "visible"]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+
+_CELL = re.compile(r"([^()]+)\((.+)\)")
+_PARAMETER = re.compile(r'(\w+)=(?:"([^"\\]*)"|([^",\s\[\]{}]+))')
 
 
 def visible(text: str) -> str:
@@ -27,6 +30,25 @@ def _written_out(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: the byte that was there
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def cell_label(label: str) -> str:
+    """What people call a stage with parameters: ``types 3.11`` for ``types(PYTHON="3.11")``.
+
+    Values that are true or false, or no plain text or number, need their name to make sense:
+    ``sizes deep=true``. What does not look like parameters stays as it is.
+    """
+    match = _CELL.fullmatch(label)
+    found = list(_PARAMETER.finditer(match[2])) if match is not None else []
+    if match is None or not found or ", ".join(each[0] for each in found) != match[2]:
+        return label
+    return " ".join((match[1], *(_value(*each.groups()) for each in found)))
+
+
+def _value(name: str, text: str | None, other: str | None) -> str:
+    if other is not None:
+        return other if other[0] in "-0123456789" else f"{name}={other}"
+    return text or f'{name}=""'
 
 
 def duration(span: timedelta) -> str:

@@ -29,7 +29,7 @@ function startFilters() {
     clearTimeout(timer);
     timer = setTimeout(() => {
       const query = new URLSearchParams(new FormData(form));
-      if (!query.get("q")) query.delete("q");
+      for (const [name, value] of [...query]) if (!value) query.delete(name);
       history.replaceState(null, "", `?${query}`);
       refresh();
     }, 150);

@@ -6,10 +6,12 @@ import { jump } from "./log.js";
 const help = document.getElementById("help");
 
 export function startKeys(toggleTheme) {
-  const button = document.getElementById("keys");
+  for (const id of ["keys", "keys-foot"]) {
+    const button = document.getElementById(id);
+    button.hidden = false;
+    button.addEventListener("click", () => help.showModal());
+  }
   const on = document.getElementById("keys-on");
-  button.hidden = false;
-  button.addEventListener("click", () => help.showModal());
   try { on.checked = localStorage.getItem("keys") !== "off"; } catch { /* on, then */ }
   on.addEventListener("change", () => {
     try { localStorage.setItem("keys", on.checked ? "on" : "off"); } catch { /* not kept */ }
@@ -21,8 +23,21 @@ export function startKeys(toggleTheme) {
   });
 }
 
+/** Where `g` and a letter lead. */
+const PLACES = { o: "/", p: "/pr", b: "/branch", t: "/tag", r: "/pools" };
+const PATIENCE = 1500; // milliseconds between the two
+let going = 0;
+
 function act(key, toggleTheme) {
+  if (going && Date.now() - going < PATIENCE) {
+    going = 0;
+    if (PLACES[key]) { location.href = PLACES[key]; return true; }
+  }
+  going = key === "g" ? Date.now() : 0;
   switch (key) {
+    case "g": return true;
+    case "[": return turn("prev");
+    case "]": return turn("next");
     case "?": help.showModal(); return true;
     case "/": document.querySelector("[data-key='/']")?.focus(); return true;
     case "t": toggleTheme(); return true;
@@ -35,6 +50,12 @@ function act(key, toggleTheme) {
     case "w": document.getElementById("log-wrap")?.click(); return true;
     default: return false;
   }
+}
+
+function turn(way) {
+  const link = document.querySelector(`.pager a[rel="${way}"]`);
+  link?.click();
+  return Boolean(link);
 }
 
 function up() {

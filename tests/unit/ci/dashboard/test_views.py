@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
 from datakit_ci.dashboard import views
+from datakit_ci.dashboard.catalogue import Entry, entry_of
 from datakit_ci.dashboard.views import Filter
 from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -19,12 +21,16 @@ def scene() -> Scene:
     return fill(FakeEngine())
 
 
+def entries(states: Iterable[TargetState]) -> list[Entry]:
+    return [entry_of(state) for state in states]
+
+
 def names(view: views.Overview) -> list[str]:
     return [state.target.short for group in view.groups for state in group.targets]
 
 
 def test_each_project_lists_red_targets_first(scene: Scene) -> None:
-    view = views.overview(scene.engine.targets(), Filter.ALL, "")
+    view = views.overview(entries(scene.engine.targets()), Filter.ALL, "")
     assert [group.project for group in view.groups] == ["acme/shop", "acme/storefront"]
     assert names(view) == [
         "heads/rounding", "pr/318", "heads/main", "tags/v2.4.0",
@@ -33,7 +39,7 @@ def test_each_project_lists_red_targets_first(scene: Scene) -> None:
 
 
 def test_filters_pick_by_state_and_know_their_counts(scene: Scene) -> None:
-    view = views.overview(scene.engine.targets(), Filter.FAILING, "")
+    view = views.overview(entries(scene.engine.targets()), Filter.FAILING, "")
     assert names(view) == ["heads/rounding", "heads/trial/stages"]
     assert view.counts == {
         Filter.ALL: 7, Filter.FAILING: 2, Filter.RUNNING: 2, Filter.PASSING: 3,
@@ -47,16 +53,18 @@ def test_filters_pick_by_state_and_know_their_counts(scene: Scene) -> None:
     [("SHOP 318", ["pr/318"]), ("kofi footer", ["pr/12"]), ("nothing like it", [])],
 )
 def test_the_search_wants_every_word(scene: Scene, search: str, found: list[str]) -> None:
-    assert names(views.overview(scene.engine.targets(), Filter.ALL, search)) == found
+    assert names(views.overview(entries(scene.engine.targets()), Filter.ALL, search)) == found
 
 
 def test_a_commit_id_finds_its_target(scene: Scene) -> None:
     search = str(scene.red.head)[:12]
-    assert names(views.overview(scene.engine.targets(), Filter.ALL, search)) == ["heads/rounding"]
+    assert names(views.overview(entries(scene.engine.targets()), Filter.ALL, search)) == [
+        "heads/rounding"
+    ]
 
 
 def test_trouble_names_the_failed_jobs_and_counts_the_blocked(scene: Scene) -> None:
-    view = views.overview(scene.engine.targets(), Filter.ALL, "")
+    view = views.overview(entries(scene.engine.targets()), Filter.ALL, "")
     assert [item.target.target.short for item in view.trouble] == [
         "heads/rounding",
         "heads/trial/stages",
@@ -67,13 +75,13 @@ def test_trouble_names_the_failed_jobs_and_counts_the_blocked(scene: Scene) -> N
 
 def test_a_build_that_several_targets_share_runs_once(scene: Scene) -> None:
     other = replace(scene.busy, target=Target("acme/shop", "heads", "same-tree"))
-    found = views.running([scene.busy, other])
+    found = views.running(entries([scene.busy, other]))
     assert [(item.label, len(item.targets)) for item in found] == [("unit", 2), ("browser", 2)]
 
 
 def test_a_large_project_is_cut_and_says_by_how_much() -> None:
     states = [TargetState(Target("acme/shop", "heads", f"b{index}")) for index in range(125)]
-    (group,) = views.overview(states, Filter.ALL, "").groups
+    (group,) = views.overview(entries(states), Filter.ALL, "").groups
     assert (len(group.targets), group.more) == (120, 5)
 
 
@@ -83,7 +91,7 @@ def test_many_projects_share_the_page() -> None:
         for project in range(70)
         for index in range(9)
     ]
-    view = views.overview(states, Filter.ALL, "")
+    view = views.overview(entries(states), Filter.ALL, "")
     assert len(view.groups) == 60
     assert view.more == 10
     assert {(len(group.targets), group.more) for group in view.groups} == {(4, 5)}

@@ -66,3 +66,20 @@ def test_a_moment_names_its_zone() -> None:
 )
 def test_what_would_mislead_the_eye_is_written_out(text: str, shown: str) -> None:
     assert wording.visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ('types(PYTHON="3.11")', "types 3.11"),
+        ('unit(OS="debian", depth=3)', "unit debian 3"),
+        ("sizes(deep=true)", "sizes deep=true"),
+        ('sizes(name="")', 'sizes name=""'),
+        ("lint", "lint"),
+        ("f(a=[1, 2])", "f(a=[1, 2])"),
+        ("call(f)", "call(f)"),
+        ('odd(a="x") b', 'odd(a="x") b'),
+    ],
+)
+def test_the_cell_of_a_matrix_is_called_by_its_values(label: str, shown: str) -> None:
+    assert wording.cell_label(label) == shown

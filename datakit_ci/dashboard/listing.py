@@ -1,0 +1,119 @@
+"""A list of pull requests, branches or tags: which of them, in which order, which page of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from datakit_ci.dashboard.catalogue import Entry, newest_first
+from datakit_ci.dashboard.views import Filter
+from datakit_ci.state import TargetState
+
+__all__ = ["PAGE", "Choice", "Listing", "Part", "listing", "part"]
+
+PAGE = 50
+"""Rows on a page."""
+
+_MOST_CHOICES = 200
+"""Authors that are offered to choose from: those with the most targets."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is asked for; empty text: all.
+
+    Attributes:
+        wanted: Which states.
+        search: Words that all have to be there.
+        project: Of which project.
+        author: By whom the head is.
+        number: Which page, from 1.
+    """
+
+    wanted: Filter = Filter.ALL
+    search: str = ""
+    project: str = ""
+    author: str = ""
+    number: int = 1
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether less than everything is asked for."""
+        return bool(self.wanted.value or self.search or self.project or self.author)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a page lies in a list: it shows ``first`` to ``last``, from 1, of ``total``."""
+
+    number: int
+    pages: int
+    first: int
+    last: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a list.
+
+    Attributes:
+        states: Its targets.
+        part: Where it lies.
+        counts: For each filter by state, how many it would show.
+        projects: All projects that have such targets, sorted.
+        authors: Who has made their heads, sorted.
+        total: How many there are at all, whatever is asked for.
+    """
+
+    states: tuple[TargetState, ...]
+    part: Part
+    counts: Mapping[Filter, int]
+    projects: tuple[str, ...]
+    authors: tuple[str, ...]
+    total: int
+
+
+def listing(entries: Sequence[Entry], kind: str, choice: Choice) -> Listing:
+    """What is asked for of the targets of a ``kind``: ``heads``, ``tags`` or ``pr``.
+
+    Pull requests and branches are sorted by when they last changed. Tags are too, since their names
+    follow no common rule.
+    """
+    all_ = [entry for entry in entries if entry.target.kind_value == kind]
+    words = choice.search.casefold().split()
+    found = [entry for entry in all_ if _fits(entry, choice, words)]
+    by_status = Counter(entry.status for entry in found)
+    shown = [entry for entry in found if choice.wanted.holds(entry.status)]
+    rows, where = part(newest_first(shown), choice.number)
+    authors = Counter(entry.state.author for entry in all_ if entry.state.author)
+    return Listing(
+        tuple(entry.state for entry in rows),
+        where,
+        {f: sum(n for status, n in by_status.items() if f.holds(status)) for f in Filter},
+        tuple(sorted({entry.target.project for entry in all_})),
+        tuple(sorted((name for name, _ in authors.most_common(_MOST_CHOICES)), key=str.casefold)),
+        len(all_),
+    )
+
+
+def part(items: Sequence[_T], number: int, size: int = PAGE) -> tuple[Sequence[_T], Part]:
+    """A page of ``items``; of numbers that are too high or too low, the nearest that there is."""
+    pages = max(1, -(-len(items) // size))
+    number = min(max(1, number), pages)
+    start = (number - 1) * size
+    shown = items[start : start + size]
+    return shown, Part(number, pages, start + bool(shown), start + len(shown), len(items))
+
+
+def _fits(entry: Entry, choice: Choice, words: Sequence[str]) -> bool:
+    state = entry.state
+    if choice.project and state.target.project != choice.project:
+        return False
+    if choice.author and state.author != choice.author:
+        return False
+    return entry.has(words)
