@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from watchfiles import awatch
 
-from datakit_ci.accounts import AccountBook
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
 from datakit_ci.checkout import Checkout
-from datakit_ci.clock import SystemClock
-from datakit_ci.dashboard.app import Access
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
@@ -31,6 +28,7 @@ from datakit_ci.home import Home, open_home
 from datakit_ci.past import Past
 from datakit_ci.project import Config, load_pipeline
 from datakit_ci.pruning import Pruner
+from datakit_ci.reception import Reception, open_reception
 from datakit_ci.settings import ServiceSettings
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
@@ -58,7 +56,7 @@ class Service:
         listeners: URLs of the database over 9P, with the ports that the system has chosen.
         repositories: What the local bridge watches.
         settings: What it was started with.
-        setup: Where the first administrator chooses a password; empty if there is one.
+        reception: How the dashboard is reached.
     """
 
     engine: Engine
@@ -66,7 +64,14 @@ class Service:
     listeners: tuple[str, ...]
     repositories: tuple[LocalRepository, ...]
     settings: ServiceSettings
-    setup: str = ""
+    reception: Reception
+
+    @property
+    def setup(self) -> str:
+        """Where the first administrator chooses a password; empty if there is one."""
+        access = self.reception.access
+        here = f"{access.public_url}/" if access.public_url else self.dashboard
+        return f"{here}setup?token={access.setup}" if access.setup else ""
 
 
 async def serve(settings: ServiceSettings, announce: Callable[[Service], None]) -> None:
@@ -111,20 +116,23 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         home = await stack.enter_async_context(open_home(settings, figures))
         database = home.database
         stack.enter_context(collecting_when_idle())
-        site = stack.enter_context(bind(settings.web_host, settings.web_port))
+        scheme = urlsplit(settings.web_ui).scheme
+        site = stack.enter_context(bind(settings.web_host, settings.web_port, scheme))
         engine = Engine(
             database,
             config,
             home.executor,
             settings.work / "logs",
-            site.url,
+            settings.public_url or site.url,
             canaries=_canaries(settings, config),
             trouble=home.trouble,
             tally=tally,
         )
         await stack.enter_async_context(engine)
         reloader = _Reloader(engine, settings.pipeline)
-        access = await _access(settings, engine)
+        reception = await stack.enter_async_context(
+            open_reception(settings, lambda: engine.config.rules)
+        )
         await stack.enter_async_context(
             serve_pages(
                 engine,
@@ -133,7 +141,8 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 controls=engine,
                 past=Past(database),
                 repository=_clones(home),
-                access=access,
+                access=reception.access,
+                tls=reception.tls,
             )
         )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -141,13 +150,12 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
             tasks.create_task(reloader.run()),
-            *([tasks.create_task(access.book.follow())] if access.book is not None else []),
+            tasks.create_task(reception.book.follow()),
             tasks.create_task(_prune(engine, home, tally)),
             *(tasks.create_task(each.follow(engine, home.away)) for each in figures),
         ]
         try:
-            link = f"{site.url}setup?token={access.setup}" if access.setup else ""
-            yield Service(engine, site.url, home.listeners, repositories, settings, link)
+            yield Service(engine, site.url, home.listeners, repositories, settings, reception)
         finally:
             for task in running:
                 task.cancel()
@@ -156,13 +164,6 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
 def _clones(home: Home) -> Clones | None:
     """Where the state can be cloned from, if its repository is ours."""
     return None if home.store is None else Clones(home.store.heads, Views(home.store.path))
-
-
-async def _access(settings: ServiceSettings, engine: Engine) -> Access:
-    """Who may see the dashboard: what the pipeline says now, and who has an account."""
-    book = await asyncio.to_thread(AccountBook.open, settings.accounts, SystemClock().now)
-    setup = "" if book.has_admin else secrets.token_urlsafe(24)
-    return Access(rules=lambda: engine.config.rules, book=book, setup=setup)
 
 
 def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:

@@ -27,8 +27,23 @@ def _web_address(url: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{url!r}: {error}") from error
-    if parts.scheme != "http" or not parts.hostname or port is None or parts.path not in ("", "/"):
-        raise ValueError(f"{url!r} is not of the form http://HOST:PORT")
+    is_web = parts.scheme in ("http", "https")
+    if not is_web or not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise ValueError(f"{url!r} is not of the form http://HOST:PORT or https://HOST:PORT")
+    return url
+
+
+def _public_address(url: str) -> str:
+    parts = urlsplit(url)
+    is_web = parts.scheme in ("http", "https") and parts.hostname
+    if url and not (is_web and parts.path in ("", "/") and not parts.query):
+        raise ValueError(f"{url!r} is not of the form https://HOST[:PORT]")
+    return url
+
+
+def _sessions_backend(url: str) -> str:
+    if url != "memory" and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("write memory, or redis://HOST:PORT/NUMBER")
     return url
 
 
@@ -50,6 +65,11 @@ class ServiceSettings(BaseModel):
         web_ui: Where to serve the dashboard, ``http://HOST:PORT``; port 0 takes a free one.
         repositories: ``USER/REPO:PATH`` of each local repository to watch.
         canary: The only targets to test, ``USER/REPO/heads/NAME`` or ``pr/N``; none: all.
+        public_url: Where browsers find the dashboard, behind a proxy; empty: at ``web_ui``.
+        tls_cert, tls_key: What it shows by TLS; none: a certificate that it makes itself.
+        login_providers: A file with others who keep accounts, as
+            :func:`datakit_ci.dashboard.providers.read_providers` reads it.
+        sessions_backend: ``memory``, or where a Redis is.
         accounts: Directory for accounts and tokens; made when missing, for our user alone.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
@@ -68,6 +88,11 @@ class ServiceSettings(BaseModel):
     web_ui: Annotated[str, AfterValidator(_web_address)] = "http://127.0.0.1:8080"
     repositories: tuple[str, ...] = ()
     canary: tuple[str, ...] = ()
+    public_url: Annotated[str, AfterValidator(_public_address)] = ""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    login_providers: Path | None = None
+    sessions_backend: Annotated[str, AfterValidator(_sessions_backend)] = "memory"
     accounts: Path
     work: Path
 
@@ -95,6 +120,14 @@ class ServiceSettings(BaseModel):
                 raise ValueError(
                     f"--{option} is for who serves the database; give it to: datakit serve"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_certificates(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key go together")
+        if self.tls_cert is not None and not self.web_ui.startswith("https:"):
+            raise ValueError("--tls-cert is for --web-ui https://HOST:PORT")
         return self
 
     @property

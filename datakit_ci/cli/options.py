@@ -17,10 +17,15 @@ __all__ = [
     "Listen9p",
     "ListenHttp",
     "ListenPrometheus",
+    "LoginProviders",
     "MetadataStore",
     "PipelineFile",
+    "PublicUrl",
     "Repositories",
+    "SessionsBackend",
     "ShowOutput",
+    "TlsCert",
+    "TlsKey",
     "Verbose",
     "WebUi",
     "own_database",
@@ -102,6 +107,42 @@ Durability: TypeAlias = Annotated[
 ]
 WebUi: TypeAlias = Annotated[
     str, typer.Option("--web-ui", metavar="URL", help="Where to serve the dashboard.")
+]
+PublicUrl: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Where browsers find the dashboard, if a proxy is before it: https://HOST[:PORT].",
+        show_default=False,
+    ),
+]
+TlsCert: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The dashboard's certificate, with --web-ui https://HOST:PORT. Default: one that it "
+        "makes itself.",
+        show_default=False,
+    ),
+]
+TlsKey: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The private key of --tls-cert.", show_default=False),
+]
+LoginProviders: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Who else keeps accounts (GitHub, OpenID Connect): a TOML file, yours alone.",
+        show_default=False,
+    ),
+]
+SessionsBackend: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="memory|redis://HOST:PORT",
+        help="Where it is kept who has logged in.",
+    ),
 ]
 AccountsDirectory: TypeAlias = Annotated[
     Path | None,

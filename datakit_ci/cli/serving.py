@@ -32,7 +32,12 @@ def serve(
     listen_http: options.ListenHttp = "",
     durability: options.Durability = "full",
     web_ui: options.WebUi = "http://127.0.0.1:8080",
+    public_url: options.PublicUrl = "",
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     accounts: options.AccountsDirectory = None,
+    login_providers: options.LoginProviders = None,
+    sessions_backend: options.SessionsBackend = "memory",
     repository: options.Repositories = None,
     canary: options.Canaries = None,
     verbose: options.Verbose = False,
@@ -67,6 +72,11 @@ def serve(
         web_ui=web_ui,
         repositories=tuple(repository or ()),
         canary=tuple(canary or ()),
+        public_url=public_url,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        login_providers=login_providers,
+        sessions_backend=sessions_backend,
         accounts=(accounts or _beside(database, metadata_store, "accounts")).absolute(),
         work=_beside(database, metadata_store, "work"),
     )
@@ -91,6 +101,9 @@ def _announce(service: Service) -> None:
     typer.echo(f"DataKit {__version__}")
     for word, where in lines:
         typer.echo(f"  {word:<11} {where}")
+    if (certificate := service.reception.certificate) and certificate.fingerprint:
+        typer.echo("The dashboard's certificate is its own; SHA-256")
+        typer.echo(f"  {certificate.fingerprint}")
     if service.setup:
         typer.echo("Nobody can log in yet. The first administrator, once, opens")
         typer.echo(f"  {'set-up':<11} {service.setup}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -26,6 +26,7 @@ from datakit_ci.dashboard import (
     pages,
     pooling,
     profile,
+    provided,
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.browse import BUILD
@@ -34,6 +35,8 @@ from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logins import LOGINS, Logins
+from datakit_ci.dashboard.oauth import client_of
+from datakit_ci.dashboard.providers import Provider
 from datakit_ci.dashboard.rendering import PAGES, Pages
 from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
@@ -52,6 +55,7 @@ _COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
 ROUTES: Final = (
     *login.ROUTES,
     *profile.ROUTES,
+    *provided.ROUTES,
     *api.ROUTES,
     *clones.ROUTES,
     *actions.ROUTES,
@@ -88,6 +92,7 @@ class Access:
         accounts: Who has an account or an API token of the service's own.
         book: The same, if that can be changed; then ``accounts`` does not count.
         setup: What the link carries by which the first administrator comes in; empty: none.
+        providers: Who else keeps accounts, by name.
         sessions: Who has logged in; none: that is kept in memory.
         public_url: Where browsers find the service, ``https://HOST[:PORT]``, if that is not where
             they connect to (a proxy).
@@ -98,6 +103,7 @@ class Access:
     accounts: Accounts = field(default_factory=NoAccounts)
     book: AccountBook | None = None
     setup: str = ""
+    providers: Mapping[str, Provider] = field(default_factory=dict)
     sessions: SessionStore | None = None
     public_url: str = ""
     is_secure: bool = False
@@ -148,7 +154,9 @@ def create_app(
     keeper = _keeper(access, now)
     app[KEEPER] = keeper
     app[LOGINS] = Logins(access.book, time.monotonic, access.setup, bool(access.public_url))
-    guard.keep_safe(app)
+    app[provided.CLIENTS] = {name: client_of(each) for name, each in access.providers.items()}
+    app[provided.OWN_URL] = access.public_url
+    guard.keep_safe(app, is_secure=access.is_secure)
     static = public("/static/{version}/{name:.+}", assets.serve)
     table = add_routes(app, [*ROUTES, static])
     gate.put_before(app, table, keeper, access.public_url)

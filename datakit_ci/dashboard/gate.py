@@ -7,6 +7,7 @@ the same way. Who may read it, but not do what they ask for, is told so.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -38,6 +39,9 @@ NOT_FOUND: Final = (
     "A branch may have been deleted or merged."
 )
 """Of what is not there and of what is hidden, alike."""
+
+_PATIENCE = 20.0
+"""Seconds that the body of a request may take; forms are small."""
 
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -73,6 +77,7 @@ def put_before(app: web.Application, table: Table, keeper: Doorkeeper, own_origi
             return await handler(request)
         _check_right(request, route)
         if route.form and request.method not in _SAFE:
+            await _read_body(request)
             await _check_form(request, own_origin)
         return await handler(request)
 
@@ -154,6 +159,19 @@ def safe_next(address: str) -> str:
     is_plain = address.isascii() and address.isprintable() and "\\" not in address
     is_page = not address.startswith(("/login", "/logout", "/setup"))
     return address if is_local and is_plain and is_page and len(address) <= 2_000 else "/"
+
+
+async def _read_body(request: web.Request) -> None:
+    """Take what is sent, which is little, before anything is done; not from who dawdles.
+
+    Raises:
+        HTTPRequestTimeout: It did not come.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="What you were sending did not arrive in time.") from None
 
 
 async def _check_form(request: web.Request, own_origin: str) -> None:

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from datakit_ci.dashboard.api.problem import is_api, problem
 from datakit_ci.dashboard.gate import NOT_FOUND, forget_visitor
+from datakit_ci.dashboard.redis_sessions import SessionsAway
 from datakit_ci.dashboard.rendering import PAGES
 
 __all__ = ["HEADERS", "add_headers", "errors_as_pages", "keep_safe"]
@@ -44,6 +45,7 @@ _EXPLAINED: Final[Mapping[int, str]] = {
     401: "Log in, or send an API token.",
     403: "You may not do that.",
     404: NOT_FOUND,
+    503: "Nobody knows at present who you are. Try again in a while.",
     405: "This address cannot be used in that way.",
     413: "That is more than this server accepts.",
     500: "Something went wrong on our side. The server's log says what.",
@@ -69,7 +71,12 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
         response = _error_page(request, error.status, error.text or "")
         for name in _KEPT.intersection(error.headers):
             response.headers[name] = error.headers[name]
+        if error.status == HTTPStatus.REQUEST_TIMEOUT:
+            response.force_close()  # what is still to come is no request
         return response
+    except SessionsAway as error:
+        _LOG.error("sessions are away: %s", error)
+        return _error_page(request, 503, "")
     except Exception:
         if _BEGUN in request:  # half an answer is out: aiohttp logs this and hangs up
             raise
@@ -93,7 +100,13 @@ def _error_page(request: web.Request, status: int, reason: str) -> web.Response:
     )
 
 
-def keep_safe(app: web.Application) -> None:
-    """Put all of this around ``app``."""
+async def _insist_on_tls(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Strict-Transport-Security"] = "max-age=31536000"
+
+
+def keep_safe(app: web.Application, *, is_secure: bool = False) -> None:
+    """Put all of this around ``app``; if it speaks TLS, browsers shall do nothing else again."""
+    if is_secure:
+        app.on_response_prepare.append(_insist_on_tls)
     app.middlewares.extend((forget_visitor, errors_as_pages))
     app.on_response_prepare.append(add_headers)

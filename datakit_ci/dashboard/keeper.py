@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,6 +30,8 @@ _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _TOUCH = 300.0
 """Seconds after which a session is noted to be still in use: not with every request."""
+
+_MOST_ENDED = 10_000
 
 _UNAUTHORIZED: Final = "This API token is not good (any more). Make another one on your profile."
 
@@ -76,6 +79,7 @@ class Keeper:
         now: The time.
         is_secure: Whether browsers speak TLS to us; then cookies travel by nothing else.
         lifetimes: When sessions end.
+        ended: Keys of sessions that ended lately, for streams that are still open.
     """
 
     rules: Callable[[], Rules]
@@ -84,6 +88,7 @@ class Keeper:
     now: Callable[[], datetime]
     is_secure: bool = False
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    ended: OrderedDict[str, None] = field(default_factory=OrderedDict, repr=False)
 
     @property
     def cookie_name(self) -> str:
@@ -105,7 +110,29 @@ class Keeper:
         session = await self._session(cookie)
         if session is None:
             return self.stranger(cookie)
-        return Visitor(self._identity(session), How.SESSION, self.rules, cookie=cookie)
+        return self._visitor(session, cookie)
+
+    def _visitor(self, session: Session, cookie: str) -> Visitor:
+        """Somebody who has rights for as long as their session is good, also in open streams."""
+        key, end = key_of(cookie), self._end_of(session)
+
+        def is_good() -> bool:
+            is_over = key in self.ended or self.now().timestamp() >= end
+            return not is_over and self._is_current(session)
+
+        return Visitor(
+            self._identity(session), How.SESSION, self.rules, cookie=cookie, is_good=is_good
+        )
+
+    def _end_of(self, session: Session) -> float:
+        now = self.now().timestamp()
+        return now + self.lifetimes.left(session, now)
+
+    def _is_current(self, session: Session) -> bool:
+        """Whether the credentials that began a session are still somebody's."""
+        if Identity(session.user).provider != LOCAL:
+            return True
+        return self.accounts.stamp(session.user) == session.stamp
 
     def _by_token(self, authorization: str) -> Visitor:
         """A bearer's token, or the password of any user, as Git sends it (RFC 6750, RFC 7617)."""
@@ -116,7 +143,14 @@ class Keeper:
                 headers={"WWW-Authenticate": 'Bearer realm="datakit", error="invalid_token"'},
             )
         identity, scope = found
-        return Visitor(identity, How.BEARER, self.rules, scope)
+        secret = _secret_in(authorization)
+        return Visitor(
+            identity,
+            How.BEARER,
+            self.rules,
+            scope,
+            is_good=lambda: self.accounts.of_token(secret) is not None,
+        )
 
     async def _session(self, cookie: str) -> Session | None:
         """The session of a cookie, if it is still good."""
@@ -124,8 +158,7 @@ class Keeper:
         session = await self.sessions.load(key)
         if session is None:
             return None
-        is_local = Identity(session.user).provider == LOCAL
-        if is_local and self.accounts.stamp(session.user) != session.stamp:
+        if not self._is_current(session):
             await self.sessions.remove(key)
             return None
         if (left := self.lifetimes.left(session, now)) <= 0:
@@ -151,7 +184,7 @@ class Keeper:
     ) -> Visitor:
         """Begin a session, under a new number; the one before, if any, ends."""
         if old := visitor_of(request).cookie:
-            await self.sessions.remove(key_of(old))
+            await self._end(old)
         now = self.now().timestamp()
         session = Session(
             identity.user,
@@ -164,16 +197,23 @@ class Keeper:
         cookie = new_cookie()
         await self.sessions.save(key_of(cookie), session, self.lifetimes.left(session, now))
         self.set_cookie(response, cookie)
-        visitor = Visitor(self._identity(session), How.SESSION, self.rules, cookie=cookie)
+        visitor = self._visitor(session, cookie)
         introduce(request, visitor)
         return visitor
 
     async def let_out(self, request: web.Request, response: web.StreamResponse) -> None:
         """End the visitor's session."""
         if cookie := visitor_of(request).cookie:
-            await self.sessions.remove(key_of(cookie))
+            await self._end(cookie)
         response.del_cookie(self.cookie_name, secure=self.is_secure, httponly=True, samesite="Lax")
         introduce(request, Visitor(rules=self.rules))
+
+    async def _end(self, cookie: str) -> None:
+        key = key_of(cookie)
+        self.ended[key] = None
+        while len(self.ended) > _MOST_ENDED:
+            self.ended.popitem(last=False)
+        await self.sessions.remove(key)
 
     def stranger(self, cookie: str) -> Visitor:
         """Who has not logged in, and has a cookie, so that they can be given a form."""

@@ -13,6 +13,7 @@ from datakit_ci.dashboard import forms
 from datakit_ci.dashboard.gate import NOT_FOUND, safe_next
 from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.logins import LOGINS
+from datakit_ci.dashboard.provided import CLIENTS
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import Route, account, public
 from datakit_ci.dashboard.sessions import new_cookie
@@ -118,6 +119,7 @@ def _login_page(
         next=where,
         name=name,
         problem=problem,
+        providers=[client.provider for client in request.app[CLIENTS].values()],
         needs_setup=logins.needs_setup,
         has_accounts=bool(logins.book and logins.book.accounts),
     )

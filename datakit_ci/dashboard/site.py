@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,13 +24,18 @@ _SHUTDOWN = 2.0
 """Seconds that requests under way get to finish when the service stops."""
 
 
+_PATIENCE = 60.0
+"""Seconds without a whole head of a request after which a connection is closed: who sends one
+letter at a time holds none for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """An address that is ours.
 
     Attributes:
         listener: Its socket.
-        url: ``http://HOST:PORT/``, with the port that the system has chosen.
+        url: ``http[s]://HOST:PORT/``, with the port that the system has chosen.
     """
 
     listener: socket.socket
@@ -37,12 +43,13 @@ class Site:
 
 
 @contextmanager
-def bind(host: str, port: int) -> Iterator[Site]:
+def bind(host: str, port: int, scheme: str = "http") -> Iterator[Site]:
     """Take an address, before anything is served: one that is in use ends the start at once.
 
     Args:
         host: A name or address of this machine.
         port: 0 for any free one.
+        scheme: ``http`` or ``https``.
 
     Raises:
         ConfigError: The address cannot be had.
@@ -52,13 +59,13 @@ def bind(host: str, port: int) -> Iterator[Site]:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on http://{host}:{port}: {_reason(error)}; "
+            f"cannot listen on {scheme}://{host}:{port}: {_reason(error)}; "
             "stop what uses the address, or choose another",
             "--web-ui",
         ) from error
     with listener:
         name = f"[{host}]" if ":" in host else host
-        yield Site(listener, f"http://{name}:{listener.getsockname()[1]}/")
+        yield Site(listener, f"{scheme}://{name}:{listener.getsockname()[1]}/")
 
 
 def _reason(error: OSError) -> str:
@@ -75,10 +82,12 @@ async def serve_pages(
     past: Past | None = None,
     repository: Clones | None = None,
     access: Access | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[None]:
     """Serve the dashboard over ``source``; leaving ends open event streams.
 
-    ``trouble`` and what follows are as :func:`create_app` takes them.
+    ``trouble`` and what follows are as :func:`create_app` takes them; with ``tls``, browsers
+    speak that.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -93,11 +102,12 @@ async def serve_pages(
             access=access,
         ),
         access_log=None,
+        keepalive_timeout=_PATIENCE,
         shutdown_timeout=_SHUTDOWN,
     )
     await runner.setup()
     try:
-        await web.SockSite(runner, site.listener).start()
+        await web.SockSite(runner, site.listener, ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()

@@ -54,6 +54,7 @@ class Visitor:
         rules: Who may do what, now.
         scope: What they may do at most.
         cookie: The secret of their browser; empty for programs.
+        is_good: Whether the session or token is still good; otherwise they may do nothing.
     """
 
     identity: Identity = STRANGER
@@ -61,6 +62,7 @@ class Visitor:
     rules: Callable[[], Rules] = field(default=Rules, repr=False)
     scope: Scope = field(default_factory=Scope)
     cookie: str = field(default="", repr=False)
+    is_good: Callable[[], bool] = field(default=lambda: True, repr=False)
 
     @property
     def user(self) -> str:
@@ -74,6 +76,8 @@ class Visitor:
 
     def role_in(self, project: str) -> Role:
         """What they may do in a project, whether there is such a project or not."""
+        if not self.is_good():
+            return Role.NONE
         if self.scope.projects is not None and project not in self.scope.projects:
             return Role.NONE
         return min(self.scope.role, self.rules().role(self.identity, project))
@@ -81,6 +85,8 @@ class Visitor:
     @property
     def best_role(self) -> Role:
         """The most that they may do anywhere."""
+        if not self.is_good():
+            return Role.NONE
         if self.scope.projects is not None:
             return max((self.role_in(each) for each in self.scope.projects), default=Role.NONE)
         return min(self.scope.role, self.rules().best_role(self.identity))

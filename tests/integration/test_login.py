@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from datakit_ci.accounts import AccountBook
-from datakit_ci.acl import Rights, Rules, everyone, username
+from datakit_ci.acl import Rights, Role, Rules, everyone, username
+from datakit_ci.dashboard import gate
 from datakit_ci.dashboard.app import Access, create_app
+from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.logins import LOGINS
 from datakit_ci.state import TargetState
 from datakit_ci.target import Target
@@ -345,3 +348,35 @@ async def test_pages_with_secrets_are_kept_nowhere(client: Client) -> None:
     for path in ("/profile", "/setup?token=the-link"):
         async with client.get(path) as response:
             assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("end", ["log out", "remove", "a week"])
+async def test_open_streams_end_to_tell_when_the_session_does(
+    client: Client, book: AccountBook, time: Time, end: str
+) -> None:
+    book.add("bob", PASSWORD, is_admin=True)
+    await log_in(client, "bob")
+    assert client.app is not None
+    visitor = await client.app[KEEPER].identify(
+        make_mocked_request("GET", "/", headers={"Cookie": f"datakit={cookie(client)}"})
+    )
+    assert visitor.reads("me/shut")
+    assert visitor.may(Role.ADMIN)
+    match end:
+        case "log out":
+            await send(client, "/profile", "/logout")
+        case "remove":
+            book.remove("bob")
+        case _:
+            time.now_ += timedelta(days=7)
+    assert not visitor.reads("me/shut")
+    assert not visitor.may(Role.READ)
+
+
+async def test_who_dawdles_is_cut_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_PATIENCE", 0.05)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nname=")
+    said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 408 ")
+    writer.close()
