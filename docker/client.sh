@@ -1,0 +1,10 @@
+#!/bin/sh
+# Mount the database at /db and run a command there; without the right to mount, say what to use.
+set -u
+if datakit mount --run /db; then
+    cd /db || exit 1
+else
+    echo "The database is not mounted: that takes --privileged, and 9P in the host's kernel." >&2
+    echo "These work without: datakit branches, ls, cat, write, log, watch." >&2
+fi
+exec "$@"
