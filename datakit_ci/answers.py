@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from datakit_ci.clock import Clock
@@ -34,6 +35,10 @@ __all__ = ["Answers"]
 _log = logging.getLogger(__name__)
 
 A = TypeVar("A")
+
+_FIRST_PAUSE = timedelta(seconds=2)
+_LONGEST_PAUSE = timedelta(minutes=5)
+"""Until a branch that could not be published is tried again: each time twice as long."""
 
 _RETRY = 60.0
 """Seconds until a commit that could not be fetched is tried again."""
@@ -113,8 +118,7 @@ class Answers:
                 async for head in self._database.watch_head(need.branch):
                     self._found(need, await self._flows.next_commit(need, head))
             elif isinstance(need, PublishedTree):
-                self._found(need, await self._flows.publish(need))
-                self._advance(need.branch)
+                await self._publish(need)
             elif isinstance(need, LastMoment):
                 await self._follow(need)
             else:
@@ -141,6 +145,22 @@ class Answers:
                 if found is None:
                     self._found(need, Trouble(str(error)))
             await asyncio.sleep(need.every or _RETRY)
+
+    async def _publish(self, need: PublishedTree) -> None:
+        """Publish a tree; again and again, as long as it is wanted and something is in the way."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._found(need, await self._flows.publish(need))
+            except DatakitError as error:
+                _log.warning("%s cannot be published: %s", need.branch, error)
+                again = f"{error}; it is tried again after {pause.total_seconds():g} s"
+                self._found(need, Trouble(again))
+                await self._clock.sleep_until(self._clock.now() + pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._advance(need.branch)
+                return
 
     def _advance(self, flow: str) -> None:
         """A flow is done with a commit: look for its next one."""

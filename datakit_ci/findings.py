@@ -6,11 +6,15 @@ What follows a branch, a schedule or another repository is :mod:`datakit_ci.answ
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+from datakit_ci.cache import Cache
 from datakit_ci.history import last_output
 from datakit_ci.metadata import BRANCH, CommitStatus, status_path
 from datakit_ci.need import IsAfter, Joined, LastOutput, Need, StatusOf, TreeOf
+from datakit_ci.state import BuildId, BuildState
+from datakit_ci.target import Target, TargetKind
 from datakit_core.client.api import BlobId, CommitId, Database, Entry, FileMode, TreeId
 
 __all__ = ["Findings"]
@@ -37,6 +41,8 @@ class Findings:
             DatakitError: It cannot be found out.
         """
         match need:
+            case LastOutput(target=Target(kind=TargetKind.FLOW)):
+                return await self._last_of_flow(need)
             case LastOutput(target=target):
                 stage = (need.project, need.stage, need.static)
                 return await last_output(self._database, target.status_branch, stage)
@@ -50,6 +56,26 @@ class Findings:
                 return await self._join(parts)
             case _:
                 raise TypeError(f"nobody finds {need!r}")
+
+    async def _last_of_flow(self, need: LastOutput) -> TreeId | None:
+        """The newest output: a flow has no history, but its stages' results are nobody else's."""
+        some = BuildId(need.project, need.stage, need.static, "")
+        head = await self._database.head(some.branch)
+        if head is None:
+            return None
+        root = (await self._database.commit(head)).tree
+        runs = await self._database.entry(root, some.directory.rstrip("/"))
+        if runs is None or not runs.is_directory:
+            return None
+        cache = Cache(self._database)
+        newest: BuildState | None = None
+        for key in await self._database.tree(TreeId(runs.id)):
+            state = await cache.read(replace(some, key=key))
+            if state is None or state.output is None or state.started is None:
+                continue
+            if newest is None or newest.started is None or newest.started < state.started:
+                newest = state
+        return None if newest is None else newest.output
 
     async def _status(self, need: StatusOf) -> CommitStatus | None:
         """What is said of a commit now; the engine asks again when that changes."""

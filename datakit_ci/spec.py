@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 """Of the layout of results. A new number makes every stage run again."""
 
 DEFAULT_POOL = "cpu"
+_DIGITS = 8
+"""Of the digest of a variable's value."""
+
 DEFAULT_TIMEOUT = 600.0
 """Seconds."""
 
@@ -120,15 +123,20 @@ class StageSpec:
     def parts(self) -> dict[str, JsonValue]:
         """What it is, by part: so that people can be told what has changed.
 
-        Of variables only the names, since nobody needs to know their values for that.
+        Of variables a digest: whether a value is another one is all that people need to know.
         """
+        by_parameters = self.arguments if self.kind is StageKind.SHELL else {}
         return {
             "fingerprint": self.fingerprint,
             "parameters": self.arguments,
             "inputs": None if self.inputs is None else list(self.inputs),
             "outputs": list(self.outputs),
             "reports": list(self.reports),
-            "env": [name for name, _ in self.env],
+            "env": {
+                name: digest([name, value])[:_DIGITS]
+                for name, value in self.env
+                if name not in by_parameters
+            },
             "image": self.image,
             "tools": [list(tool) for tool in self.tools],
             "conditions": self.conditions.identity,

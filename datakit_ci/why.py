@@ -105,9 +105,11 @@ def _news(run: Run, before: Run | None) -> Iterator[Reason]:
             yield Reason(ReasonKind.UNKNOWN, text)
 
 
+_VARIABLE = "variable"
+
 _PARTS = {
     "parameters": "parameter",
-    "env": "variable",
+    "env": _VARIABLE,
     "inputs": "declared input",
     "outputs": "output",
     "reports": "report",
@@ -129,7 +131,7 @@ def _other_stage(before: Run, run: Run) -> Iterator[Reason]:
             found.extend(_part(word, old.get(part), new.get(part)))
     was, now = (str(each.get("fingerprint", ""))[:_DIGITS] for each in (old, new))
     if old and new and not found and was != now:
-        text = "its code, the value of a variable, or what it is made with has changed"
+        text = "its code, or what it is made with, has changed"
         text = f"{text}: {was} to {now}"
         found.append(Reason(ReasonKind.STAGE, text, "code", was, now))
     if not found:
@@ -141,12 +143,28 @@ def _other_stage(before: Run, run: Run) -> Iterator[Reason]:
 def _part(word: str, old: JsonValue, new: JsonValue) -> Iterator[Reason]:
     """A part that is a mapping or a list by its items, else as a whole."""
     before, after = _items(old), _items(new)
+    if word == _VARIABLE and before is not None and after is not None:
+        yield from _variables(before, after)
+        return
     if before is None or after is None:
         yield _stage(word, _shown(old), _shown(new))
         return
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield _stage(f"{word} {name}", before.get(name, ""), after.get(name, ""))
+
+
+def _variables(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Reason]:
+    """Which variables came, went, or have another value; old records have only their names."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name, ""), after.get(name, "")
+        subject = f"{_VARIABLE} {name}"
+        if old and new and old != new and _GIVEN not in (old, new):
+            yield Reason(ReasonKind.STAGE, f"{subject} has another value", subject, old, new)
+        elif not old or not new:
+            yield Reason(
+                ReasonKind.STAGE, f"{subject} is {'new' if new else 'gone'}", subject, old, new
+            )
 
 
 def _items(value: JsonValue) -> dict[str, str] | None:

@@ -7,6 +7,7 @@ code is never run by the engine itself: it may block, crash, or never end.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ from datakit_core.store import open_reader
 __all__ = ["main"]
 
 _STOPPED = 128 + signal.SIGTERM
+
+_SUBMODULE = re.compile(r"^\s*path\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 
 
 def main() -> int:
@@ -149,6 +152,7 @@ class _Build:
             reader, tree, self._directory / TREE, self._directory / MANIFEST
         )
         workspace.prepare()
+        _note_submodules(workspace.directory)
         status = self._shell(workspace.directory, environment)
         # Before outputs are looked for: it may still write them.
         if self._instruction.sandboxed:
@@ -194,6 +198,17 @@ def _show_command(command: str) -> None:
     first, *more = command.strip().splitlines() or [""]
     lines = [f"$ {first}", *(f"> {line}" for line in more)]
     os.write(2, ("\n".join(lines) + "\n").encode(errors="replace"))
+
+
+def _note_submodules(checkout: Path) -> None:
+    """Say in the log which submodules are not there; gitmodules(5) says where they are named."""
+    file = checkout / ".gitmodules"
+    if not file.is_file() or file.is_symlink():
+        return
+    paths = _SUBMODULE.findall(file.read_text(errors="replace"))
+    if paths:
+        told = f"[datakit-ci] left out: the submodules {', '.join(paths)}\n"
+        os.write(2, told.encode(errors="replace"))
 
 
 def _failed(status: int) -> Ending:

@@ -25,7 +25,7 @@ from datakit_core.client.api import Database
 from tests.support.branches import commit_files, files_of, messages_of
 from tests.support.clock import FakeClock
 from tests.support.databases import BACK_ENDS
-from tests.support.executors import ScriptedExecutor
+from tests.support.executors import ScriptedExecutor, holding
 
 pytestmark = pytest.mark.usefixtures("nonblocking")
 
@@ -275,3 +275,33 @@ async def test_what_somebody_else_has_put_into_the_branch_is_replaced(world: Wor
         await engine.idle()
     assert await files_of(world.database, "clean") == {"data": "A"}
     assert len(await messages_of(world.database, "clean")) == 2
+
+
+async def test_what_cannot_be_published_is_tried_again(world: World) -> None:
+    await world.raw(b"one")
+    await commit_files(world.database, "clean/in-the-way", {"a": b"a"})
+    async with world.engine(CLEAN) as engine:
+        await engine.idle()
+        (state,) = engine.flows()
+        assert "it is tried again after 2 s" in state.jobs[0].description, state.jobs
+        await world.database.remove_branch("clean/in-the-way")
+        world.clock.advance(seconds=2)
+        await until(engine, lambda state: state.jobs[0].status is Status.SUCCESS)
+    assert await world.published() == ["ONE"]
+
+
+async def test_a_flow_s_latch_outlives_a_restart(world: World) -> None:
+    again = shell("again", "again", latched=True)
+    later = shell("later", "later")
+    release = asyncio.Event()
+    steps = flow(branch("raw")) | again | later | publish("clean")
+    world.executor.behaviours["later"] = world.executor.behaviours["again"]
+    await world.raw(b"one")
+    async with world.engine(steps) as engine:
+        await engine.idle()
+    world.executor.behaviours["again"] = holding(release)
+    await world.raw(b"two")
+    async with world.engine(steps) as engine:
+        state = await until(engine, lambda state: "its last output" in str(state.graph))
+        assert state.jobs[0].status is not Status.BLOCKED
+    assert await world.published() == ["ONE"]

@@ -156,8 +156,10 @@ async def test_what_cannot_be_fetched_is_an_error_without_the_password(
     assert "hunter22" not in repr(Remote("https://me:hunter22@host/x"))
 
 
-async def test_submodules_are_left_out(bench: Bench, origin: Path) -> None:
+async def test_submodules_are_left_out_and_named_in_the_log(bench: Bench, origin: Path) -> None:
     commit = git(origin, "rev-parse", "HEAD")
+    (origin / ".gitmodules").write_text('[submodule "m"]\n\tpath = module\n\turl = ../m\n')
+    git(origin, "add", ".gitmodules")
     git(origin, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
     git(origin, "commit", "-q", "-m", "Add a submodule")
     look = shell("look", "ls")
@@ -166,7 +168,8 @@ async def test_submodules_are_left_out(bench: Bench, origin: Path) -> None:
         return {"look": look(Remote(str(origin)).tree("refs/heads/main"))}
 
     async with running(bench, jobs) as engine:
-        assert (await log_of(engine, "look"))[1:] == ["file"]
+        said = await log_of(engine, "look")
+        assert said == ["[datakit-ci] left out: the submodules module", "$ ls", "file"]
 
 
 async def test_a_shallow_repository_is_refused_with_a_clear_word(

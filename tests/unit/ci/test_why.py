@@ -108,8 +108,17 @@ def test_the_part_of_the_stage_that_has_changed_is_named() -> None:
         "report r is new"
     ]
     assert stage_changes({}, {"sandbox": "auto"})[-1].startswith("condition sandbox")
-    (text,) = stage_changes({"env": {"A": "1"}}, {"env": {"A": "2"}})
-    assert text.startswith("its code, the value of a variable, or what it is made with")
+    before, after = {"A": "1", "B": "1"}, {"A": "2", "B": "1"}
+    assert stage_changes({"env": before}, {"env": after}) == ["variable A has another value"]
+    (text,) = stage_changes({"version": "1"}, {"version": "2"})
+    assert text.startswith("its code, or what it is made with, has changed")
+
+
+def test_of_old_records_only_the_names_of_variables_are_compared() -> None:
+    old = run(key="1", occasion=Occasion(identity={"env": ["A", "B"], "fingerprint": "e"}))
+    now: dict[str, JsonValue] = {"env": {"B": "1a2b3c4d", "C": "5e6f7a8b"}, "fingerprint": "f"}
+    new = run(static="b", occasion=Occasion(identity=now))
+    assert said(why_it_ran(new, old)) == ["variable A is gone", "variable C is new"]
 
 
 def test_parameters_are_told_one_by_one() -> None:
