@@ -75,6 +75,7 @@ class Dossier:
         state: Where it stands, or what it came to.
         objects: Reads its trees: ``state.input``, ``state.output`` and ``reports``.
         reports: The tree of its JUnit files; none if it left none.
+        log: All that it printed, also of a result that was replaced; none before there is one.
         commit: A commit of its stage's branch that has it: of a stage's results, the one that has
             recorded it; none: it has no result yet.
         observe: Reads what it looked at; none if that is not recorded.
@@ -83,6 +84,7 @@ class Dossier:
     state: BuildState
     objects: Objects = field(repr=False)
     reports: TreeId | None = None
+    log: BlobId | None = None
     commit: CommitId | None = None
     observe: Callable[[], Awaitable[Sequence[Observation] | None]] = field(
         default=_unknown, repr=False, compare=False
@@ -191,11 +193,13 @@ class Archive:
         if state is None:
             return None
         reports = await self._database.entry(commit.tree, f"{build.directory}/reports")
+        log = await self._database.entry(commit.tree, f"{build.directory}/log")
         is_tree = reports is not None and reports.is_directory
         found = Dossier(
             state,
             self._database,
             TreeId(reports.id) if reports and is_tree else None,
+            BlobId(log.id) if log is not None and log.mode.is_file else None,
             commit.id,
             lambda: self._cache.observations_in(commit.tree, build),
         )

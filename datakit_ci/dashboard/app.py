@@ -29,15 +29,19 @@ from datakit_ci.dashboard import (
     provided,
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
-from datakit_ci.dashboard.browse import BUILD
 from datakit_ci.dashboard.browse import ROUTES as TREES
 from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
+from datakit_ci.dashboard.compare import ROUTES as COMPARISONS
 from datakit_ci.dashboard.controls import CONTROLS, Controls
+from datakit_ci.dashboard.found import BUILD
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logins import LOGINS, Logins
 from datakit_ci.dashboard.oauth import client_of
+from datakit_ci.dashboard.observed import ROUTES as OBSERVATIONS
 from datakit_ci.dashboard.providers import Provider
 from datakit_ci.dashboard.rendering import PAGES, Pages
+from datakit_ci.dashboard.reports import REPORTS, ReportReader
+from datakit_ci.dashboard.reports import ROUTES as TESTS
 from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
@@ -67,6 +71,9 @@ ROUTES: Final = (
     read(BUILD + "/log.txt", builds.send_raw_log, head=False),
     read(BUILD + "/log/events", live.send_log, head=False),
     *TREES,
+    *COMPARISONS,
+    *OBSERVATIONS,
+    *TESTS,
     read("/{user}/{repo}", pages.show_project),
     read(_COMMIT, pages.show_commit),
     read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
@@ -142,6 +149,7 @@ def create_app(
     streams = live.Streams()
     app = web.Application(client_max_size=_LARGEST_REQUEST)
     app[SOURCE] = source
+    app[REPORTS] = ReportReader()
     if controls is not None:
         app[CONTROLS] = controls
     if repository is not None:

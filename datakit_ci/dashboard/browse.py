@@ -17,8 +17,8 @@ from aiohttp import web
 
 from datakit_ci.archive import Dossier, Objects
 from datakit_ci.dashboard import zipping
-from datakit_ci.dashboard.builds import build_id
 from datakit_ci.dashboard.files import IMAGES, FileKind, kind_of, listing
+from datakit_ci.dashboard.found import BUILD, find_dossier
 from datakit_ci.dashboard.guard import HEADERS
 from datakit_ci.dashboard.markdown import LONGEST, render_markdown
 from datakit_ci.dashboard.rendering import PAGES, path_of
@@ -37,10 +37,7 @@ from datakit_ci.dashboard.textfile import read_text
 from datakit_core.client.api import BlobId, Entry, FileMode, TreeId
 from datakit_core.errors import UnknownObject
 
-__all__ = ["BUILD", "ROUTES", "Side", "find_dossier", "show_path", "tree_of"]
-
-BUILD: Final = r"/build/{user}/{repo}/{stage:.+?}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{64}}"
-"""The address of a build; all that is about it is below."""
+__all__ = ["ROUTES", "Side", "show_path", "tree_of"]
 
 _LARGEST_IMAGE = 32 << 20
 """Bytes of a picture that is shown at once."""
@@ -123,18 +120,6 @@ class Place:
         """The way here: names with the addresses below the root's."""
         names = self.path.split("/") if self.path else []
         return [(name, path_of(*names[: n + 1])) for n, name in enumerate(names)]
-
-
-async def find_dossier(request: web.Request) -> Dossier:
-    """The dossier of the build that the request is about.
-
-    Raises:
-        HTTPNotFound: There is none, or who asks must not see it.
-    """
-    dossier = await source_of(request).dossier(build_id(request.match_info))
-    if dossier is None:
-        raise web.HTTPNotFound(text="There is no such build. Its record may have been dropped.")
-    return dossier
 
 
 def tree_of(dossier: Dossier, side: Side) -> TreeId | None:

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from datakit_ci.dashboard import logpage, views
+from datakit_ci.dashboard.found import find_build
+from datakit_ci.dashboard.neighbours import find_neighbours
+from datakit_ci.dashboard.observed import sight_of
 from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.reports import REPORTS, judged_report
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import finish
-from datakit_ci.state import BuildId, BuildState
 
-__all__ = ["build_id", "find_build", "send_raw_log", "show_build"]
-
-
-def build_id(match: Mapping[str, str]) -> BuildId:
-    """The build that a matched address names."""
-    return BuildId(
-        f"{match['user']}/{match['repo']}", match["stage"], match["static"], match["key"]
-    )
-
-
-async def find_build(request: web.Request) -> BuildState:
-    """The build that the request is about.
-
-    Raises:
-        HTTPNotFound: There is none.
-    """
-    build = await source_of(request).build(build_id(request.match_info))
-    if build is None:
-        raise web.HTTPNotFound(text="There is no such build. Its record may have been dropped.")
-    return build
+__all__ = ["find_build", "send_raw_log", "show_build"]
 
 
 async def show_build(request: web.Request) -> web.Response:
-    """The facts of a build, and the last lines of its log (or those from ``?from=LINE`` on)."""
+    """A build: its facts, tests and neighbours, what it looked at, and a part of its log."""
     build = await find_build(request)
     source = source_of(request)
+    why = await source.why_build(build.id)
+    dossier = await source.dossier(build.id)
     return request.app[PAGES].page(
         "build.html",
         build=build,
-        why=await source.why_build(build.id),
+        why=why,
+        judged=None
+        if dossier is None
+        else await judged_report(request.app[REPORTS], source, dossier),
+        sight=None if dossier is None else await sight_of(source, dossier, why),
+        around=await find_neighbours(source.results(build.id.project, build.id.stage), build),
         log=await logpage.log_part(request, build),
         targets=views.targets_of(source.targets(), build.id),
     )

@@ -198,7 +198,7 @@ async def test_a_build_says_why_it_ran(client: Client, scene: Scene) -> None:
     told = Explanation("unit", Verdict.RAN, reasons, scene.failed, before)
     scene.engine.whys[scene.failed] = told
     page = await look(client, address(scene.failed))
-    assert "Why src/<a>.py changed from 12ab to 34cd · glob docs/*.md: + docs/new.md" in page.words
+    assert "Why src/<a>.py changed from 12ab to 34cd glob docs/*.md: + docs/new.md" in page.words
     assert any(address(before) in link for link in page.links)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from datakit_ci.archive import Dossier
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.trace import Observation
-from datakit_core.client.api import CommitId, Entry, FileMode, ObjectId, TreeId
+from datakit_core.client.api import BlobId, CommitId, Entry, FileMode, ObjectId, TreeId
 from tests.support.ci_scene import NOW, build_id, digest
 from tests.support.fake_engine import FakeEngine
 
@@ -48,6 +48,7 @@ async def add_result(
     made: Files | None = None,
     reports: Files | None = None,
     failed: str = "",
+    log: bytes = b"",
     finished: datetime = NOW,
     seen: tuple[Observation, ...] | None = None,
     state: BuildState | None = None,
@@ -76,6 +77,7 @@ async def add_result(
         state,
         engine.database,
         None if reports is None else await put(engine, reports),
+        BlobId((await entry(engine, FileMode.NORMAL, log)).id),
         CommitId(ObjectId(digest("commit", str(number))[:40])),
         observe,
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, ObjectId, TreeId
+from datakit_core.client.api import CommitId, ObjectId
 from tests.support.fake_engine import FakeEngine
 
 __all__ = ["NOW", "Scene", "build_id", "fill", "pipeline", "wide_graph"]
@@ -78,10 +78,6 @@ def build_id(project: str, stage: str, salt: str = "") -> BuildId:
     return BuildId(project, stage, digest(project, stage), digest(project, stage, salt))
 
 
-def tree(name: str) -> TreeId:
-    return TreeId(ObjectId(digest(name)[:40]))
-
-
 def commit(name: str) -> CommitId:
     return CommitId(ObjectId(digest(name)[:40]))
 
@@ -122,6 +118,7 @@ def target_state(
 def record(engine: FakeEngine, state: TargetState, now: datetime) -> None:
     """Make a build for every node that has one, at plausible times."""
     ends = {"source": 0.0}
+    make = engine.database.objects.make
     base = (state.updated or now) - timedelta(seconds=150)
     for index, node in enumerate(state.graph):
         begin = max((ends.get(source, 0) for source in node.inputs), default=0) + index % 3 * 4
@@ -137,8 +134,8 @@ def record(engine: FakeEngine, state: TargetState, now: datetime) -> None:
             node.status,
             node.reason,
             command=_COMMANDS.get(node.label, f"make {node.label}"),
-            input=tree(node.id + state.target.path),
-            output=tree("out" + node.id) if node.status is Status.SUCCESS else None,
+            input=make({"README.md": node.id + state.target.path}),
+            output=make({"out.txt": node.id}) if node.status is Status.SUCCESS else None,
             queued=started - timedelta(seconds=2 + index % 3 * 3),
             started=None if waits else started,
             finished=base + timedelta(seconds=ends[node.id]) if node.status.is_final else None,
