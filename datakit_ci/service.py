@@ -22,6 +22,7 @@ from watchfiles import awatch
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.clones import Clones
+from datakit_ci.dashboard.metering import Meters
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
 from datakit_ci.home import Home, open_home
@@ -141,6 +142,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 controls=engine,
                 past=Past(database),
                 repository=_clones(home),
+                meters=_meters(settings, figures),
                 access=reception.access,
                 tls=reception.tls,
             )
@@ -168,11 +170,23 @@ def _clones(home: Home) -> Clones | None:
 
 def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:
     """What to tell Prometheus; nothing if it is not to be told anything."""
-    if not settings.listen_prometheus:
+    if not settings.listen_prometheus and not settings.metrics_token_hash:
         return ()
     from datakit_ci.monitoring import Figures  # only for who wants it
 
     return (Figures(tally),)
+
+
+def _meters(settings: ServiceSettings, figures: Sequence[Figures]) -> Meters | None:
+    """What the dashboard tells Prometheus, if anything."""
+    if not settings.metrics_token_hash:
+        return None
+    from prometheus_client import generate_latest  # only for who wants it
+
+    from datakit_core.metrics.families import registry_of
+
+    registry = registry_of(*figures)
+    return Meters(settings.metrics_token_hash, lambda: generate_latest(registry))
 
 
 async def _repositories(settings: ServiceSettings, config: Config) -> tuple[LocalRepository, ...]:

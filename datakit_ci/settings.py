@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -47,6 +48,14 @@ def _sessions_backend(url: str) -> str:
     return url
 
 
+def _digest(text: str) -> str:
+    if text and not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise ValueError(
+            "that is no SHA-256 in hex; make one of your token: printf %s TOKEN | sha256sum"
+        )
+    return text
+
+
 class ServiceSettings(BaseModel):
     """What ``datakit-ci serve`` was asked to do.
 
@@ -58,6 +67,8 @@ class ServiceSettings(BaseModel):
         allow_fetch: What database clients from the network may have fetched, as
             :meth:`datakit_core.store.FetchPolicy.parse` reads it.
         listen_prometheus: Where to serve metrics, ``PORT`` or ``HOST:PORT``; nowhere if empty.
+        metrics_token_hash: SHA-256, in hex, of the token by which ``/metrics`` of the dashboard can
+            be read; empty: it is not served.
         auto_push: Where to mirror every branch of the database, if anywhere.
         listen_http: Where to serve the database's repository to Git itself.
         durability: What an acknowledged commit survives, as
@@ -82,6 +93,7 @@ class ServiceSettings(BaseModel):
     listen_9p: tuple[str, ...] = ("tcp://127.0.0.1:5640",)
     allow_fetch: str = "https"
     listen_prometheus: str = ""
+    metrics_token_hash: Annotated[str, AfterValidator(_digest)] = ""
     auto_push: str | None = None
     listen_http: tuple[str, ...] = ()
     durability: str = "full"

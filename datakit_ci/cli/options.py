@@ -19,6 +19,7 @@ __all__ = [
     "ListenPrometheus",
     "LoginProviders",
     "MetadataStore",
+    "MetricsTokenHash",
     "PipelineFile",
     "PublicUrl",
     "Repositories",
@@ -75,6 +76,15 @@ ListenPrometheus: TypeAlias = Annotated[
     typer.Option(
         metavar="PORT|HOST:PORT",
         help="Where to serve metrics for Prometheus, at /metrics; without a host, on loopback.",
+        show_default=False,
+    ),
+]
+MetricsTokenHash: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="SHA256",
+        help="Serve metrics at /metrics of the dashboard too, to who has the token of this digest: "
+        "printf %s TOKEN | sha256sum.",
         show_default=False,
     ),
 ]

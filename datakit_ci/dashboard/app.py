@@ -17,12 +17,14 @@ from datakit_ci.dashboard import (
     api,
     builds,
     clones,
+    feeds,
     flash,
     gate,
     guard,
     lists,
     live,
     login,
+    metering,
     pages,
     pooling,
     profile,
@@ -62,6 +64,8 @@ ROUTES: Final = (
     *provided.ROUTES,
     *api.ROUTES,
     *clones.ROUTES,
+    *feeds.ROUTES,
+    *metering.ROUTES,
     *actions.ROUTES,
     *lists.ROUTES,
     *pooling.ROUTES,
@@ -126,6 +130,7 @@ def create_app(
     controls: Controls | None = None,
     past: Past | None = None,
     repository: clones.Clones | None = None,
+    meters: metering.Meters | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -140,6 +145,7 @@ def create_app(
         controls: Who takes what people say; none: nothing can be done here.
         past: Shows moments of the past; none: only the present is known.
         repository: Where the state can be cloned from; none: nowhere.
+        meters: What Prometheus may read, with a token; none: nothing.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -167,6 +173,8 @@ def create_app(
     guard.keep_safe(app, is_secure=access.is_secure)
     static = public("/static/{version}/{name:.+}", assets.serve)
     table = add_routes(app, [*ROUTES, static])
+    if meters is not None:
+        metering.serve_meters(app, meters)
     gate.put_before(app, table, keeper, access.public_url)
     app.middlewares.append(flash.carry_sentence)
     app[PAGES].acts = controls is not None

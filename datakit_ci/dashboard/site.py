@@ -14,6 +14,7 @@ from aiohttp import web
 from datakit_ci.dashboard.app import Access, create_app
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.controls import Controls
+from datakit_ci.dashboard.metering import Meters
 from datakit_ci.dashboard.source import Source
 from datakit_ci.past import Past
 from datakit_core.errors import ConfigError
@@ -81,6 +82,7 @@ async def serve_pages(
     controls: Controls | None = None,
     past: Past | None = None,
     repository: Clones | None = None,
+    meters: Meters | None = None,
     access: Access | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[None]:
@@ -99,6 +101,7 @@ async def serve_pages(
             controls=controls,
             past=past,
             repository=repository,
+            meters=meters,
             access=access,
         ),
         access_log=None,
