@@ -73,8 +73,10 @@ def put_before(app: web.Application, table: Table, keeper: Doorkeeper, own_origi
     @web.middleware
     async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = table.get(request.match_info.route)
-        if route is None:  # no such address, or not in that way: aiohttp says which
-            return await handler(request)
+        if route is None:
+            if request.match_info.http_exception is None:  # a route without a rule is shut
+                raise web.HTTPNotFound(text=NOT_FOUND)
+            return await handler(request)  # no such address, or not in that way: aiohttp says which
         _check_right(request, route)
         if route.form and request.method not in _SAFE:
             await _read_body(request)

@@ -66,7 +66,7 @@ def add_routes(app: web.Application, routes: Iterable[Route]) -> Table:
     """Let ``app`` answer them; what it will have matched for each."""
     table: dict[web.AbstractRoute, Route] = {}
     for route in routes:
-        options = {"allow_head": route.head} if route.method == "GET" else {}
-        definition = web.RouteDef(route.method, route.path, route.handler, options)
-        table.update(dict.fromkeys(app.router.add_routes([definition]), route))
+        methods = ("HEAD", "GET") if route.method == "GET" and route.head else (route.method,)
+        resource = app.router.add_resource(route.path)
+        table.update({resource.add_route(each, route.handler): route for each in methods})
     return table
