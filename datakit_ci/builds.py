@@ -13,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from datakit_ci.buildlogs import BuildLogs
@@ -21,6 +21,7 @@ from datakit_ci.cache import Cache
 from datakit_ci.clock import Alarms, Clock
 from datakit_ci.livebuild import LiveBuild, Phase
 from datakit_ci.lookups import Lookups
+from datakit_ci.moments import Schedule
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.policy import Level, backoff
 from datakit_ci.pools import LockState, PoolState
@@ -167,6 +168,16 @@ class Builds:
     def recorded(self, build: BuildId) -> BuildState | None:
         """A wanted build that is recorded; none if it is not, or not wanted."""
         return self._recorded.get(build)
+
+    def due(self, build: BuildId) -> datetime | None:
+        """When a recorded build is made anew by itself; none: not as far as is known."""
+        recorded = self._recorded.get(build)
+        if recorded is None:
+            return None
+        moments = [expiry(need, recorded) for need in self._askers.get(build, ())]
+        schedules = {need.spec.policy.every for need in self._askers.get(build, ())}
+        moments += [Schedule(each).next(self._clock.now()) for each in schedules if each]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def standing(self, build: BuildId) -> Status | None:
         """Where a wanted build stands; none if it is not wanted."""

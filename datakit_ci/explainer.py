@@ -7,6 +7,7 @@ it stands in the lines of pools and locks and by what people have decided.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from datakit_ci.builds import Builds
 from datakit_ci.docket import Docket
@@ -58,7 +59,12 @@ class Explainer:
         live = self._builds.live(build)
         if live is not None:
             return why_it_waits(self._waiting(live))
-        return await self._inquiry.build(build, target)
+        found = await self._inquiry.build(build, target)
+        due = self._builds.due(build)
+        if found is None or due is None:
+            return found
+        next_time = Reason(ReasonKind.DUE, f"it runs next at {due:%Y-%m-%d %H:%M:%S} UTC")
+        return replace(found, reasons=(*found.reasons, next_time))
 
     async def job(self, target: Target, job: str) -> JobWhy:
         """Why a job stands where it stands: from its own node to the one that decides.

@@ -31,6 +31,8 @@ class ReasonKind(enum.Enum):
     """It was recorded by a version that did not say."""
     SERVED = "served"
     """An earlier result did."""
+    DUE = "due"
+    """When it runs again by itself."""
     POOL = "pool"
     LOCK = "lock"
     UPSTREAM = "upstream"

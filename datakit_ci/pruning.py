@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from datakit_ci.cache import Cache
+from datakit_ci.docket import Docket
 from datakit_ci.project import Config
 from datakit_ci.results import Results, StageResults, runs_of
 from datakit_ci.retention import superfluous
@@ -33,6 +34,9 @@ _INTERVAL = 3600.0
 """Seconds from one pruning to the next."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+_RULINGS = timedelta(days=30)
+"""How long it is remembered what people have decided about builds that are not shown any more."""
 
 
 class ForgetfulDatabase(Protocol):
@@ -88,11 +92,31 @@ class Pruner:
     async def prune(self, config: Config) -> int:
         """Drop what the rules of ``config``'s projects do not keep; how many results that were."""
         count = 0
+        await self._forget_rulings()
         for project in config.projects:
             if (project.retention or config.retention) is not None:
                 for stage in await self._results.stages(project.id):
                     count += await self._prune(stage, config)
         return count
+
+    async def _forget_rulings(self) -> None:
+        """Drop what people have decided long ago about builds that nobody shows any more.
+
+        Such builds get no result, with which these would go: what was cancelled stays so.
+        """
+        docket = Docket(self._database, lambda _: None)
+        await docket.load()
+        before, wanted = self._now() - _RULINGS, self._wanted()
+        rulings = docket.rulings
+        kinds = (rulings.cancelled, rulings.confirmed, rulings.rebuilt)
+        await docket.clear(
+            {
+                build
+                for kind in kinds
+                for build, ruling in kind.items()
+                if ruling.time < before and build not in wanted
+            }
+        )
 
     async def _prune(self, stage: StageResults, config: Config) -> int:
         """Prune one stage; what is in the way there does not keep others from being pruned."""

@@ -12,10 +12,12 @@ import pytest
 
 from datakit_ci import Config, Project, Retention
 from datakit_ci.cache import Cache
+from datakit_ci.docket import Docket, build_path
 from datakit_ci.need import Build
 from datakit_ci.outcome import Outcome
 from datakit_ci.pruning import Pruner
 from datakit_ci.results import Results
+from datakit_ci.rulings import Ruling
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.state import BuildId
 from datakit_core.client.api import Database
@@ -148,3 +150,20 @@ async def test_who_reads_an_older_commit_goes_on_reading_it(
     await pruner(database).prune(config(Retention(keep=1)))
     tree = (await database.commit(head)).tree
     assert await database.read(tree, f"{made[1][1].directory}/value/out") == b"make 1"
+
+
+async def test_old_decisions_about_builds_that_nobody_shows_are_forgotten(
+    database: Database, tmp_path: Path
+) -> None:
+    made = await _record(database, tmp_path / "log", range(3))
+    (_, old), (_, shown), (_, young) = made
+    docket = Docket(database, lambda _: None)
+    long_ago, lately = NOW - timedelta(days=31), NOW - timedelta(days=29)
+    times = {old: long_ago, shown: long_ago, young: lately}
+    files = {build_path("cancelled", build): Ruling("jo", time) for build, time in times.items()}
+    await docket.write("Cancel", files)
+    for _ in range(2):
+        await pruner(database, [shown]).prune(config(None))
+    await docket.load()
+    assert docket.rulings.cancelled.keys() == {shown, young}
+    assert (await messages_of(database, "control")) == ["Done", "Cancel"]

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ from tests.support.world import MAIN, OTHER, World, build, in_turn, job, settled
 
 pytestmark = pytest.mark.usefixtures("nonblocking")
 
+DUE = ReasonKind.DUE
+"""What only an engine can know, for the pipeline is its own."""
+
+HOURLY = shell("hourly", "true", every="0 * * * *", valid_for="1d")
+DAILY = shell("daily", "true", valid_for="1d")
 UNIT = shell("unit", "unit", inputs=["src"])
 
 
@@ -41,6 +47,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def asked(world: World, engine: Engine, name: str = "unit") -> JobWhy:
     """Why a job stands so: the engine and its database agree about what is recorded."""
     found = await engine.why(MAIN, name)
+    steps = [
+        replace(step, reasons=tuple(each for each in step.reasons if each.kind is not DUE))
+        for step in found.steps
+    ]
+    found = replace(found, steps=tuple(steps))
     assert await Inquiry(world.database).job(MAIN, name) == found
     return found
 
@@ -142,6 +153,19 @@ async def test_expiry_and_schedule_say_so(world: World) -> None:
         await engine.idle()
         assert only(await asked(world, engine, "daily"))[1].kind is ReasonKind.EXPIRED
         assert only(await asked(world, engine, "hourly"))[1].kind is ReasonKind.SCHEDULE
+
+
+async def test_it_is_said_when_a_stage_runs_next(world: World) -> None:
+    await world.commit({"a": b"a"})
+    async with world.engine(HOURLY, DAILY, UNIT) as engine:
+        await engine.idle()
+        told = {
+            name: [each.text for each in (await engine.why(MAIN, name)).steps[0].reasons][1:]
+            for name in ("hourly", "daily", "unit")
+        }
+    assert told["hourly"] == ["it runs next at 2026-03-04 13:00:00 UTC"]
+    assert told["daily"] == ["it runs next at 2026-03-05 12:00:00 UTC"]
+    assert told["unit"] == []
 
 
 async def test_a_failure_upstream_is_what_a_blocked_job_is_led_to(world: World) -> None:
