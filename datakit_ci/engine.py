@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from datakit_ci.annals import Annals, Change
 from datakit_ci.answers import Answers
 from datakit_ci.archive import Archive, Dossier
 from datakit_ci.builds import Builds, Reports
@@ -158,7 +159,7 @@ class Engine:
             self._docket, self._builds, self._clock, self.target, self._is_shared, asks
         )
         self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
-        self._archive = Archive(database)
+        self._archive, self._annals = Archive(database), Annals(database)
         self._explainer = Explainer(database, self._builds, self._docket, self.target, trouble)
         self._publisher = (
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
@@ -261,6 +262,14 @@ class Engine:
     def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
         """The recorded results of a stage, the newest first."""
         return self._archive.results(project, stage)
+
+    async def history(self, target: Target, skip: int, most: int) -> Sequence[Change]:
+        """What a target came to, change by change, the newest first."""
+        return await self._annals.changes(target, skip, most)
+
+    async def recorded_at(self, project: str, commit: CommitId) -> Sequence[TargetState]:
+        """What each target of a project came to while it was at a source commit."""
+        return await self._annals.states_at(project, commit)
 
     async def why(self, target: Target, job: str) -> JobWhy:
         """Why a job ran, did not run, or waits; raises ``NoEntry`` if there is none."""

@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from datakit_ci.annals import Annals, Change, described
 from datakit_ci.archive import Archive, Dossier
 from datakit_ci.cache import Cache
 from datakit_ci.docket import BRANCH as CONTROL
@@ -35,7 +36,7 @@ from datakit_ci.state import BuildId, BuildState, GraphNode, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import Commit, CommitId, Database
 from datakit_core.client.past import Chronicle, Moments, PastDatabase
-from datakit_core.errors import DatakitError, NoEntry, StoreError, UnknownObject
+from datakit_core.errors import NoEntry, StoreError, UnknownObject
 
 __all__ = ["RESULTS", "Past", "PastState"]
 
@@ -95,7 +96,7 @@ class PastState:
         """Show ``targets``, and builds from ``database`` and ``archive``, which are of then."""
         self.moment = moment
         self.database = database
-        self._archive = archive
+        self._archive, self._annals = archive, Annals(database)
         self._rulings = rulings
         self._targets = targets
         self._cache = Cache(database)
@@ -133,6 +134,14 @@ class PastState:
             async for dossier in results:
                 if _is_known(dossier.state, self.moment):
                     yield dossier
+
+    async def history(self, target: Target, skip: int, most: int) -> Sequence[Change]:
+        """What a target had come to, change by change, the newest first."""
+        return await self._annals.changes(target, skip, most)
+
+    async def recorded_at(self, project: str, commit: CommitId) -> Sequence[TargetState]:
+        """What each target of a project had come to while it was at a source commit."""
+        return await self._annals.states_at(project, commit)
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         """Why a build had run or waited; none if there was no such."""
@@ -279,14 +288,14 @@ class Past:
         """What was recorded of a target at a moment; of another head than ``head`` it says none."""
         at = await database.head(target.status_branch)
         if at is None:
-            return _Shown(None, await _described(database, TargetState(target, head)))
+            return _Shown(None, await described(database, TargetState(target, head)))
         shown = self._remembered(target, at)
         if shown is None:
             state = await _recorded_state(database, target, await database.commit(at))
-            shown = _Shown(at, await _described(database, state))
+            shown = _Shown(at, await described(database, state))
         if head is not None and shown.state.head != head:
             state = TargetState(target, head, updated=shown.state.updated)
-            return _Shown(at, await _described(database, state))
+            return _Shown(at, await described(database, state))
         return shown
 
     def _remembered(self, target: Target, commit: CommitId) -> _Shown | None:
@@ -324,21 +333,6 @@ async def _recorded_state(database: Database, target: Target, commit: Commit) ->
     except StoreError as error:
         _log.warning("%s: %s", target.status_branch, error)
     return replace(state, graph=graph)
-
-
-async def _described(database: Database, state: TargetState) -> TargetState:
-    """With what the source commit says of itself, if it is (still) there."""
-    if state.head is None:
-        return state
-    with suppress(DatakitError):
-        commit = await database.commit(state.head)
-        return replace(
-            state,
-            subject=commit.message.partition("\n")[0],
-            author=commit.author.name,
-            committed=datetime.fromtimestamp(commit.committer.time, UTC),
-        )
-    return state
 
 
 def _unfinished(states: Iterable[TargetState]) -> Iterator[tuple[BuildId, _Unfinished]]:

@@ -19,6 +19,7 @@ from datakit_ci.dashboard import (
     clones,
     feeds,
     flash,
+    formerly,
     gate,
     guard,
     lists,
@@ -29,6 +30,7 @@ from datakit_ci.dashboard import (
     pooling,
     profile,
     provided,
+    recorded,
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.browse import ROUTES as TREES
@@ -56,7 +58,7 @@ __all__ = ["ROUTES", "Access", "create_app"]
 _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
 
-_COMMIT = "/{user}/{repo}/commit/{commit:[0-9a-f]{40}}"
+
 
 ROUTES: Final = (
     *login.ROUTES,
@@ -66,6 +68,8 @@ ROUTES: Final = (
     *clones.ROUTES,
     *feeds.ROUTES,
     *metering.ROUTES,
+    *formerly.ROUTES,
+    *recorded.ROUTES,
     *actions.ROUTES,
     *lists.ROUTES,
     *pooling.ROUTES,
@@ -79,7 +83,6 @@ ROUTES: Final = (
     *OBSERVATIONS,
     *TESTS,
     read("/{user}/{repo}", pages.show_project),
-    read(_COMMIT, pages.show_commit),
     read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
     read("/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", pages.show_target),
 )

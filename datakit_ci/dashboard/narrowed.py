@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.explanation import Explanation, JobWhy
@@ -57,6 +58,16 @@ class Narrowed:
     def results(self, project: str, stage: str) -> AsyncIterator[Dossier]:
         """As :meth:`Source.results`."""
         return self._while_readable(project, lambda: self._source.results(project, stage))
+
+    async def history(self, target: Target, skip: int, most: int) -> Sequence[Change]:
+        """As :meth:`Source.history`."""
+        if not self._reads(target.project):
+            return ()
+        return await self._source.history(target, skip, most)
+
+    async def recorded_at(self, project: str, commit: CommitId) -> Sequence[TargetState]:
+        """As :meth:`Source.recorded_at`."""
+        return await self._source.recorded_at(project, commit) if self._reads(project) else ()
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         """As :meth:`Source.why_build`."""

@@ -1,4 +1,4 @@
-"""The pages on state: the overview, a project, a commit, a target."""
+"""The pages on state: the overview, a project, a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datakit_ci.dashboard.timeline import timeline
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target
 
-__all__ = ["show_commit", "show_overview", "show_project", "show_target"]
+__all__ = ["show_overview", "show_project", "show_target"]
 
 _MAX_SEARCH = 200
 """Characters of a search that are looked at."""
@@ -65,19 +65,6 @@ async def show_project(request: web.Request) -> web.Response:
         project=project,
         paused=source_of(request).paused().get(project),
     )
-
-
-async def show_commit(request: web.Request) -> web.Response:
-    """The targets whose head is a commit."""
-    project, commit = _project(request), request.match_info["commit"]
-    states = [
-        state
-        for state in source_of(request).targets()
-        if state.target.project == project and state.head == commit
-    ]
-    if not states:
-        raise web.HTTPNotFound(text=f"No branch, tag or pull request of {project} is at {commit}.")
-    return await _overview(request, states, "commit.html", project=project, commit=commit)
 
 
 async def show_target(request: web.Request) -> web.Response:

@@ -17,6 +17,7 @@ from datakit_ci.dashboard import flash, offers, wording
 from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT, HERE
+from datakit_ci.instant import print_instant
 from datakit_ci.state import Status
 from datakit_core import __version__
 
@@ -93,6 +94,7 @@ class Pages:
             duration=wording.duration,
             label=wording.cell_label,
             iso=lambda then: then.astimezone(UTC).isoformat(timespec="milliseconds"),
+            instant=print_instant,
             moment=wording.moment,
             short=wording.short_id,
             size=wording.size,

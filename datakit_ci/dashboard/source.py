@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
@@ -53,6 +54,20 @@ class Source(Protocol):
 
         Close the iterator (:func:`finish`) if it is not read to its end, which may be far away.
         """
+        ...
+
+    async def history(self, target: Target, skip: int, most: int) -> Sequence[Change]:
+        """What a target came to, change by change, the newest first.
+
+        Args:
+            target: Which; of an unknown one there is nothing.
+            skip: How many of the newest changes are left out.
+            most: How many are returned at most.
+        """
+        ...
+
+    async def recorded_at(self, project: str, commit: CommitId) -> Sequence[TargetState]:
+        """What each target of a project came to while it was at a source commit, without graphs."""
         ...
 
     async def why_build(self, build: BuildId) -> Explanation | None:

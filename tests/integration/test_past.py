@@ -250,7 +250,13 @@ class Tour:
 
 
 @pytest.fixture
-async def tour(world: World) -> AsyncIterator[Tour]:
+async def tour(tmp_path: Path) -> AsyncIterator[Tour]:
+    async with _world(tmp_path) as world, _tour(world) as tour:
+        yield tour
+
+
+@asynccontextmanager
+async def _tour(world: World) -> AsyncIterator[Tour]:
     world.executor.behaviours["unit"] = in_turn(Outcome(failure="2 tests failed"), Outcome())
     async with world.engine(LINT, UNIT) as engine:
         await settled_at(engine, await world.commit({"a": b"1"}))

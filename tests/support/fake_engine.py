@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import aclosing
 from dataclasses import replace
 
+from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.control import Command
 from datakit_ci.explanation import Explanation, JobWhy
@@ -35,6 +36,8 @@ class FakeEngine:
         self._news = asyncio.Condition()
         self.whys: dict[BuildId, Explanation] = {}
         """What is said of builds that are asked about."""
+        self.histories: dict[Target, Sequence[Change]] = {}
+        """What targets have come to, the newest first."""
         self.database = MemoryDatabase()
         """Has the trees that dossiers are about."""
         self.recorded: list[Dossier] = []
@@ -71,6 +74,17 @@ class FakeEngine:
         for each in self.recorded:
             if (each.state.id.project, each.state.id.stage) == (project, stage):
                 yield each
+
+    async def history(self, target: Target, skip: int, most: int) -> Sequence[Change]:
+        return self.histories.get(target, ())[skip:][:most]
+
+    async def recorded_at(self, project: str, commit: CommitId) -> Sequence[TargetState]:
+        return [
+            change.state
+            for target, changes in self.histories.items()
+            for change in changes
+            if target.project == project and change.state.head == commit
+        ]
 
     async def why_build(self, build: BuildId) -> Explanation | None:
         return self.whys.get(build)
