@@ -73,7 +73,7 @@ class History:
             files[f"job/{job.name}/output"] = job_output(job, trees)
         if not state.graph:
             files |= dict.fromkeys(PICTURE)
-        extra = dict(picture_files(state.graph))
+        extra = dict(picture_files(state.graph, [job.name for job in state.jobs]))
         if metadata is not None:
             extra["metadata-commit"] = _line(metadata)
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)

@@ -53,6 +53,9 @@ _KEPT = 8
 _MOST_TARGETS = 20_000
 """Targets in all of them together."""
 
+_AT_ONCE = 8
+"""Targets that are read at the same time: a database that is far away answers all at once."""
+
 _SETTLED = timedelta(seconds=5)
 """How old a moment has to be so that nothing more is recorded of it."""
 
@@ -195,8 +198,14 @@ class PastState:
 class _KeptResults(PastDatabase):
     """As of a moment; but branches with results that were begun anew since are at their oldest."""
 
-    def __init__(self, database: Database, chronicle: Chronicle, moment: int) -> None:
-        super().__init__(database, chronicle, moment)
+    def __init__(
+        self,
+        database: Database,
+        chronicle: Chronicle,
+        moment: int,
+        heads: Mapping[str, CommitId],
+    ) -> None:
+        super().__init__(database, chronicle, moment, heads)
         self._lines = chronicle
 
     async def head(self, branch: str) -> CommitId | None:
@@ -231,7 +240,8 @@ class Past:
             if moment in self._kept:
                 self._kept.move_to_end(moment)
                 return self._kept[moment][0]
-            database = _KeptResults(self.database, self._chronicle, int(moment.timestamp()))
+            heads = await self.database.branches()
+            database = _KeptResults(self.database, self._chronicle, int(moment.timestamp()), heads)
             shown = await self._read(database)
             if shown is None:
                 return None
@@ -273,16 +283,28 @@ class Past:
         """The targets of a moment; none: there were no branches that would name them."""
         metadata = await database.head(BRANCH)
         if metadata is None:
-            targets = await recorded_targets(database)
-            found = {target: await self._target(database, target, None) for target in targets}
-            return found or None
+            wanted = dict.fromkeys(await recorded_targets(database))
+            return (await self._all(database, wanted)) or None
         heads = await self._heads.read((await database.commit(metadata)).tree)
-        found = {}
-        for target in sorted(heads):
-            found[target] = await self._target(database, target, heads[target])
-            await asyncio.sleep(0)
+        found = await self._all(database, heads)
         tested = {target.project for target, shown in found.items() if shown.commit is not None}
         return {target: shown for target, shown in found.items() if target.project in tested}
+
+    async def _all(
+        self, database: Database, heads: Mapping[Target, CommitId | None]
+    ) -> Mapping[Target, _Shown]:
+        """The targets at these heads, sorted; a few are read at a time."""
+        found: dict[Target, _Shown] = {}
+
+        async def read(target: Target) -> None:
+            found[target] = await self._target(database, target, heads[target])
+
+        targets = sorted(heads)
+        for start in range(0, len(targets), _AT_ONCE):
+            async with asyncio.TaskGroup() as group:
+                for target in targets[start : start + _AT_ONCE]:
+                    group.create_task(read(target))
+        return {target: found[target] for target in targets}
 
     async def _target(self, database: Database, target: Target, head: CommitId | None) -> _Shown:
         """What was recorded of a target at a moment; of another head than ``head`` it says none."""
@@ -324,15 +346,17 @@ def _places(branch: str) -> tuple[bool, bool, str]:
 
 async def _recorded_state(database: Database, target: Target, commit: Commit) -> TargetState:
     state = await read_state(database, target, commit)
-    graph: tuple[GraphNode, ...] = ()
     try:
         shape, states = [await database.read(commit.tree, path) for path in PICTURE]
-        graph = read_picture(shape, states)
+        picture = read_picture(shape, states)
     except NoEntry:  # recorded before graphs were
-        pass
+        return state
     except StoreError as error:
         _log.warning("%s: %s", target.status_branch, error)
-    return replace(state, graph=graph)
+        return state
+    places = {name: place for place, name in enumerate(picture.jobs)}
+    jobs = sorted(state.jobs, key=lambda job: places.get(job.name, len(places)))
+    return replace(state, jobs=tuple(jobs), graph=picture.nodes)
 
 
 def _unfinished(states: Iterable[TargetState]) -> Iterator[tuple[BuildId, _Unfinished]]:

@@ -59,7 +59,6 @@ _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
 
 
-
 ROUTES: Final = (
     *login.ROUTES,
     *profile.ROUTES,

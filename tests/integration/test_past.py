@@ -17,7 +17,6 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datakit_ci import shell
 from datakit_ci.acl import Rights, Rules, everyone, username
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.app import Access
@@ -31,47 +30,18 @@ from datakit_ci.outcome import Outcome
 from datakit_ci.past import Past
 from datakit_ci.state import BuildId, BuildState, Status, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import Database
-from datakit_core.client.local import LocalDatabase
-from datakit_core.client.remote import connect
-from datakit_core.server import serve_store
-from datakit_core.store import InlineWriter, Store
 from tests.support.branches import commit_files
-from tests.support.clock import FakeClock
 from tests.support.executors import holding
 from tests.support.html import Page, read_page
+from tests.support.timed_world import DOCS, LINT, UNIT, red_then_green, timed_world
 from tests.support.world import MAIN, OTHER, World, in_turn, job, settled_at, stands, until
 
 Client = TestClient[web.Request, web.Application]
 
-LINT, UNIT = shell("lint", "lint"), shell("unit", "unit")
-
-
-@asynccontextmanager
-async def _world(directory: Path, back_end: str = "local") -> AsyncIterator[World]:
-    """A database whose commits are made by the clock of its world."""
-    clock, path = FakeClock(), directory / "db.git"
-    seconds = lambda: clock.now().timestamp()  # noqa: E731
-    async with Store.open(path, create=True, writer=InlineWriter, clock=seconds) as store:
-
-        def world(database: Database) -> World:
-            made = World(database, directory)
-            made.clock = clock
-            return made
-
-        if back_end == "local":
-            yield world(LocalDatabase(store))
-            return
-        async with (
-            serve_store(store, ["tcp://127.0.0.1:0"]) as server,
-            connect(str(server.endpoints[0])) as database,
-        ):
-            yield world(database)
-
 
 @pytest.fixture(params=["local", "remote"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    async with _world(tmp_path, request.param) as world:
+    async with timed_world(tmp_path, request.param) as world:
         yield world
 
 
@@ -138,7 +108,7 @@ async def test_every_moment_is_shown_as_it_was(world: World) -> None:
     world.executor.behaviours["unit"] = in_turn(
         Outcome(), Outcome(failure="2 tests failed"), Outcome()
     )
-    async with world.engine(LINT, UNIT) as engine:
+    async with world.engine(LINT, UNIT, DOCS) as engine:
         for content in (b"1", b"2", b"3"):
             await settled_at(engine, await world.commit({"a": content}))
             await remember(world, engine, moments)
@@ -167,7 +137,7 @@ async def test_what_waited_or_ran_is_shown_so(world: World) -> None:
     moments: dict[datetime, Shown] = {}
     gate = asyncio.Event()
     world.executor.behaviours["lint"] = holding(gate)
-    async with world.engine(LINT, UNIT) as engine:
+    async with world.engine(LINT, UNIT, DOCS) as engine:
         await world.commit({"a": b"1"})
         await until(engine, stands(engine, "lint", Status.RUNNING))
         running = job(engine, "lint").builds[-1]
@@ -205,14 +175,14 @@ async def test_random_histories_are_shown_as_they_were(
 ) -> None:
     moments: dict[datetime, Shown] = {}
     with tempfile.TemporaryDirectory() as directory:
-        async with _world(Path(directory)) as world:
+        async with timed_world(Path(directory)) as world:
 
             async def unit(request: Any, log: Any) -> Outcome:
                 failed = int(request.input[:2], 16) % 2
                 return Outcome(failure="odd" if failed else None)
 
             world.executor.behaviours["unit"] = unit
-            async with world.engine(LINT, UNIT) as engine:
+            async with world.engine(LINT, UNIT, DOCS) as engine:
                 for target, content in steps:
                     if content is not None:
                         await settled_at(engine, await world.commit({"a": content}, target), target)
@@ -251,20 +221,13 @@ class Tour:
 
 @pytest.fixture
 async def tour(tmp_path: Path) -> AsyncIterator[Tour]:
-    async with _world(tmp_path) as world, _tour(world) as tour:
+    async with timed_world(tmp_path) as world, _tour(world) as tour:
         yield tour
 
 
 @asynccontextmanager
 async def _tour(world: World) -> AsyncIterator[Tour]:
-    world.executor.behaviours["unit"] = in_turn(Outcome(failure="2 tests failed"), Outcome())
-    async with world.engine(LINT, UNIT) as engine:
-        await settled_at(engine, await world.commit({"a": b"1"}))
-        broken, red = job(engine, "unit").builds[-1], world.clock.now()
-        world.clock.advance(days=3)
-        await settled_at(engine, await world.commit({"a": b"2"}))
-        green = world.clock.now()
-        world.clock.advance(hours=2)
+    async with red_then_green(world) as (engine, red, green, broken):
         app = create_app(engine, now=world.clock.now, past=Past(world.database))
         async with TestClient(TestServer(app)) as client:
             yield Tour(client, world, red, green, broken)
@@ -272,7 +235,7 @@ async def _tour(world: World) -> AsyncIterator[Tour]:
 
 async def test_pages_of_the_past_say_so_and_lead_on_in_the_past(tour: Tour) -> None:
     now = await tour.look("/me/app/ref/heads/main")
-    assert "All 2 jobs passed" in now.words
+    assert "All 3 jobs passed" in now.words
     assert "past" not in now.ids
     red = print_instant(tour.red)
     page = await tour.look("/me/app/ref/heads/main", red)

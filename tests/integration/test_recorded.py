@@ -121,7 +121,7 @@ async def test_the_results_of_a_stage_are_listed_newest_first(tour: Tour) -> Non
 
 async def test_a_commit_has_every_target_that_is_or_was_at_it(tour: Tour) -> None:
     page = await tour.look(f"/me/app/commit/{tour.first}")
-    assert "0 targets are at this commit, 2 were before" in page.words
+    assert "No target is at this commit, 2 were before" in page.words
     assert path_of("build", tour.broken.path) in page.links
     assert any(link.startswith("/me/app/ref/heads/other?at=") for link in page.links)
     page = await tour.look(f"/me/app/commit/{tour.second}")

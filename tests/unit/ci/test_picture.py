@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datakit_ci.picture import PICTURE, picture_files, read_picture
+from datakit_ci.picture import PICTURE, Picture, picture_files, read_picture
 from datakit_ci.state import BuildId, GraphNode, Status
 from datakit_core.errors import StoreError
 
@@ -33,15 +33,21 @@ nodes = st.builds(
 )
 
 
-@given(st.lists(nodes, min_size=1, max_size=4))
-def test_a_graph_comes_back_as_it_was(graph: list[GraphNode]) -> None:
-    files = picture_files(graph)
-    assert read_picture(*(files[path] for path in PICTURE)) == tuple(graph)
+@given(st.lists(nodes, min_size=1, max_size=4), st.lists(_words))
+def test_a_graph_comes_back_as_it_was(graph: list[GraphNode], jobs: list[str]) -> None:
+    files = picture_files(graph, jobs)
+    picture = read_picture(*(files[path] for path in PICTURE))
+    assert picture == Picture(tuple(graph), tuple(jobs))
+
+
+def test_where_nothing_is_drawn_there_is_no_file() -> None:
+    assert picture_files([], []) == {}
 
 
 def test_graphs_of_one_shape_share_a_file() -> None:
     node = GraphNode("a", "a", "stage", Status.WAITING, "soon")
-    first, second = picture_files([node]), picture_files([replace(node, status=Status.SUCCESS)])
+    first = picture_files([node], ["a"])
+    second = picture_files([replace(node, status=Status.SUCCESS)], ["a"])
     shape, states = PICTURE
     assert first[shape] == second[shape]
     assert first[states] != second[states]
