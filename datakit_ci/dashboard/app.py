@@ -180,7 +180,7 @@ def create_app(
     gate.put_before(app, table, keeper, access.public_url)
     app.middlewares.append(flash.carry_sentence)
     app[PAGES].acts = controls is not None
-    travel_in_time(app, past)  # only for who may see the page now
+    travel_in_time(app, table, past)  # only for who may see the page now
     return app
 
 

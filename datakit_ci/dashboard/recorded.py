@@ -154,7 +154,7 @@ async def show_commit(request: web.Request) -> web.Response:
         commit=commit,
         test=test,
         subject=next((state for state in here + left if state.subject), None),
-        here=here,
+        at_it=here,
         left=left,
         rows=rows,
         glyph=graph.glyph,

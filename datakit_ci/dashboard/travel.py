@@ -8,18 +8,23 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from datakit_ci.acl import Role
 from datakit_ci.dashboard.addressed import branch_in
 from datakit_ci.dashboard.asof import AS_OF, AsOf, address_at
 from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.routes import Table
 from datakit_ci.dashboard.scope import MOMENT
 from datakit_ci.instant import parse_instant, print_instant
 from datakit_ci.past import Past
 from datakit_core.errors import ConfigError
 
-__all__ = ["PAST", "travel_in_time"]
+__all__ = ["PAST", "TABLE", "travel_in_time"]
 
 PAST: Final = web.AppKey("past", Past)
 """What shows the past; an application without it only knows the present."""
+
+TABLE: Final[web.AppKey[Table]] = web.AppKey("table")
+"""What is known of each address."""
 
 _READING = frozenset(("GET", "HEAD"))
 
@@ -38,7 +43,7 @@ async def _return_to_now(request: web.Request, handler: Handler) -> web.StreamRe
 async def _go_to_moment(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request with ``?at=`` from the past."""
     text = request.query.get("at", "").strip()
-    if not text or request.path.startswith("/static/"):
+    if not text or not _shows_state(request):
         return await handler(request)
     if request.method not in _READING:
         raise web.HTTPBadRequest(text="The past cannot be changed. Go back to now, and try there.")
@@ -60,6 +65,12 @@ async def _go_to_moment(request: web.Request, handler: Handler) -> web.StreamRes
         location = redirect.headers["Location"]
         redirect.headers["Location"] = address_at(location, print_instant(moment))
         raise
+
+
+def _shows_state(request: web.Request) -> bool:
+    """Whether an address is about projects: files of ours, logging in and the like have no past."""
+    route = request.app[TABLE].get(request.match_info.route)
+    return route is not None and route.role is not Role.NONE
 
 
 async def _moment(past: Past, now: datetime, text: str) -> datetime:
@@ -109,11 +120,17 @@ def _time(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def travel_in_time(app: web.Application, past: Past | None) -> None:
+def travel_in_time(app: web.Application, table: Table, past: Past | None) -> None:
     """Let ``app`` answer requests from ``past``.
 
     Call it after the middleware that turns errors into pages was added.
+
+    Args:
+        app: Where the past is asked for.
+        table: What each address asks for: those that ask for nothing show no state.
+        past: Shows the past; none: nothing can.
     """
+    app[TABLE] = table
     if past is not None:
         app[PAST] = past
     app.middlewares.insert(0, _return_to_now)

@@ -23,6 +23,7 @@ from datakit_ci.dashboard.app import Access
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.visitor import CSRF_FIELD
 from datakit_ci.engine import Engine
 from datakit_ci.instant import print_instant
 from datakit_ci.metadata import BRANCH
@@ -32,8 +33,10 @@ from datakit_ci.state import BuildId, BuildState, Status, TargetState
 from datakit_ci.target import Target
 from tests.support.branches import commit_files
 from tests.support.executors import holding
+from tests.support.fake_engine import FakeEngine
 from tests.support.html import Page, read_page
 from tests.support.timed_world import DOCS, LINT, UNIT, red_then_green, timed_world
+from tests.support.visitors import everything, sign_in
 from tests.support.world import MAIN, OTHER, World, in_turn, job, settled_at, stands, until
 
 Client = TestClient[web.Request, web.Application]
@@ -330,6 +333,34 @@ async def test_without_a_database_there_is_no_past(tour: Tour) -> None:
     async with TestClient(TestServer(app)) as client, client.get("/?at=2026-03-04") as response:
         assert response.status == 404
         assert "no database here" in await response.text()
+
+
+async def test_logging_in_is_of_the_present(tour: Tour) -> None:
+    async with tour.client.get("/login?at=2026-03-05") as response:
+        text = await response.text()
+    assert response.status == 200
+    assert 'id="past"' not in text
+
+
+async def test_the_past_cannot_be_changed(tour: Tour) -> None:
+    path, red = "/me/app/ref/heads/main", {"at": print_instant(tour.red)}
+    assert tour.client.app is not None
+    controls = FakeEngine()
+    app = create_app(
+        tour.client.app[SOURCE],
+        past=Past(tour.world.database),
+        access=Access(rules=everything),
+        controls=controls,
+    )
+    async with TestClient(TestServer(app)) as client:
+        form = {CSRF_FIELD: await sign_in(client, "root")}
+        for query, has_forms in ({}, True), (red, False):
+            async with client.get(path, params=query) as response:
+                assert ('method="post"' in await response.text()) is has_forms
+        async with client.post(f"{path}/rebuild", params=red, data=form) as response:
+            assert response.status == 400
+            assert "The past cannot be changed" in await response.text()
+        assert controls.commands == []
 
 
 async def test_the_next_request_of_a_connection_is_about_now(tour: Tour) -> None:
