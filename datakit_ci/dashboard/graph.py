@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from datakit_ci.dashboard.wording import cell_label
 from datakit_ci.state import GraphNode, Status
 
-__all__ = ["Drawing", "Edge", "Glyph", "Placed", "glyph", "layout"]
+__all__ = ["Drawing", "Edge", "Glyph", "Placed", "depths", "glyph", "layout"]
 
 _HEIGHT, _LOW, _ROW_GAP, _COLUMN_GAP, _MARGIN = 40, 28, 14, 72, 12
 """Height of a node, and of one that only connects others; gaps; room around it all."""
 
-_MAIN_KINDS = frozenset({"head", "source", "stage"})
+_MAIN_KINDS = frozenset({"group", "head", "source", "stage"})
 """What people look for; everything else (gates, joins...) is how these hang together."""
 
 _LANE = 12
@@ -151,7 +151,7 @@ def glyph(nodes: Sequence[GraphNode], most: int = 40) -> Glyph | None:
 
 def _arrange(nodes: Sequence[GraphNode]) -> tuple[list[list[_Cell]], dict[str, _Cell]]:
     """Columns of cells in their final order, and each node's cell."""
-    depth = _depths(nodes)
+    depth = depths(nodes)
     ranks = _ranks(nodes)
     cells = {node.id: _Cell(depth[node.id], ranks[node.id], node) for node in nodes}
     columns: list[list[_Cell]] = [[] for _ in range(max(depth.values()) + 1)]
@@ -162,7 +162,8 @@ def _arrange(nodes: Sequence[GraphNode]) -> tuple[list[list[_Cell]], dict[str, _
     return columns, cells
 
 
-def _depths(nodes: Sequence[GraphNode]) -> dict[str, int]:
+def depths(nodes: Sequence[GraphNode]) -> dict[str, int]:
+    """How many nodes the longest way to each node has before it; inputs come first."""
     depth: dict[str, int] = {}
     for node in nodes:
         depth[node.id] = 1 + max((depth[i] for i in node.inputs if i in depth), default=-1)

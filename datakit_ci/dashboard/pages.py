@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from functools import partial
+from urllib.parse import unquote_to_bytes, urlencode
 
 from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.catalogue import CATALOGUE
+from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.timeline import timeline
@@ -27,6 +29,9 @@ _MAX_RUNNING = 24
 
 _MAX_SPOTLIGHT = 30
 """Nodes of a pipeline that is drawn on the overview; a larger one would push the rest away."""
+
+_MOST_EXPANDED = 20
+"""Groups of a pipeline that may be asked for one by one."""
 
 _TARGET = re.compile(r"/([^/]+/[^/]+)/(?:ref/)?(heads|tags|pr)/(.+)", re.DOTALL)
 
@@ -72,16 +77,27 @@ async def show_target(request: web.Request) -> web.Response:
     state = _target(request)
     builds = await _builds(request, _builds_of(state))
     pages = request.app[PAGES]
+    expanded = frozenset(request.query.getall("expand", ())[:_MOST_EXPANDED])
+    pipeline = grouped(state.graph, expanded)
     return pages.page(
         "target.html",
         state=state,
         summary=views.summary(state),
         rows=[_job_row(state, job, builds) for job in views.red_first(state.jobs)],
-        drawing=graph.layout(state.graph),
+        drawing=graph.layout(pipeline.nodes),
+        pipeline=pipeline,
+        toggled=partial(_toggled, expanded),
         problem=views.first_problem(state.graph),
         timeline=timeline(tuple(builds.values()), pages.now()),
         commands={build.id: build.command for build in builds.values()},
         labels={node.build: node.label for node in state.graph},
+    )
+
+
+def _toggled(expanded: frozenset[str], stage: str) -> str:
+    """The query with which a stage is drawn as one node, if it is expanded, and else expanded."""
+    return "?" + urlencode(
+        [("expand", each) for each in sorted(expanded ^ {stage})], errors="surrogateescape"
     )
 
 

@@ -17,7 +17,15 @@ from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
 from tests.support.browser import open_browser
-from tests.support.ci_scene import Scene, build_id, fill, pipeline, target_state, wide_graph
+from tests.support.ci_scene import (
+    Scene,
+    build_id,
+    fill,
+    matrix_graph,
+    pipeline,
+    target_state,
+    wide_graph,
+)
 from tests.support.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
@@ -188,6 +196,31 @@ async def test_a_lost_connection_is_told_and_heals(site: Site) -> None:
     await site.page.goto("about:blank")
     await again.cleanup()
     site.complaints[:] = [text for text in site.complaints if "Failed to load" not in text]
+
+
+async def test_a_group_opens_in_place_and_a_picture_keeps_its_size(site: Site) -> None:
+    large = Target("acme/shop", "heads", "large")
+    graph = matrix_graph("acme/shop")
+    about = ("Many", "Clara Moreau", 1.0)
+    site.scene.engine.add(target_state(large, graph, about, datetime.now(UTC)))
+    await site.open("/acme/shop/ref/heads/large")
+    await site.wait_until_live()
+    await site.page.evaluate("window.mark = 'same page'")
+    group = site.page.locator("#graph a[data-in-place]")
+    wide = await group.bounding_box()
+    await site.page.get_by_role("button", name="Smaller").click()
+    small = await group.bounding_box()
+    assert wide is not None
+    assert small is not None
+    assert small["width"] < wide["width"]
+    await group.focus()
+    await site.page.keyboard.press("Enter")
+    await expect(site.page.get_by_role("link", name="Fold unit")).to_be_visible()
+    await expect(site.page).to_have_url(site.url + "/acme/shop/ref/heads/large?expand=unit")
+    await site.page.go_back()
+    await expect(group).to_be_visible()
+    assert await site.page.evaluate("window.mark") == "same page"
+    assert await site.page.evaluate("document.documentElement.dataset.zoom") == "-1"
 
 
 async def test_the_theme_is_switched_and_kept(site: Site) -> None:

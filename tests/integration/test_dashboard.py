@@ -27,6 +27,7 @@ from tests.support.ci_scene import (
     Scene,
     build_id,
     fill,
+    matrix_graph,
     pipeline,
     target_state,
 )
@@ -138,8 +139,23 @@ async def test_a_target_shows_jobs_graph_and_timeline(client: Client, scene: Sce
         "41 s",
     ):
         assert words in page.words
-    assert page.links.count(address(scene.failed)) == 3
+    assert page.links.count(address(scene.failed)) == 4
     assert address(scene.failed) + "#end" in page.links
+
+
+async def test_a_large_matrix_is_one_node_until_it_is_asked_for(
+    client: Client, scene: Scene
+) -> None:
+    large = Target("acme/shop", "heads", "large")
+    graph = matrix_graph("acme/shop")
+    scene.engine.add(target_state(large, graph, ("Many", "Clara Moreau", 1), NOW))
+    folded = await look(client, "/acme/shop/ref/heads/large")
+    assert "unit \u00d7 47: passed, 47 passed; show each" in folded.words
+    assert "?expand=unit" in folded.links
+    opened = await look(client, "/acme/shop/ref/heads/large?expand=unit")
+    assert "\u00d7 47" not in opened.words
+    assert "unit debian 46: failed" in opened.words
+    assert "?expand=unit" not in opened.links
 
 
 async def test_a_timeline_tells_the_builds_of_a_matrix_apart(client: Client, scene: Scene) -> None:

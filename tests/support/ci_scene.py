@@ -12,7 +12,7 @@ from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, ObjectId
 from tests.support.fake_engine import FakeEngine
 
-__all__ = ["NOW", "Scene", "build_id", "fill", "pipeline", "wide_graph"]
+__all__ = ["NOW", "Scene", "build_id", "fill", "matrix_graph", "pipeline", "wide_graph"]
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 
@@ -235,6 +235,22 @@ def fill(engine: FakeEngine, now: datetime = NOW) -> Scene:
     assert failed is not None
     assert live is not None
     return Scene(engine, red, green, busy, failed, live)
+
+
+def matrix_graph(project: str, count: int = 48) -> tuple[GraphNode, ...]:
+    """A stage with ``count`` cells between two others; the last but one of them has failed."""
+
+    def node(name: str, status: Status, *inputs: str) -> GraphNode:
+        build = None if status is _B else build_id(project, name)
+        return GraphNode(name, name, "stage", status, "", inputs, build, (name,))
+
+    cells = [f'unit(OS="debian", ROUND={number})' for number in range(count)]
+    return (
+        GraphNode("source", "source", "source", _S),
+        node("wheel", _S, "source"),
+        *(node(cell, _F if cell is cells[-2] else _S, "wheel") for cell in cells),
+        node("publish", _B, *cells),
+    )
 
 
 def wide_graph(project: str, count: int = 60) -> tuple[GraphNode, ...]:

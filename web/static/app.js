@@ -46,7 +46,31 @@ function showFailure() {
   pane.scrollTop += place.top + place.height / 2 - frame.top - frame.height / 2;
 }
 
+/** Pictures of pipelines, in a few sizes; kept on the root, where no refresh takes it away. */
+function startZoom() {
+  const root = document.documentElement;
+  root.dataset.scripted = "";
+  document.addEventListener("click", (event) => {
+    const by = Number(event.target.closest?.("[data-zoom-by]")?.dataset.zoomBy ?? 0);
+    if (by) root.dataset.zoom = Math.min(1, Math.max(-3, Number(root.dataset.zoom ?? 0) + by));
+  });
+}
+
+/** Links to another view of the same page: taken over in place, so that scroll and focus stay. */
+function startInPlace() {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-in-place]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    history.pushState(null, "", link.href.baseVal ?? link.href);
+    refresh();
+  });
+  addEventListener("popstate", () => { if (document.getElementById("graph")) refresh(); });
+}
+
 startTheme();
+startZoom();
+startInPlace();
 showFailure();
 startFilters();
 startClock();

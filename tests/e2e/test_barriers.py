@@ -1,0 +1,111 @@
+"""Every page, in light and dark, wide and narrow, before the accessibility checker axe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser
+
+from datakit_ci.dashboard import create_app
+from datakit_ci.dashboard.rendering import path_of
+from datakit_ci.pools import LockState, PoolState
+from datakit_ci.target import Target
+from tests.support.browser import open_browser
+from tests.support.ci_scene import fill, matrix_graph, target_state
+from tests.support.fake_engine import FakeEngine
+
+pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
+
+_AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
+
+_FULL = (
+    "/", "/pr", "/branch", "/tag", "/branch?q=none", "/pools", "/nothing", "/acme/shop",
+    "/acme/shop/branch", "/acme/shop/ref/heads/rounding", "/acme/shop/pr/318",
+    "/acme/storefront/ref/heads/trial/stages", "/acme/new/ref/heads/main",
+    "/acme/shop/ref/heads/large", "/acme/shop/ref/heads/large?expand=unit",
+)  # fmt: skip
+_EMPTY = ("/", "/pr", "/pools")
+_BUILDS = ("failed build", "running build")
+
+_CHECK = """async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"]});
+  return found.violations
+    .filter((each) => ["serious", "critical"].includes(each.impact))
+    .flatMap((each) => each.nodes.map((node) => `${each.id}: ${node.html.slice(0, 200)}`));
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pages() -> AsyncIterator[dict[str, str]]:
+    """Two services, one with all there can be and one with nothing; their pages by name."""
+    scene = fill(FakeEngine(), datetime.now(UTC))
+    engine = scene.engine
+    waiting = scene.busy.graph[5].build
+    assert waiting is not None
+    engine.busy_pools = {
+        "cpu": PoolState(2, (scene.live,), (waiting,)),
+        "net": PoolState(1, (), ()),
+    }
+    engine.held_locks = {"staging": LockState(scene.live, (waiting,))}
+    large = Target("acme/shop", "heads", "large")
+    about = ("Many", "Clara Moreau", 9)
+    engine.add(target_state(large, matrix_graph("acme/shop"), about, datetime.now(UTC)))
+    engine.add(replace(scene.green, target=Target("acme/new", "heads", "main"), jobs=(), graph=()))
+    full, empty = web.AppRunner(create_app(engine)), web.AppRunner(create_app(FakeEngine()))
+    urls = []
+    for runner in (full, empty):
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        urls.append(f"http://{host}:{port}")
+    failed, live = path_of("build", scene.failed.path), path_of("build", scene.live.path)
+    yield {
+        **{path: urls[0] + path for path in _FULL},
+        "failed build": urls[0] + failed,
+        "running build": urls[0] + live,
+        **{f"empty {path}": urls[1] + path for path in _EMPTY},
+    }
+    await full.cleanup()
+    await empty.cleanup()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])
+@pytest.mark.parametrize("name", [*_FULL, *_BUILDS, *(f"empty {path}" for path in _EMPTY)])
+async def test_no_page_has_a_serious_barrier(
+    browser: Browser, pages: dict[str, str], name: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    context = await browser.new_context(
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        viewport={"width": width, "height": 900},
+        bypass_csp=True,  # for the checker itself
+    )
+    page = await context.new_page()
+    await page.goto(pages[name])
+    await page.add_script_tag(path=_AXE)
+    found = await page.evaluate(_CHECK)
+    await context.close()
+    assert found == []
+
+
+async def test_the_checker_finds_what_is_wrong(browser: Browser, pages: dict[str, str]) -> None:
+    context = await browser.new_context(bypass_csp=True)
+    page = await context.new_page()
+    await page.goto(pages["/"])
+    await page.evaluate("document.documentElement.removeAttribute('lang')")
+    await page.add_script_tag(path=_AXE)
+    assert any(each.startswith("html-has-lang: ") for each in await page.evaluate(_CHECK))
+    await context.close()
