@@ -110,7 +110,7 @@ class Pages:
             Role=Role,
             CSRF_FIELD=CSRF_FIELD,
             visitor=CURRENT.get,
-            here=HERE.get,
+            page_address=HERE.get,
             may=_may,
             acts=lambda: self.acts and AS_OF.get() is None,
             offers_of_build=offers.offers_of_build,
