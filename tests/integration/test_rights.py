@@ -74,6 +74,15 @@ all   POST /db.git/git-receive-pack
 all   GET  /private/db.git/info/refs
 all   POST /private/db.git/git-upload-pack
 all   POST /private/db.git/git-receive-pack
+all   GET  /health
+any   GET  /cc.xml
+any   GET  /feed.atom
+read  GET  /{user}/{repo}/feed.atom
+read  GET  /{user}/{repo}/pr/{name}/badge.svg
+read  GET  /{user}/{repo}/pr/{name}/feed.atom
+read  GET  /{user}/{repo}/ref/{kind}/{name}/badge.svg
+read  GET  /{user}/{repo}/ref/{kind}/{name}/feed.atom
+all   GET  /metrics
 build POST /build/{user}/{repo}/{stage}/{static}/{key}/{verb}
 build POST /{user}/{repo}/pr/{name}/{verb}
 build POST /{user}/{repo}/ref/{kind}/{name}/{verb}
@@ -92,6 +101,9 @@ read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log.txt
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log/events
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/{side}
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/{side}/{path}
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/compare
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/observations
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/tests
 read  GET  /{user}/{repo}
 read  GET  /{user}/{repo}/commit/{commit}
 read  GET  /{user}/{repo}/pr/{name}
