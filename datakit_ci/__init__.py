@@ -59,6 +59,7 @@ from datakit_ci.term import (
     without_logs,
 )
 from datakit_ci.tree import PlainTree, Tree
+from datakit_ci.webhook import Webhook
 
 __all__ = [
     "Acl",
@@ -80,6 +81,7 @@ __all__ = [
     "TargetTerms",
     "Term",
     "Tree",
+    "Webhook",
     "all_",
     "all_of",
     "any_of",

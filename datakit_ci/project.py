@@ -27,6 +27,7 @@ from datakit_ci.stage import Stage
 from datakit_ci.target import FLOWS, Target, TargetKind
 from datakit_ci.term import Term, head_as, source
 from datakit_ci.tree import Tree
+from datakit_ci.webhook import Webhook
 from datakit_core.client.api import CommitId
 from datakit_core.errors import ConfigError, InvalidName
 
@@ -183,6 +184,7 @@ class Config:
         pools: Capacities of limited resources by name. A pool ``cpu`` that is not given here has
             as many units as the machine has processors.
         flows: From one branch of the database to another.
+        webhooks: Who is told how targets stand.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
         retention: How long results are kept; none: for ever.
         can_read, can_build, can_admin: Who may see projects, start and stop builds, and administer,
@@ -196,6 +198,7 @@ class Config:
     retention: Retention | None = None
     confirm: str | Level | None = Level.DANGEROUS
     flows: Sequence[Flow] = ()
+    webhooks: Sequence[Webhook] = ()
     _: KW_ONLY
     can_read: Acl = nobody
     can_build: Acl = nobody
@@ -208,6 +211,7 @@ class Config:
         for each in check_flows(self.flows):
             self._check_resources(each.graph())
         _check_stages(FLOWS, [spec for each in self.flows for spec in stages(each.graph())])
+        _check_webhooks(self.webhooks)
         seen: set[str] = set()
         for project in self.projects:
             if not isinstance(project, Project):
@@ -367,6 +371,16 @@ def _checked(project: str, jobs: object) -> Mapping[str, Term[object]]:
         if not isinstance(term, Term):
             raise ConfigError(f"job {name} is {type(term).__name__}, not a term")
     return jobs
+
+
+def _check_webhooks(hooks: Sequence[object]) -> None:
+    urls: set[str] = set()
+    for hook in hooks:
+        if not isinstance(hook, Webhook):
+            raise ConfigError(f"webhooks holds {hook!r}, which is not a Webhook")
+        if hook.url in urls:
+            raise ConfigError(f"webhook {hook.url} is there twice")
+        urls.add(hook.url)
 
 
 def _check_retention(whose: str, rule: object) -> None:
