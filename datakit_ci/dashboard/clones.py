@@ -102,7 +102,8 @@ def _asked(request: web.Request) -> tuple[Clones, Mapping[str, str]]:
             text="The database of this service is at another server; clone it there."
         )
     heads = visible(clones.heads(), visitor)
-    must_say = request.path.startswith("/private/") or not heads
+    may_read = visitor.best_role >= Role.READ
+    must_say = request.path.startswith("/private/") or not (heads or may_read)
     if visitor.is_anonymous and must_say:
         raise web.HTTPUnauthorized(
             text="Give an API token as the password, with any user.",
