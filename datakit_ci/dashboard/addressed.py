@@ -11,7 +11,7 @@ from datakit_ci.metadata import BRANCH
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target
 
-__all__ = ["branch_in", "project_in", "target_in"]
+__all__ = ["branch_in", "number_in", "project_in", "target_in"]
 
 _TARGET = re.compile(
     r"/(?:history/)?([^/]+/[^/]+)/(?:ref/(heads|tags)|(pr))/(.+)",
@@ -38,3 +38,15 @@ def branch_in(request: web.Request) -> str:
         return BuildId(project_in(request), match["stage"], "", "").branch
     target = target_in(request) if "name" in match else None
     return BRANCH if target is None else target.status_branch
+
+
+def number_in(request: web.Request, name: str) -> int:
+    """The number that ``?name=`` gives, at least 1; that is also what it is without.
+
+    Raises:
+        HTTPBadRequest: It is no number.
+    """
+    text = request.query.get(name, "1")
+    if not (text.isascii() and text.isdigit()) or len(text) > 12:
+        raise web.HTTPBadRequest(text=f"?{name}= takes a number.")
+    return max(1, int(text))

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from datakit_ci.archive import Dossier, Objects
 from datakit_ci.dashboard import zipping
+from datakit_ci.dashboard.addressed import number_in
 from datakit_ci.dashboard.files import IMAGES, FileKind, kind_of, listing
 from datakit_ci.dashboard.found import BUILD, find_dossier
 from datakit_ci.dashboard.guard import HEADERS
@@ -225,7 +226,7 @@ def _sides(dossier: Dossier) -> Mapping[str, TreeId]:
 async def _show_directory(request: web.Request, place: Place) -> web.Response:
     tree = await place.objects.tree(TreeId(place.entry.id))
     search = request.query.get("q", "")[:200]
-    found = listing(tree, _number(request, "page"), search)
+    found = listing(tree, number_in(request, "page"), search)
     return _page(
         request,
         "tree.html",
@@ -292,7 +293,7 @@ async def _show_file(request: web.Request, place: Place) -> web.StreamResponse:
         text = (await _beginning(objects, blob, size)).decode(errors="replace")
         values["shown"], values["html"] = "markdown", render_markdown(text, place.base)
     else:
-        window = await read_text(objects.stream_blob(blob), _number(request, "from"))
+        window = await read_text(objects.stream_blob(blob), number_in(request, "from"))
         if window is not None:
             values["shown"], values["window"] = "text", window
     response = _page(request, "file.html", place, kind=kind.value, **values)
@@ -333,13 +334,6 @@ async def _send_zip(request: web.Request, place: Place) -> web.StreamResponse:
         raise web.HTTPRequestEntityTooLarge(zipping.MOST, zipping.MOST + 1, text=text) from error
     pieces = zipping.zip_pieces(place.objects, members)
     return await send_pieces(request, web.StreamResponse(headers=headers), pieces)
-
-
-def _number(request: web.Request, name: str) -> int:
-    text = request.query.get(name, "1")
-    if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise web.HTTPBadRequest(text=f"?{name}= takes a number.")
-    return max(1, int(text))
 
 
 ROUTES: Final = (

@@ -42,6 +42,8 @@ _MOST_LINES, _MOST_ALL = 400, 3_000
 _LARGEST_LOG = 4 << 20
 """Bytes of a log that are compared: its end, if it is longer."""
 
+_ALONE = "Only one of the two builds has such a tree: one that did not pass has made nothing."
+
 _LONGEST = 1_000
 """Characters of a line."""
 
@@ -145,7 +147,7 @@ async def compare_trees(objects: Objects, old: TreeId | None, new: TreeId | None
     """
     if old is None or new is None:
         both = old is None and new is None
-        return TreeDifference(problem="Neither has one." if both else "Only one of them has one.")
+        return TreeDifference(problem="Neither build has such a tree." if both else _ALONE)
     try:
         changes = await objects.diff(old, new)
     except UnknownObject:

@@ -13,6 +13,10 @@ _OVERWRITTEN = re.compile(rb"[^\n]*\r(?=[^\n\r])")
 _MEANINGLESS: Final = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (
+            rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:\d\d? )?[A-Z][a-z]{2}(?: [ \d]?\d)?\b",
+            b"<day>",
+        ),
         (rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?", b"<time>"),
         (rb"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b", b"<time>"),
         (rb"\b\d+(?:[.,]\d+)?\s?(?:[num]s|\xc2\xb5s|s|secs?|seconds?|min|minutes?)\b", b"<spent>"),

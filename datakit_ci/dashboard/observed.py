@@ -11,6 +11,7 @@ from aiohttp import web
 
 from datakit_ci.archive import Dossier
 from datakit_ci.canonical import JsonValue
+from datakit_ci.dashboard.addressed import number_in
 from datakit_ci.dashboard.found import BUILD, find_dossier
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import read
@@ -158,11 +159,8 @@ async def show_observations(request: web.Request) -> web.Response:
         for each in sight.seen
         if all(word in f"{each.word} {each.path}".casefold() for word in words)
     ]
-    text = request.query.get("page", "1")
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise web.HTTPBadRequest(text="?page= takes a number.")
     pages = max(1, -(-len(found) // _PAGE))
-    page = min(max(1, int(text)), pages)
+    page = min(number_in(request, "page"), pages)
     return request.app[PAGES].page(
         "observations.html",
         build=build,

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from datakit_ci.archive import Dossier, Objects
+from datakit_ci.dashboard.addressed import number_in
 from datakit_ci.dashboard.found import BUILD, find_dossier
 from datakit_ci.dashboard.junit import BadReport, Case, JUnitReader, Result
 from datakit_ci.dashboard.neighbours import is_result_of
@@ -203,7 +204,8 @@ async def show_tests(request: web.Request) -> web.Response:
         for case in (report.sorted_by_time() if by_time else report.cases)
         if _matches(case, search)
     ]
-    page, pages = _page(request.query.get("page", "1"), len(cases))
+    pages = max(1, -(-len(cases) // _PAGE))
+    page = min(number_in(request, "page"), pages)
     return request.app[PAGES].page(
         "tests.html",
         build=dossier.state,
@@ -220,13 +222,6 @@ async def show_tests(request: web.Request) -> web.Response:
 def _matches(case: Case, search: str) -> bool:
     text = f"{case.group} {case.name} {case.result.value}".casefold()
     return all(word in text for word in search.casefold().split())
-
-
-def _page(text: str, count: int) -> tuple[int, int]:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise web.HTTPBadRequest(text="?page= takes a number.")
-    pages = max(1, -(-count // _PAGE))
-    return min(max(1, int(text)), pages), pages
 
 
 ROUTES: Final = (read(BUILD + "/tests", show_tests),)

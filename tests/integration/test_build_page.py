@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from datakit_ci.acl import Rights, Rules, everyone
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard import create_app
+from datakit_ci.dashboard.app import Access
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.explanation import Explanation, Reason, ReasonKind, Verdict
 from datakit_ci.question import Question, QuestionKind
@@ -202,7 +204,7 @@ async def test_a_comparison_shows_facts_inputs_logs_and_outputs(
     assert "-all good" in page.words
     assert "+assert a" in page.words
     assert "hello in 3 s" in page.words
-    assert "Only one of them has one" in page.words
+    assert "Only one of the two builds has such a tree" in page.words
     same = await look(client, address(story.now, f"/compare?with={story.now.state.id.path}"))
     assert "Recorded the same" in same.words
 
@@ -296,3 +298,25 @@ async def test_a_report_is_read_once(client: Client, story: Story) -> None:
     story.engine.database.objects.reads.clear()
     await look(client, address(story.now, "/tests"))
     assert story.engine.database.objects.reads == []
+
+
+async def test_nothing_of_a_closed_project_is_shown_or_compared(story: Story) -> None:
+    hidden = build_id("secret/vault", "unit", "x")
+    reports = {"r.xml": junit("password")}
+    secret = await add_result(
+        story.engine, hidden, made={"key": b"hunter2"}, reports=reports, log=b"hunter2"
+    )
+    rules = Rules(projects={"acme/shop": Rights(read=everyone)})
+    app = create_app(story.engine, access=Access(lambda: rules))
+    other = f"{hidden.path}@{secret.commit}"
+    async with TestClient(TestServer(app)) as client:
+        for path in (
+            *(address(secret, below) for below in ("", "/output", "/output/key?raw", "/tests")),
+            *(address(secret, below) for below in ("/output?zip", "/observations", "/compare")),
+            address(story.now, f"/compare?with={hidden.path}"),
+            address(story.now, f"/compare?with={other}"),
+            address(story.now, f"/input/key?tree={secret.state.output}"),
+        ):
+            page = await look(client, path, 404)
+            assert "hunter2" not in page.text
+        assert "Tests" in (await look(client, address(story.now))).words
