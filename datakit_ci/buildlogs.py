@@ -8,6 +8,7 @@ from contextlib import aclosing
 from datakit_ci.cache import Cache
 from datakit_ci.livebuild import LiveBuild
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.pulse import Pulse
 from datakit_ci.spool import Spool
 from datakit_ci.state import BuildId
@@ -69,6 +70,15 @@ class BuildLogs:
         async with aclosing(self._source(build, live, offset)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def times(self, build: BuildId) -> LogTimes | None:
+        """When a build's log was written; none if nobody knows."""
+        live = self._live.get(build)
+        if live is not None and live.log is not None:
+            return live.log.times
+        if self._spool.interrupted(build) is not None:
+            return None
+        return await self._cache.log_times(build)
 
     def _source(
         self, build: BuildId, live: LiveBuild | None, offset: int

@@ -6,7 +6,7 @@ so that ``git log`` of that branch is the stage's history. The branch's tree is 
     ab/STATIC/trace/...             the decision tree of datakit_ci.trace
     ab/STATIC/runs/KEY/value/       the output tree
                        reports/     JUnit files, if there are any
-                       log  failure  meta.json  trace
+                       log  times.json  failure  meta.json  trace
 
 ``failure`` is there if and only if the build failed. An output without files has no ``value``, for
 Git keeps no empty directories. ``trace`` says where below ``trace/`` the tree leads to the result.
@@ -26,6 +26,7 @@ from typing import cast
 from datakit_ci.conditions import Sandbox
 from datakit_ci.decisions import add_result, find_results, observe, read_trace
 from datakit_ci.lending import Lender
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.memory import narrow
 from datakit_ci.meta import Meta, duration
 from datakit_ci.misses import first_difference
@@ -57,6 +58,7 @@ class Finished:
         outcome: What came of it.
         meta: Facts about the run.
         log: The file with all that it printed.
+        times: When it printed that, if anybody looked at a clock.
     """
 
     need: Build
@@ -64,6 +66,7 @@ class Finished:
     outcome: Outcome
     meta: Meta
     log: Path
+    times: LogTimes | None = None
 
 
 class Cache:
@@ -207,6 +210,18 @@ class Cache:
                 async for piece in pieces:
                     yield piece
 
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        """When a recorded build wrote its log; none if that is not recorded, or damaged."""
+        run = await self._run(build)
+        entry = None if run is None else await self._database.entry(run, "times.json")
+        if entry is None:
+            return None
+        try:
+            return LogTimes.from_bytes(await self._database.blob(BlobId(entry.id)))
+        except StoreError as error:
+            _log.warning("%s/%s: %s", build.branch, build.directory, error)
+            return None
+
     async def record(self, finished: Finished) -> None:
         """Commit a result; a result that was there under the same key is replaced.
 
@@ -257,6 +272,8 @@ class Cache:
             await transaction.remove(run)
         await transaction.write(f"{run}/meta.json", finished.meta.to_bytes())
         await transaction.write_stream(f"{run}/log", pieces_of(finished.log))
+        if finished.times is not None:
+            await transaction.write(f"{run}/times.json", finished.times.to_bytes())
         if outcome.failure is not None:
             await transaction.write(f"{run}/failure", f"{outcome.failure}\n".encode())
         elif outcome.output != EMPTY_TREE:

@@ -38,6 +38,7 @@ from datakit_ci.inbox import Inbox
 from datakit_ci.inquiries import Inquiries
 from datakit_ci.lending import Lender
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.need import (
     Approved,
     Build,
@@ -286,6 +287,10 @@ class Engine:
     def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
         """As :meth:`follow_log`; and, until the build has started, why it waits."""
         return self._builds.logs.watch(build, offset)
+
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        """When a build's log was written; none if nobody knows."""
+        return await self._builds.logs.times(build)
 
     def changes(self) -> AsyncIterator[frozenset[Target]]:
         """All targets at once, then, each time, those that changed since; never ends by itself."""

@@ -12,14 +12,17 @@ its log, as :class:`Pending`, and moves no offset: the log begins with byte 0 wh
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from datakit_ci.clock import SystemClock
 from datakit_ci.conditions import LOG_LIMIT
+from datakit_ci.logtimes import LogTimes, Timekeeper
 from datakit_ci.pulse import Pulse
 from datakit_ci.redaction import Redaction
 
@@ -48,8 +51,13 @@ class LiveLog:
         ended: Whether no more will be written.
     """
 
-    def __init__(self, path: Path, limit: int = LOG_LIMIT) -> None:
-        """Keep at most ``limit`` bytes, and a line that says so."""
+    def __init__(
+        self,
+        path: Path,
+        limit: int = LOG_LIMIT,
+        now: Callable[[], datetime] = SystemClock().now,  # noqa: B008 - it has no state
+    ) -> None:
+        """Keep at most ``limit`` bytes, and a line that says so; ``now`` is for the times."""
         self.path = path
         self.size = 0
         self.ended = False
@@ -58,6 +66,7 @@ class LiveLog:
         self._line_open = False
         self._file: BinaryIO | None = None
         self._pulse = Pulse()
+        self._timekeeper = Timekeeper(now)
         self._readers = 0
         self._descriptor = -1  # that all readers share; open while there are any
         self._last = 0, b""  # what was read at the end of the log, and where that begins
@@ -95,10 +104,16 @@ class LiveLog:
             self._cut = True
             data = data[:room] + _cut_line(self._limit)
         assert self._file is not None, "a log is written inside its with block"
+        self._timekeeper.growing(self.size)
         self._file.write(data)
         self.size += len(data)
         self._line_open = not data.endswith(b"\n")
         self._pulse.beat()
+
+    @property
+    def times(self) -> LogTimes:
+        """When what is there was written."""
+        return self._timekeeper.times()
 
     def note(self, text: str) -> None:
         """Append a line of our own, on a line of its own whatever the command printed last."""
@@ -167,6 +182,11 @@ class RedactedLog:
     def size(self) -> int:
         """Bytes written so far."""
         return self._log.size
+
+    @property
+    def times(self) -> LogTimes:
+        """When they were written."""
+        return self._log.times
 
     def write(self, data: bytes) -> None:
         """Append ``data``, of which what could yet become a secret is held back."""

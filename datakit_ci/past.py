@@ -28,6 +28,7 @@ from datakit_ci.history import INDEX_BRANCH
 from datakit_ci.inquiry import Inquiry
 from datakit_ci.ledger import read_state, recorded_targets
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.metadata import BRANCH
 from datakit_ci.picture import PICTURE, read_picture
 from datakit_ci.pools import LockState, PoolState
@@ -184,6 +185,12 @@ class PastState:
         """As :meth:`follow_log`; nothing is waited for."""
         async for piece in self.follow_log(build, offset):
             yield piece
+
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        """When the log of a build that was recorded was written; none if nobody knows."""
+        found = await self.build(build)
+        recorded = found is not None and found.status.is_final
+        return await self._cache.log_times(build) if recorded else None
 
     async def changes(self) -> AsyncIterator[frozenset[Target]]:
         """All targets at once, and then nothing: the past does not change."""

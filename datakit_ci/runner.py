@@ -75,7 +75,8 @@ class Runner:
         fate = Fate.ERROR
         redaction = self.keyring.redaction
         try:
-            with self._spool.create(live.build, live.need.spec.conditions.log_limit) as spooled:
+            limit = live.need.spec.conditions.log_limit
+            with self._spool.create(live.build, limit, self._clock.now) as spooled:
                 live.log = spooled
                 log = RedactedLog(spooled, redaction)
                 if live.waits_for:
@@ -173,7 +174,8 @@ class Runner:
             details={**dict(outcome.details), **attempts, **details},
             occasion=_redacted_occasion(live.occasion, log.redaction),
         )
-        await self._cache.record(Finished(live.need, live.build, outcome, meta, log.path))
+        finished = Finished(live.need, live.build, outcome, meta, log.path, log.times)
+        await self._cache.record(finished)
         return await self._cache.read(live.build)
 
 

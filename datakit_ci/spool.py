@@ -7,8 +7,11 @@ its build runs again, or until the next start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
+from datakit_ci.clock import SystemClock
 from datakit_ci.conditions import LOG_LIMIT
 from datakit_ci.livelog import LiveLog
 from datakit_ci.state import BuildId
@@ -36,10 +39,15 @@ class Spool:
                 file.write(_MARK)
             left.rename(left.with_suffix(".interrupted"))
 
-    def create(self, build: BuildId, limit: int = LOG_LIMIT) -> LiveLog:
+    def create(
+        self,
+        build: BuildId,
+        limit: int = LOG_LIMIT,
+        now: Callable[[], datetime] = SystemClock().now,  # noqa: B008 - it has no state
+    ) -> LiveLog:
         """A new log for ``build``, of which ``limit`` bytes are kept; older ones are forgotten."""
         self._path(build, ".interrupted").unlink(missing_ok=True)
-        return LiveLog(self._path(build, ".log"), limit)
+        return LiveLog(self._path(build, ".log"), limit, now)
 
     def remove(self, build: BuildId) -> None:
         """Forget the log of ``build``: it is recorded, or nobody wants it."""

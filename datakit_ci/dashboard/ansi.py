@@ -22,10 +22,13 @@ from typing import Self
 from datakit_ci.dashboard.sgr import DEFAULT, Style, number
 from datakit_ci.dashboard.wording import visible
 
-__all__ = ["START", "Cursor", "Line", "LogRenderer"]
+__all__ = ["START", "Cursor", "Line", "LogRenderer", "clean", "plain"]
 
 _MAX_CELLS = 8192
 """Characters shown of one line; a longer one is cut, and the raw log has the rest."""
+
+_MAX_LINE = 1 << 20
+"""Bytes of one line that are looked at: a progress bar may overwrite itself very often."""
 
 _MAX_SEQUENCE = 4096
 """Characters of an unfinished escape sequence that are kept waiting for its end."""
@@ -35,6 +38,9 @@ _PLAIN = re.compile(rb"[^\x00-\x08\x0b-\x1f\x7f\xc2]*\r?")
 
 _COLOURED = re.compile(rb"(?:[^\x00-\x08\x0b-\x1f\x7f\xc2]|\x1b\[[0-9;:]*m)*\r?")
 """A line whose only controls are colours: there is a short way for it, too."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+"""What makes the text of a line differ from its bytes."""
 
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _SGR_BYTES = re.compile(rb"(?:\x1b\[|\xc2\x9b)([0-9;:]*)m")
@@ -91,10 +97,17 @@ START = Cursor()
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, rendered: its number from 1, and HTML without any character that is not safe."""
+    """One line, rendered.
+
+    Attributes:
+        number: From 1.
+        html: What it shows, without any character that is not safe.
+        offset: Where in the log it begins.
+    """
 
     number: int
     html: str
+    offset: int = 0
 
 
 class LogRenderer:
@@ -119,15 +132,19 @@ class LogRenderer:
         *whole, last = data.split(b"\n")
         lines = [self._finish(raw) for raw in whole]
         if last:
-            self._unfinished += len(last)
-            self._write(self._decoder.decode(last))
+            self._take(last)
         return lines
 
     def partial(self) -> Line | None:
         """The unfinished last line as it stands, if there is anything of it."""
         if not self._unfinished:
             return None
-        return Line(self._cursor.line, self._row.html())
+        return Line(self._cursor.line, self._row.html(), self._cursor.offset)
+
+    def text(self, raw: bytes) -> str:
+        """The text of one line without its break, for a renderer that has been fed nothing."""
+        self._take(raw, final=True)
+        return self._row.text()
 
     def skip(self, data: bytes) -> None:
         """Pass over ``data`` fast: of whole lines only number and colours are kept."""
@@ -151,12 +168,20 @@ class LogRenderer:
             html = self._colour(_decode(raw))
         else:
             length += self._unfinished
-            self._write(self._decoder.decode(raw, final=True))
+            self._take(raw, final=True)
             html = self._row.html()
             self._row, self._rest, self._unfinished = _Row(), "", 0
-        line = Line(self._cursor.line, html)
+        line = Line(self._cursor.line, html, self._cursor.offset)
         self._advance(length, 1)
         return line
+
+    def _take(self, raw: bytes, *, final: bool = False) -> None:
+        """More of a line that is not short or not finished; of a very long one, its beginning."""
+        room = max(0, _MAX_LINE - self._unfinished)
+        self._unfinished += len(raw)
+        self._write(self._decoder.decode(raw[:room], final=final))
+        if len(raw) > room:
+            self._row.cut()
 
     def _colour(self, text: str) -> str:
         """A line that only changes colours: text and parameters in turns."""
@@ -214,12 +239,17 @@ class _Row:
     def write(self, text: str, style: Style) -> None:
         room = _MAX_CELLS - self._column
         if len(text) > room:
-            self._cut, text = True, text[:room]
+            self.cut()
+            text = text[:room]
         self._pad(self._column)
         end = self._column + len(text)
         self._characters[self._column : end] = text
         self._styles[self._column : end] = [style] * len(text)
         self._column = end
+
+    def cut(self) -> None:
+        """There is more of this line than is shown."""
+        self._cut = True
 
     def control(self, character: str) -> None:
         if character == "\r":
@@ -257,6 +287,9 @@ class _Row:
             self._characters += " " * missing
             self._styles += [DEFAULT] * missing
 
+    def text(self) -> str:
+        return "".join(self._characters)
+
     def html(self) -> str:
         pairs = zip(self._characters, self._styles, strict=True)
         parts = [
@@ -266,6 +299,30 @@ class _Row:
         if self._cut:
             parts.append('<i class="cut"> … cut here; the raw log has the whole line</i>')
         return "".join(parts)
+
+
+def plain(raw: bytes) -> str:
+    """The text that one line leaves on a terminal, without colours; ``raw`` has no line break."""
+    if _PLAIN.fullmatch(raw):
+        return _decode(raw)
+    renderer = LogRenderer()
+    return renderer.text(raw)
+
+
+def clean(lines: bytes) -> bytes:
+    """The text of whole ``lines``, as UTF-8 if they are, without colours: line by line as before.
+
+    What is no UTF-8 stays as it is, unless the line has controls as well.
+    """
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n")
+    if b"\x1b[" in lines:
+        lines = _SGR_BYTES.sub(b"", lines)
+    if _CONTROL.search(lines) is None:
+        return lines
+    return b"\n".join(
+        plain(line).encode() if _CONTROL.search(line) else line for line in lines.split(b"\n")
+    )
 
 
 def _decode(raw: bytes) -> str:

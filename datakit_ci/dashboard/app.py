@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -25,6 +26,7 @@ from datakit_ci.dashboard import (
     lists,
     live,
     login,
+    logs,
     metering,
     pages,
     pooling,
@@ -35,10 +37,12 @@ from datakit_ci.dashboard import (
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.browse import ROUTES as TREES
 from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
+from datakit_ci.dashboard.channel import CHANNELS, Channels
 from datakit_ci.dashboard.compare import ROUTES as COMPARISONS
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.found import BUILD
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
+from datakit_ci.dashboard.logbook import LOGS, LogBook
 from datakit_ci.dashboard.logins import LOGINS, Logins
 from datakit_ci.dashboard.oauth import client_of
 from datakit_ci.dashboard.observed import ROUTES as OBSERVATIONS
@@ -74,9 +78,8 @@ ROUTES: Final = (
     *pooling.ROUTES,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
+    *logs.ROUTES,
     read(BUILD, builds.show_build),
-    read(BUILD + "/log.txt", builds.send_raw_log, head=False),
-    read(BUILD + "/log/events", live.send_log, head=False),
     *TREES,
     *COMPARISONS,
     *OBSERVATIONS,
@@ -166,6 +169,10 @@ def create_app(
     app[live.STREAMS] = streams
     app[CATALOGUE] = Catalogue()
     app.on_shutdown.append(streams.close)
+    book = LogBook()
+    app[LOGS], app[CHANNELS] = book, Channels()
+    app[logs.SEARCHES] = asyncio.Semaphore(logs.AT_ONCE)
+    app.cleanup_ctx.append(_closing(book))
     access = access or Access()
     keeper = _keeper(access, now)
     app[KEEPER] = keeper
@@ -182,6 +189,14 @@ def create_app(
     app[PAGES].acts = controls is not None
     travel_in_time(app, table, past)  # only for who may see the page now
     return app
+
+
+def _closing(book: LogBook) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def until_cleanup(_app: web.Application) -> AsyncIterator[None]:
+        yield
+        book.close()
+
+    return until_cleanup
 
 
 def _keeper(access: Access, now: Callable[[], datetime]) -> Keeper:

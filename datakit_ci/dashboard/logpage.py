@@ -1,61 +1,61 @@
-"""A part of a log, as lines of HTML: bounded, however long the log is."""
+"""A part of a log, ready for a page: its lines, when they were written, and its sections."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
-from datakit_ci.dashboard.ansi import Cursor, Line, LogRenderer
+from datakit_ci.dashboard.ansi import Line
+from datakit_ci.dashboard.asof import AS_OF
+from datakit_ci.dashboard.logbook import LOGS, LogCopy, LogWindow
+from datakit_ci.dashboard.marks import Section
 from datakit_ci.dashboard.scope import source_of
-from datakit_ci.dashboard.source import finish
+from datakit_ci.dashboard.wording import visible
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.state import BuildState
 
-__all__ = ["MAX_LINES", "LogPart", "LogWindow", "first_lines", "last_lines", "log_part"]
+__all__ = [
+    "PAGE_LINES",
+    "LogPart",
+    "TimedLine",
+    "first_lines_asked",
+    "log_part",
+    "moment_asked",
+    "number_asked",
+    "outline",
+    "timed",
+]
 
-MAX_LINES = 5000
-"""Lines on one page."""
-
-_MAX_BYTES = 2 * 1024 * 1024
-"""Bytes of log on one page, for logs with very long lines."""
-
-_SLICE = 32 * 1024
-"""Bytes rendered at a time before other requests get their turn."""
+PAGE_LINES = 1000
+"""Lines on one page; scripts load more of them when they come into sight."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogWindow:
-    """Some lines of a log that follow one another.
+class TimedLine:
+    """A line, and when it was written.
 
     Attributes:
-        whole: The finished lines.
-        partial: The line after them, while it is not finished.
-        end: Where the log goes on: after the last finished line.
-        at_end: Whether these were the last lines when they were read.
+        number, html: As of :class:`~datakit_ci.dashboard.ansi.Line`.
+        moment: Milliseconds after the log was begun; none if nobody knows.
     """
 
-    whole: tuple[Line, ...]
-    partial: Line | None
-    end: Cursor
-    at_end: bool
+    number: int
+    html: str
+    moment: int | None
 
     @property
-    def lines(self) -> tuple[Line, ...]:
-        """All lines to show."""
-        return self.whole if self.partial is None else (*self.whole, self.partial)
-
-    @property
-    def first(self) -> int:
-        """The number of the first line shown."""
-        return self.lines[0].number if self.lines else 1
-
-    @property
-    def last(self) -> int:
-        """The number of the last line shown; 0 if there are none."""
-        return self.lines[-1].number if self.lines else 0
+    def clock(self) -> str:
+        """The moment as people read it: ``0:07.3`` or ``1:02:07``; empty if nobody knows."""
+        if self.moment is None:
+            return ""
+        minutes, milliseconds = divmod(self.moment, 60_000)
+        hours, minutes = divmod(minutes, 60)
+        if hours:
+            return f"{hours}:{minutes:02}:{milliseconds // 1000:02}"
+        return f"{minutes}:{milliseconds // 1000:02}.{milliseconds // 100 % 10}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,90 +63,92 @@ class LogPart:
     """What ``build_log.html`` shows.
 
     Attributes:
-        window: The lines.
+        window: The lines as they were rendered.
+        times: When the log was written; none if nobody knows.
+        sections: All sections of the log.
         asked: The line that ``?from=`` asked for, if it did.
-        page_length: Lines on one page.
+        moment: What this is about, as ``?at=`` has it; empty: now.
+        length: Lines on one page.
     """
 
     window: LogWindow
+    times: LogTimes | None
+    sections: Sequence[Section]
     asked: int | None
-    page_length: int = MAX_LINES
+    moment: str
+    length: int = PAGE_LINES
+
+    @property
+    def whole(self) -> Sequence[TimedLine]:
+        """The finished lines."""
+        return timed(self.window.whole, self.times)
+
+    @property
+    def partial(self) -> Sequence[TimedLine]:
+        """The last line, if it is not finished."""
+        return timed(() if self.window.partial is None else (self.window.partial,), self.times)
+
+    @property
+    def outline(self) -> Sequence[tuple[int, int | None, str, int]]:
+        """The sections for a script: heading, last line, title and depth of each."""
+        return outline(self.sections)
+
+    @property
+    def began(self) -> datetime | None:
+        """The moment that times are counted from."""
+        return None if self.times is None else self.times.started
+
+    def page(self, first: int) -> str:
+        """The address of the page that begins with a line, from this one."""
+        return f"?from={max(1, first)}"
+
+
+def timed(lines: Sequence[Line], times: LogTimes | None) -> Sequence[TimedLine]:
+    """The lines, each with its moment."""
+    return [
+        TimedLine(line.number, line.html, None if times is None else times.at(line.offset))
+        for line in lines
+    ]
+
+
+def outline(sections: Iterable[Section]) -> Sequence[tuple[int, int | None, str, int]]:
+    """Sections for a script: heading, last line, title and depth of each."""
+    return [(each.first, each.last, visible(each.title), each.depth) for each in sections]
 
 
 async def log_part(request: web.Request, build: BuildState) -> LogPart:
     """The log of ``build`` for its page: the last lines, or those from ``?from=LINE`` on."""
-    log, start = source_of(request).follow_log(build.id), _start(request)
-    if start is None:
-        return LogPart(await last_lines(log, build.log_size), None)
-    return LogPart(await first_lines(log, build.log_size, start), start)
+    asked, moment = first_lines_asked(request), moment_asked()
+    async with request.app[LOGS].open(source_of(request), build, moment) as log:
+        return await _part(log, asked, moment)
 
 
-def _start(request: web.Request) -> int | None:
-    text = request.query.get("from")
-    if text is None:
-        return None
+async def _part(log: LogCopy, asked: int | None, moment: str) -> LogPart:
+    if asked is None:
+        window = await log.last(PAGE_LINES)
+    else:
+        window = await log.window(asked, PAGE_LINES)
+    return LogPart(window, log.times, tuple(log.index.sections), asked, moment)
+
+
+def moment_asked() -> str:
+    """The moment that the request being answered is about, as ``?at=`` has it; empty: now."""
+    as_of = AS_OF.get()
+    return "" if as_of is None else as_of.at
+
+
+def first_lines_asked(request: web.Request) -> int | None:
+    """The line that ``?from=`` names, if it is there."""
+    return number_asked(request, "from") if "from" in request.query else None
+
+
+def number_asked(request: web.Request, name: str) -> int:
+    """The number of a line in the query, from 1.
+
+    Raises:
+        HTTPBadRequest: It is not there, or no number.
+    """
+    text = request.query.get(name, "")
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise web.HTTPBadRequest(text="The first line to show is a number, as in ?from=5001.")
+        raise web.HTTPBadRequest(text=f"A line is named by its number, as in ?{name}=5001.")
     return max(1, int(text))
-
-
-async def last_lines(log: AsyncIterator[bytes], size: int) -> LogWindow:
-    """The last lines of the first ``size`` bytes of a log that is read from its start."""
-    renderer = LogRenderer()
-    kept: deque[bytes] = deque()
-    lines = octets = 0
-    async for piece in _pieces(log, size):
-        kept.append(piece)
-        lines, octets = lines + piece.count(b"\n"), octets + len(piece)
-        while len(kept) > 1 and _enough(lines, octets, kept[0]):
-            oldest = kept.popleft()
-            lines, octets = lines - oldest.count(b"\n"), octets - len(oldest)
-            renderer.skip(oldest)
-            await asyncio.sleep(0)
-    shown: deque[Line] = deque(maxlen=MAX_LINES)
-    for piece in kept:
-        shown.extend(renderer.feed(piece))
-        await asyncio.sleep(0)
-    return _window(renderer, shown, at_end=True)
-
-
-def _enough(lines: int, octets: int, piece: bytes) -> bool:
-    return lines - piece.count(b"\n") > MAX_LINES or octets - len(piece) > _MAX_BYTES
-
-
-async def first_lines(log: AsyncIterator[bytes], size: int, start: int) -> LogWindow:
-    """The lines from number ``start`` on, as many as fit on a page."""
-    renderer = LogRenderer()
-    shown: list[Line] = []
-    octets = 0
-    async for piece in _pieces(log, size):
-        if renderer.cursor.line + piece.count(b"\n") < start:
-            renderer.skip(piece)
-        else:
-            shown += [line for line in renderer.feed(piece) if line.number >= start]
-        octets += len(piece) if shown else 0
-        if len(shown) > MAX_LINES or octets > _MAX_BYTES:
-            return _window(renderer, shown[:MAX_LINES], at_end=False)
-        await asyncio.sleep(0)
-    return _window(renderer, shown, at_end=True)
-
-
-async def _pieces(log: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """The first ``size`` bytes in small pieces; does not wait for a log that is still written."""
-    left = size
-    try:
-        if left <= 0:
-            return
-        async for chunk in log:
-            for start in range(0, min(len(chunk), left), _SLICE):
-                yield chunk[start : min(start + _SLICE, left)]
-            left -= len(chunk)
-            if left <= 0:
-                return
-    finally:
-        await finish(log)
-
-
-def _window(renderer: LogRenderer, lines: Iterable[Line], *, at_end: bool) -> LogWindow:
-    partial = renderer.partial() if at_end else None
-    return LogWindow(tuple(lines), partial, renderer.cursor, at_end)

@@ -14,6 +14,7 @@ from datakit_ci.archive import Dossier
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
@@ -112,6 +113,10 @@ class Narrowed:
     def watch_log(self, build: BuildId, offset: int = 0) -> AsyncIterator[bytes | Pending]:
         """As :meth:`Source.watch_log`."""
         return self._while_readable(build.project, lambda: self._source.watch_log(build, offset))
+
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        """As :meth:`Source.log_times`."""
+        return await self._source.log_times(build) if self._reads(build.project) else None
 
     async def changes(self) -> AsyncIterator[frozenset[Target]]:
         """As :meth:`Source.changes`; of changes elsewhere not even the moment is told."""

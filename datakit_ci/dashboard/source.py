@@ -9,6 +9,7 @@ from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
@@ -102,6 +103,10 @@ class Source(Protocol):
 
         Only bytes count for offsets.
         """
+        ...
+
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        """When a build's log was written; none if nobody knows."""
         ...
 
     def changes(self) -> AsyncIterator[frozenset[Target]]:

@@ -32,6 +32,12 @@ from datakit_core.store import open_reader
 
 __all__ = ["main"]
 
+_TRACE = "PS4='\033]133;A\007+ ';"
+"""Put before a command that may say ``set -x``: marks what the shell traces for who folds the log.
+
+The mark is that of a prompt (OSC 133, from FinalTerm); terminals know it or ignore it.
+"""
+
 _STOPPED = 128 + signal.SIGTERM
 
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(\S.*?)\s*$", re.MULTILINE)
@@ -179,7 +185,8 @@ class _Build:
             return status
 
     def _arguments(self) -> list[str]:
-        command = ["/bin/sh", "-c", self._spec.command]
+        trace = _TRACE if "set -" in self._spec.command else ""
+        command = ["/bin/sh", "-c", trace + self._spec.command]
         if not self._instruction.sandboxed:
             return command
         hidden = [Path(path) for path in self._instruction.hidden]

@@ -383,3 +383,19 @@ async def test_builds_that_come_to_no_result_leave_no_checkout(bench: Bench) -> 
     with pytest.raises(LostBuild):
         await bench.run(command("kill -KILL $$"))
     assert list((bench.directory / "work/kept").iterdir()) == []
+
+
+async def test_what_a_shell_traces_is_marked_and_nothing_else_changes(bench: Bench) -> None:
+    outcome = await bench.run(
+        command("set -x\necho one\n! echo two; missing-command"), await bench.tree({})
+    )
+    assert outcome.exit_status == 127
+    mark = "\x1b]133;A\x07+ "
+    lines = bench.text.replace(mark, "MARK ").splitlines()
+    assert lines[:7] == [
+        "$ set -x", "> echo one", "> ! echo two; missing-command",
+        "MARK echo one", "one", "MARK echo two", "two",
+    ]  # fmt: skip
+    assert lines[7] == "MARK missing-command"
+    assert "3: missing-command: not found" in lines[8]  # the numbers of lines are the command's own
+    assert len(lines) == 9

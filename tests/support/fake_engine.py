@@ -13,6 +13,7 @@ from datakit_ci.archive import Dossier
 from datakit_ci.control import Command
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
+from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
@@ -51,6 +52,8 @@ class FakeEngine:
         """What people have said, in its order."""
         self.refusal: DatakitError | None = None
         """What to raise instead of doing what they say."""
+        self.times: dict[BuildId, LogTimes] = {}
+        """When logs were written."""
         self.readers = 0
         """Iterators of changes and logs that are open now."""
 
@@ -136,6 +139,9 @@ class FakeEngine:
         async with aclosing(self.follow_log(build, offset)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def log_times(self, build: BuildId) -> LogTimes | None:
+        return self.times.get(build)
 
     async def changes(self) -> AsyncIterator[frozenset[Target]]:
         self.readers += 1

@@ -1,7 +1,7 @@
 // Single keys for what hands do often. They can be switched off (WCAG 2.2, 2.1.4), and do nothing
 // while somebody types.
 
-import { jump } from "./log.js";
+import { jump, jumpToError } from "./log.js";
 
 const help = document.getElementById("help");
 
@@ -46,6 +46,10 @@ function act(key, toggleTheme) {
     case "k": return step(-1);
     case "n": jump(1); return true;
     case "p": case "N": jump(-1); return true;
+    case "e": jumpToError(1); return true;
+    case "E": jumpToError(-1); return true;
+    case "i": document.getElementById("log-times")?.click(); return true;
+    case "z": document.getElementById("log-fold")?.click(); return true;
     case "f": document.getElementById("log-follow")?.click(); return true;
     case "w": document.getElementById("log-wrap")?.click(); return true;
     default: return false;

@@ -1,43 +1,91 @@
-// The log of a build: lines as they are written, following the end, wrapping, searching.
+// The log of a build: what is in sight of it (logview.js), sections (logfold.js), searches
+// (logsearch.js), and here the rest: following its end, links to lines, copying, times.
 
 import { isPast, keepStream, refresh } from "./live.js";
+import { Folds } from "./logfold.js";
+import { LogSearch } from "./logsearch.js";
+import { LogView, number } from "./logview.js";
 
 const panel = document.getElementById("log-panel");
 const log = document.getElementById("log");
 const partial = document.getElementById("partial");
 const end = document.getElementById("end");
+const byId = (id) => document.getElementById(id);
 
 let following = false, cursor = panel?.dataset.end, done = false;
+let view = null, folds = null, search = null, picked = null, began = NaN, ready = false;
 
 export function startLog() {
   if (!panel) return;
   for (const element of panel.querySelectorAll("[data-script]")) element.hidden = false;
+  for (const note of panel.querySelectorAll("[data-pager]")) note.remove();
+  began = Date.parse(panel.dataset.began ?? "");
+  folds = new Folds(null, byId("log-fold"));
+  folds.learn(JSON.parse(panel.dataset.sections));
+  const here = firstShown();
+  view = new LogView(panel, log, partial, { decorate, learn });
+  folds.view = view;
+  folds.sections = [];
+  folds.learn(JSON.parse(panel.dataset.sections));
+  search = new LogSearch(panel, view, (n) => show(n, "here"));
+  ready = true;
   setUpWrap();
   setUpFollow();
   setUpSearch();
   setUpPicking();
+  setUpTimes();
+  setUpOutline();
+  if (/[?&]from=/.test(location.search) && !location.hash && here) view.line(here)?.scrollIntoView({ block: "start" });
   if ("follow" in panel.dataset && !isPast) listen();
 }
 
+const firstShown = () => log.querySelector(".line > a")?.dataset.n;
+
+/** Every line that appears gets what this reader has asked for. */
+function decorate(line, n) {
+  folds.decorate(line, n);
+  if (picked && picked[0] <= n && n <= picked[1]) line.classList.add("picked");
+  if (ready) search.decorate(line, n);
+  if (line.dataset.t && !Number.isNaN(began)) line.dataset.c = clock(line.dataset.t);
+}
+
+function learn({ sections }) {
+  folds.learn(sections);
+}
+
+async function show(n, mark) {
+  folds.reveal(n);
+  const line = await view.show(n);
+  if (mark) line?.classList.add("hit", mark);
+  return line;
+}
+
+// ---- what is being written
+
 function listen() {
+  let timer = 0;
   keepStream(
     (alive, close) => {
       if (done) return null;
-      const source = new EventSource(`${panel.dataset.events}?from=${encodeURIComponent(cursor)}`);
+      const source = new EventSource(`${panel.dataset.base}/events?from=${encodeURIComponent(cursor)}${view.at()}`);
       source.addEventListener("lines", (event) => {
         alive();
         cursor = event.lastEventId;
-        append(JSON.parse(event.data));
+        byId("log-empty")?.remove();
+        view.append(JSON.parse(event.data));
+        if (following) toEnd();
+        timer ||= setTimeout(() => { timer = 0; learnSections(); }, 10_000);
       });
       source.addEventListener("waits", (event) => {
         alive();
-        const note = document.getElementById("log-empty");
+        const note = byId("log-empty");
         if (note) note.textContent = JSON.parse(event.data);
       });
       source.addEventListener("end", () => {
         done = true;
         close();
         refresh();
+        learnSections();
       });
       return source;
     },
@@ -46,25 +94,11 @@ function listen() {
   );
 }
 
-function append({ lines, partial: rest }) {
-  document.getElementById("log-empty")?.remove();
-  if (lines) {
-    const chunk = document.createElement("div");
-    chunk.className = "chunk";
-    chunk.innerHTML = lines; // made by ansi.py, which escapes everything
-    log.insertBefore(chunk, partial);
-    trim();
-  }
-  partial.innerHTML = rest;
-  if (following) toEnd();
-}
-
-/** A page left open for days must not grow for ever. */
-function trim() {
-  const most = Number(panel.dataset.page) * 2;
-  while (log.children.length > 2 && log.querySelectorAll(".line").length > most) {
-    log.firstElementChild.remove();
-  }
+async function learnSections() {
+  try {
+    const response = await fetch(`${panel.dataset.base}/lines?from=1&to=0${view.at()}`);
+    if (response.ok) learn(await response.json());
+  } catch { /* next time */ }
 }
 
 function toEnd() {
@@ -72,7 +106,7 @@ function toEnd() {
 }
 
 function setUpFollow() {
-  const button = document.getElementById("log-follow");
+  const button = byId("log-follow");
   button.hidden = !("follow" in panel.dataset); // a log that has ended has no end to follow
   const set = (on) => {
     following = on;
@@ -83,21 +117,58 @@ function setUpFollow() {
   // Whoever scrolls up wants to read: stop following, as terminals do.
   addEventListener("wheel", (event) => { if (event.deltaY < 0 && following) set(false); }, { passive: true });
   addEventListener("touchmove", () => { if (following) set(false); }, { passive: true });
-  if (location.hash === "#end" && "follow" in panel.dataset) set(true);
+  if (location.hash === "#end") { toEnd(); if ("follow" in panel.dataset) set(true); }
+}
+
+// ---- how lines look
+
+function kept(name, value) {
+  try {
+    if (value === undefined) return localStorage.getItem(name);
+    localStorage.setItem(name, value);
+  } catch { /* not kept */ }
+  return null;
 }
 
 function setUpWrap() {
-  const button = document.getElementById("log-wrap");
+  const button = byId("log-wrap");
   const set = (on) => {
-    panel.classList.toggle("wraps", on);
+    view.keepPlace(() => panel.classList.toggle("wraps", on));
     button.setAttribute("aria-pressed", String(on));
-    try { localStorage.setItem("wrap", on ? "yes" : "no"); } catch { /* not kept */ }
+    kept("wrap", on ? "yes" : "no");
+    view.soon();
   };
-  let wanted = null;
-  try { wanted = localStorage.getItem("wrap"); } catch { /* not known */ }
-  set(wanted !== "no");
+  set(kept("wrap") !== "no");
   button.addEventListener("click", () => set(!panel.classList.contains("wraps")));
 }
+
+/** Nothing, the time since the start, the time of day, and from the beginning. */
+function setUpTimes() {
+  const button = byId("log-times"), ways = ["", "since", "clock"];
+  button.hidden = !panel.dataset.began;
+  let way = button.hidden ? 0 : Math.max(0, ways.indexOf(kept("times") ?? ""));
+  const set = () => {
+    view.keepPlace(() => {
+      panel.classList.toggle("times", way > 0);
+      panel.classList.toggle("clock", way === 2);
+    });
+    button.setAttribute("aria-pressed", String(way > 0));
+    button.textContent = ["Times", "Times: since start", "Times: of day"][way];
+  };
+  button.addEventListener("click", () => {
+    way = (way + 1) % ways.length;
+    kept("times", ways[way]);
+    set();
+  });
+  if (way) set();
+}
+
+function clock(since) {
+  const seconds = since.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
+  return new Date(began + seconds * 1000).toLocaleTimeString([], { hour12: false });
+}
+
+// ---- links to lines
 
 /** Shift-click on a second line number picks a range, as #L3-L9, which can be sent to others. */
 function setUpPicking() {
@@ -108,74 +179,95 @@ function setUpPicking() {
     event.preventDefault();
     const [low, high] = [Number(first[1]), Number(anchor.dataset.n)].sort((a, b) => a - b);
     history.replaceState(null, "", `#L${low}-L${high}`);
-    pick();
+    pick(false);
   });
-  addEventListener("hashchange", pick);
-  pick();
+  byId("log-copy").addEventListener("click", copy);
+  addEventListener("hashchange", () => pick(true));
+  pick(true);
 }
 
-function pick() {
+async function pick(moves) {
   for (const line of log.querySelectorAll(".picked")) line.classList.remove("picked");
-  const range = /^#L(\d+)(?:-L(\d+))?$/.exec(location.hash);
-  if (!range) return;
-  const low = Number(range[1]), high = Number(range[2] ?? range[1]);
-  const first = document.getElementById(`L${low}`);
-  if (!first) return elsewhere(low);
-  for (let n = low; n <= high && n < low + 10_000; n++) {
-    document.getElementById(`L${n}`)?.classList.add("picked");
+  const range = /^#L(\d{1,12})(?:-L(\d{1,12}))?$/.exec(location.hash);
+  picked = range && [Number(range[1]), Number(range[2] ?? range[1])];
+  byId("log-copy").hidden = !picked;
+  if (!picked) return;
+  for (const line of log.querySelectorAll(".line")) decorate(line, number(line));
+  const [low] = picked, line = view.line(low);
+  if (moves || !line) await show(low);
+}
+
+async function copy() {
+  const button = byId("log-copy");
+  try {
+    const lines = `from=${picked[0]}&to=${picked[1]}`;
+    const response = await fetch(`${panel.dataset.base}/text?${lines}${view.at()}`);
+    await write(await response.text());
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not copied";
   }
-  if (range[2]) first.scrollIntoView({ block: "center" });
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
 }
 
-/** The line is not on this page: go to the page that has it. */
-function elsewhere(line) {
-  const shown = Number(log.querySelector(".line > a")?.dataset.n ?? 1);
-  if (line < shown) location.href = `?from=${Math.max(1, line - 50)}${location.hash}`;
+/** Browsers have a clipboard for pages over TLS only; elsewhere there is the older way. */
+async function write(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea");
+  area.value = text;
+  panel.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
 }
 
-let hits = [], here = -1;
+function setUpOutline() {
+  panel.querySelector(".log-outline")?.addEventListener("click", (event) => {
+    const link = event.target.closest?.("[data-line]");
+    if (!link) return;
+    event.preventDefault();
+    location.hash = `#L${link.dataset.line}`;
+  });
+}
+
+// ---- searching
 
 function setUpSearch() {
-  const input = document.getElementById("log-q");
+  const input = byId("log-q");
   let timer = 0;
-  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => find(input.value), 120); });
+  const start = () => {
+    clearTimeout(timer);
+    if (!input.value) return search.forget();
+    const flags = ["regex", "case"].filter((name) => byId(`log-${name}`).getAttribute("aria-pressed") === "true");
+    search.start([`q=${encodeURIComponent(input.value)}`, ...flags].join("&"), "");
+  };
+  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(start, 200); });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") { event.preventDefault(); jump(event.shiftKey ? -1 : 1); }
-    if (event.key === "Escape") { input.value = ""; find(""); input.blur(); }
+    if (event.key === "Enter") { event.preventDefault(); search.done || search.lines.length ? jump(event.shiftKey ? -1 : 1) : start(); }
+    if (event.key === "Escape") { input.value = ""; start(); input.blur(); }
   });
-}
-
-function find(text) {
-  for (const line of hits) line.classList.remove("hit", "here");
-  const wanted = text.trim().toLowerCase();
-  const lines = wanted ? [...log.querySelectorAll(".line")] : [];
-  hits = lines.filter((line) => line.textContent.toLowerCase().includes(wanted));
-  for (const line of hits) line.classList.add("hit");
-  here = -1;
-  tell(wanted);
-  if (hits.length) jump(1);
-}
-
-function tell(wanted) {
-  const place = document.getElementById("log-hits");
-  place.textContent = !wanted ? "" : hits.length ? `${here + 1} of ${hits.length}` : "no match";
-}
-
-const ERROR = /error|failed|failure|fatal|panic|traceback|exception/i;
-const FINE = /\b(0|no) (error|failure|failed)/i;
-
-const looksBad = ({ textContent }) => ERROR.test(textContent) && !FINE.test(textContent);
-
-/** To the next match of the search; without one, to the next line that looks like an error. */
-export function jump(step) {
-  if (!log) return;
-  if (!document.getElementById("log-q").value.trim() && !hits.length) {
-    hits = [...log.querySelectorAll(".line")].filter(looksBad);
+  for (const name of ["regex", "case"]) {
+    byId(`log-${name}`).addEventListener("click", ({ currentTarget }) => {
+      currentTarget.setAttribute("aria-pressed", String(currentTarget.getAttribute("aria-pressed") !== "true"));
+      start();
+    });
   }
-  if (!hits.length) return;
-  hits[here]?.classList.remove("here");
-  here = here < 0 && step < 0 ? hits.length - 1 : (here + step + hits.length) % hits.length;
-  hits[here].classList.add("hit", "here");
-  hits[here].scrollIntoView({ block: "center" });
-  tell("something");
+  byId("log-next").addEventListener("click", () => jump(1));
+  byId("log-previous").addEventListener("click", () => jump(-1));
+  byId("log-error").addEventListener("click", () => jumpToError(1));
+}
+
+/** To the next match of the search; without one, to the next line that tells of a failure. */
+export function jump(step) {
+  if (!panel) return;
+  if (byId("log-q").value && search.query && search.query !== "failures") search.move(step);
+  else jumpToError(step);
+}
+
+/** To the next line that tells of a failure; this takes the place of a search. */
+export function jumpToError(step) {
+  if (!panel) return;
+  if (search.query === "failures") return search.move(step);
+  byId("log-q").value = "";
+  search.start("failures", "error ", step);
 }
