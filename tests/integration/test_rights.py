@@ -99,6 +99,9 @@ any   GET  /events
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log.txt
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log/events
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log/lines
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log/search
+read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/log/text
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/{side}
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/{side}/{path}
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/compare
