@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import closing
+from io import FileIO
 from pathlib import Path
 
 from datakit_core.errors import InvalidArgument, IoFailed
@@ -55,7 +55,7 @@ async def pieces_of(path: Path, offset: int = 0) -> AsyncGenerator[bytes, None]:
         IoFailed: It cannot be read.
     """
     try:
-        with closing(await asyncio.to_thread(path.open, "rb", 0)) as file:
+        with await _opened(path) as file:
             file.seek(offset)
             while data := await asyncio.to_thread(file.read, PIECE):
                 yield data
@@ -63,6 +63,21 @@ async def pieces_of(path: Path, offset: int = 0) -> AsyncGenerator[bytes, None]:
                     return
     except OSError as error:
         raise IoFailed(f"cannot read {path.name}: {error.strerror}") from error
+
+
+async def _opened(path: Path) -> FileIO:
+    """Open a file in a thread; whoever is cancelled meanwhile leaves nothing open."""
+    opening = asyncio.get_running_loop().run_in_executor(None, FileIO, path)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[FileIO]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def read_descriptor(descriptor: int) -> AsyncGenerator[bytes]:

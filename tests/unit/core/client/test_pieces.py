@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,3 +86,21 @@ async def test_a_file_is_an_input_as_well(tmp_path: Path) -> None:
         assert [piece async for piece in read_descriptor(descriptor)] == [b"content"]
     finally:
         os.close(descriptor)
+
+
+async def test_a_file_that_opens_after_its_reader_was_cancelled_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)  # whose opening waits for the other side
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(_first(path))
+        await asyncio.sleep(0)
+        reading.cancel()
+    writer = await asyncio.to_thread(os.open, path, os.O_WRONLY)
+    poll = select.poll()
+    poll.register(writer, 0)
+    assert (await asyncio.to_thread(poll.poll))[0][1] & select.POLLERR
+    os.close(writer)
+
+
+async def _first(path: Path) -> bytes:
+    return await anext(pieces_of(path))
