@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from datakit_ci.control import Command
 from datakit_ci.docket import BRANCH
 from datakit_ci.errands import Answer, Errand, answer_path, errand_id, errand_path, title_of
-from datakit_ci.history import write_files
+from datakit_ci.filing import write_files
 from datakit_core.client.api import BlobId, CommitId, Database
 from datakit_core.errors import NoEntry
 

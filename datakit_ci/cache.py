@@ -35,7 +35,15 @@ from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.trace import Asker, Observation, declared, trace_key
-from datakit_core.client.api import BlobId, Database, Entry, FileMode, Transaction, TreeId
+from datakit_core.client.api import (
+    BlobId,
+    CommitId,
+    Database,
+    Entry,
+    FileMode,
+    Transaction,
+    TreeId,
+)
 from datakit_core.client.pieces import pieces_of
 from datakit_core.errors import Disconnected, NoEntry, NotDirectory, NotFastForward, StoreError
 from datakit_core.store.objects import EMPTY_TREE
@@ -299,7 +307,10 @@ class Cache:
 
     async def root(self, branch: str) -> TreeId | None:
         """The tree of a stage's branch as it is now; none if there is no such branch."""
-        head = await self._database.head(branch)
+        return await self.root_at(await self._database.head(branch))
+
+    async def root_at(self, head: CommitId | None) -> TreeId | None:
+        """The tree of a stage's branch whose head this is; none if there is no head."""
         return None if head is None else (await self._database.commit(head)).tree
 
     async def _run(self, build: BuildId) -> TreeId | None:

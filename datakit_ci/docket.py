@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from datakit_ci.history import write_files
+from datakit_ci.filing import write_files
 from datakit_ci.rulings import Ruling, Rulings
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target, TargetKind, decode_name, encode_name

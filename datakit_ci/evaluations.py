@@ -137,8 +137,9 @@ class Evaluations:
             evaluator = self._updated(watched, self._dirty.pop(watched.target))
             while watched.target in self._dirty:  # some answers are at hand
                 evaluator = self._updated(watched, self._dirty.pop(watched.target))
-            if evaluator.waits_for_builds and not watched.state.jobs:
-                self._show(watched, watched.described())  # they are looked up, which takes no time
+            if evaluator.waits_for_builds:  # they are looked up, which takes no time
+                if not watched.state.jobs:
+                    self._show(watched, watched.described())
                 return
             outputs, graph = evaluator.outputs(), evaluator.drawn()
         except Exception as error:  # noqa: BLE001 - a target's boundary: the traceback is logged

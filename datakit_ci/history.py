@@ -15,15 +15,15 @@ import json
 from collections.abc import Mapping, Sequence
 
 from datakit_ci.canonical import canonical_json
+from datakit_ci.filing import blob_id, write_files
 from datakit_ci.memory import MemoryTrees
 from datakit_ci.picture import PICTURE, picture_files
 from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import BlobId, CommitId, Database, Entry, ObjectId, Tree, TreeId
-from datakit_core.errors import MergeConflict, NotFastForward
-from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object, parse_id
+from datakit_core.client.api import BlobId, CommitId, Database, Entry, ObjectId, TreeId
+from datakit_core.store.objects import parse_id
 
-__all__ = ["INDEX_BRANCH", "History", "job_output", "last_output", "write_files"]
+__all__ = ["INDEX_BRANCH", "History", "job_output", "last_output"]
 
 INDEX_BRANCH = "commit-index"
 
@@ -66,11 +66,14 @@ class History:
         assert state.head is not None
         branch = state.target.status_branch
         head = await self._database.head(branch) if head is None else head
-        if head is not None and await self._says(head, state, trees):
-            return head
         files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
-        for job in state.jobs:
-            files[f"job/{job.name}/output"] = job_output(job, trees)
+        source, jobs = (None, None) if head is None else await self._said(head)
+        is_same = head is not None and jobs == self._jobs(state.jobs, trees)
+        if is_same and source == blob_id(_line(state.head)):
+            return head
+        if not is_same:
+            for job in state.jobs:
+                files[f"job/{job.name}/output"] = job_output(job, trees)
         if not state.graph:
             files |= dict.fromkeys(PICTURE)
         extra = dict(picture_files(state.graph, [job.name for job in state.jobs]))
@@ -79,19 +82,14 @@ class History:
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
         return commit or await self._database.head(branch)
 
-    async def _says(
-        self, head: CommitId, state: TargetState, trees: Mapping[BuildId, TreeId]
-    ) -> bool:
-        """Whether a commit of a target's branch has this state, and no other jobs beside.
-
-        Tells most of what has not changed by two ids.
-        """
-        assert state.head is not None
+    async def _said(self, head: CommitId) -> tuple[ObjectId | None, ObjectId | None]:
+        """What a commit of a target's branch says, as two ids: its source commit, and all jobs."""
         entries = await self._database.tree((await self._database.commit(head)).tree)
         source, jobs = entries.get("source-commit"), entries.get("job")
-        if source is None or source.id != _blob(_line(state.head)):
-            return False
-        return (None if jobs is None else jobs.id) == self._jobs(state.jobs, trees)
+        return (
+            None if source is None else source.id,
+            None if jobs is None else jobs.id,
+        )
 
     def _jobs(self, jobs: tuple[JobState, ...], trees: Mapping[BuildId, TreeId]) -> ObjectId | None:
         """The tree ``job`` of a target with these jobs; thousands of targets have the same."""
@@ -198,78 +196,6 @@ def _builds_in(content: bytes) -> Sequence[object]:
                 return ()
     except ValueError:
         return ()
-
-
-async def write_files(
-    database: Database,
-    branch: str,
-    files: Mapping[str, bytes | None],
-    message: str,
-    extra: Mapping[str, bytes] | None = None,
-) -> CommitId | None:
-    """Make ``files`` have these contents in ``branch``.
-
-    On a lost race the differences are looked at again, so a writer who said the same thing first
-    leaves nothing to be done.
-
-    Args:
-        database: Where the branch is.
-        branch: The branch; made if absent.
-        files: Contents by path; none where a file has to be absent.
-        message: For the commit.
-        extra: Files that are written too if a commit is needed, but are no reason for one.
-
-    Returns:
-        The commit; none if they had these contents already.
-    """
-    while True:
-        async with database.transaction(branch) as transaction:
-            base = transaction.base
-            tree = None if base is None else (await database.commit(base)).tree
-            changed = await _differing(database, tree or EMPTY_TREE, files)
-            if not changed:
-                return None
-            for path, data in {**changed, **(extra or {})}.items():
-                if data is None:
-                    await transaction.remove(path)
-                else:
-                    await transaction.write(path, data)
-            try:
-                return await transaction.commit(message)
-            except (MergeConflict, NotFastForward):
-                continue
-
-
-async def _differing(
-    database: Database, root: TreeId, files: Mapping[str, bytes | None]
-) -> Mapping[str, bytes | None]:
-    """Those of ``files`` that have other contents below ``root``.
-
-    Ids are compared, so no content is read, and each directory once.
-    """
-    trees: dict[str, Tree] = {"": await database.tree(root)}
-
-    async def directory(path: str) -> Tree:
-        if path not in trees:
-            above, _, name = path.rpartition("/")
-            entry = (await directory(above)).get(name)
-            is_there = entry is not None and entry.is_directory
-            trees[path] = await database.tree(TreeId(entry.id)) if entry and is_there else {}
-        return trees[path]
-
-    changed: dict[str, bytes | None] = {}
-    ids = {data: _blob(data) for data in set(files.values()) if data is not None}
-    for path, data in files.items():
-        above, _, name = path.rpartition("/")
-        entry = (await directory(above)).get(name)
-        wanted = None if data is None else ids[data]
-        if wanted != (None if entry is None else entry.id):
-            changed[path] = data
-    return changed
-
-
-def _blob(data: bytes) -> ObjectId:
-    return new_object(ObjectKind.BLOB, data).id
 
 
 def _line(text: str) -> bytes:

@@ -27,6 +27,10 @@ _FRESH = 0.05
 """Seconds after which the branches are looked at again: other engines record results, too."""
 
 
+_MANY = 50
+"""Needs from which on all branches are looked at together."""
+
+
 class Lookups:
     """Answers needs from ``search``."""
 
@@ -93,7 +97,7 @@ class Lookups:
 
     def _refresh(self, now: float) -> None:
         if now >= self._fresh_until:
-            self._search.refresh()
+            self._search.refresh(many=len(self._queue) >= _MANY)
             self._fresh_until = now + _FRESH
 
     async def _look_up(self, need: Build) -> None:

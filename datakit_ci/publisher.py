@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from datakit_ci.history import History, write_files
+from datakit_ci.filing import write_files
+from datakit_ci.history import History
 from datakit_ci.metadata import BRANCH, job_context, job_status, status_path
 from datakit_ci.pulse import Pulse
 from datakit_ci.state import BuildId, TargetState

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from datakit_ci.history import write_files
+from datakit_ci.filing import write_files
 from datakit_ci.need import NextCommit, PublishedTree
 from datakit_ci.target import FLOWS, encode_name
 from datakit_core.client.api import CommitId, Database, TreeId

@@ -18,7 +18,7 @@ from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, BuildState
 from datakit_ci.tally import Found, Tally
 from datakit_ci.trace import declared
-from datakit_core.client.api import Database, Entry, TreeId
+from datakit_core.client.api import CommitId, Database, Entry, TreeId
 
 __all__ = ["Finding", "Search"]
 
@@ -64,17 +64,21 @@ class _Place:
     found: dict[_Seen, Finding] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _View:
     """The branches as they were at one time, as far as they have been looked at.
 
     Attributes:
         roots: The tree of each branch.
         trees: Below that, what is about one stage of a project.
+        heads: Of all branches, read at once; none: each is read when it is wanted.
+        is_wide: Whether so many are wanted that they are to be read at once.
     """
 
     roots: dict[str, TreeId | None] = field(default_factory=dict)
     trees: dict[tuple[str, StageSpec], TreeId | None] = field(default_factory=dict)
+    heads: Mapping[str, CommitId] | None = None
+    is_wide: bool = False
 
 
 class Search:
@@ -92,9 +96,13 @@ class Search:
         self._places: dict[tuple[str, StageSpec], _Place] = {}
         self._view = _View()
 
-    def refresh(self) -> None:
-        """Look at the branches again from now on."""
-        self._view = _View()
+    def refresh(self, *, many: bool = False) -> None:
+        """Look at the branches again from now on; ``many``: at all of them at once.
+
+        That asks the database once, and leaves its files alone: it answers from memory, where
+        what another program has done in the last milliseconds may be missing.
+        """
+        self._view = _View(is_wide=many)
 
     async def find(self, need: Build) -> Finding:
         """The build that answers ``need``, whether it was ever run or not."""
@@ -137,12 +145,19 @@ class Search:
         """The tree of the stage's branch, and what of it is about this very stage."""
         view, key = self._view, (need.project, need.spec)
         if place.branch not in view.roots:
-            view.roots[place.branch] = await self._cache.root(place.branch)
+            view.roots[place.branch] = await self._root(view, place.branch)
         root = view.roots[place.branch]
         if key not in view.trees:
             entry = None if root is None else await self._database.entry(root, place.directory)
             view.trees[key] = None if entry is None else TreeId(entry.id)
         return root, view.trees[key]
+
+    async def _root(self, view: _View, branch: str) -> TreeId | None:
+        if not view.is_wide:
+            return await self._cache.root(branch)
+        if view.heads is None:
+            view.heads = await self._database.branches()
+        return await self._cache.root_at(view.heads.get(branch))
 
     async def _seen(self, tree: TreeId, paths: tuple[str, ...]) -> _Seen:
         return tuple([await find_entry(self._inputs, tree, path) for path in paths])

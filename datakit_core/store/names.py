@@ -34,6 +34,11 @@ _MAX_BRANCH_PART = 250
 _HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 """Code points that HFS+ drops when it compares names (Git's ``is_hfs_dotgit``)."""
 
+_PLAIN = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,200}")
+"""Names that are certainly allowed, told by one look: most are such."""
+
+_NOT_INSIDE = frozenset(("", ".", ".."))
+
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]")
 
 
@@ -46,7 +51,7 @@ def split_path(path: str) -> tuple[str, ...]:
     if not path:
         return ()
     parts = tuple(path.split("/"))
-    if any(part in ("", ".", "..") for part in parts):
+    if not _NOT_INSIDE.isdisjoint(parts):
         raise InvalidArgument(f"not a path inside the tree: {path!r}")
     return parts
 
@@ -73,6 +78,8 @@ def check_file_name(name: str) -> None:
         InvalidArgument: The name is empty, ``.`` or ``..``, too long, holds ``/``, NUL or a
             backslash (a separator on Windows), or stands for ``.git`` on some file system.
     """
+    if _PLAIN.fullmatch(name):
+        return
     if name in ("", ".", "..") or any(bad in name for bad in "/\0\\"):
         raise InvalidArgument(f"not a file name: {name!r}")
     if len(name.encode(errors="surrogateescape")) > _MAX_FILE_NAME:

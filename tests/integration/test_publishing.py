@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from datakit_ci.filing import write_files
 from datakit_ci.heads import MetadataHeads
-from datakit_ci.history import INDEX_BRANCH, History, write_files
+from datakit_ci.history import INDEX_BRANCH, History
 from datakit_ci.metadata import BRANCH
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
 from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database, ObjectId
+from datakit_core.client.api import CommitId, Database, ObjectId, TreeId
+from datakit_core.errors import NotDirectory
 from datakit_core.store.objects import EMPTY_TREE
 from tests.support.branches import commit_files, files_of, messages_of
 from tests.support.databases import BACK_ENDS
@@ -131,6 +133,36 @@ async def test_written_files_can_also_be_absent(database: Database) -> None:
     await write_files(database, "b", {"kept": b"1", "gone": b"1"}, "Both")
     assert await write_files(database, "b", {"kept": b"1", "gone": None}, "One") is not None
     assert await files_of(database, "b") == {"kept": "1"}
+
+
+async def test_a_new_directory_that_is_like_one_beside_it_is_that_one(database: Database) -> None:
+    said = {f"{job}/state": f"{job}\n".encode() for job in range(30)}
+    for commit in "old", "new", "other":
+        files = {f"commit/{commit}/{path}": data for path, data in said.items()}
+        if commit == "other":
+            files["commit/other/7/state"] = b"failure\n"
+        await write_files(database, "b", dict(files), f"Say something of {commit}")
+    written = await files_of(database, "b")
+    head = await database.head("b")
+    assert head is not None
+    beside = await database.tree((await database.commit(head)).tree)
+    commits = await database.tree(TreeId(beside["commit"].id))
+    assert commits["old"] == commits["new"]
+    assert commits["other"] != commits["new"]
+    assert written == {
+        f"commit/{commit}/{path}": (
+            "failure\n" if (commit, path) == ("other", "7/state") else data.decode()
+        )
+        for commit in ("old", "new", "other")
+        for path, data in said.items()
+    }
+
+
+async def test_a_file_in_the_way_of_many_is_not_replaced(database: Database) -> None:
+    await write_files(database, "b", {"taken": b"1"}, "A file")
+    with pytest.raises(NotDirectory):
+        await write_files(database, "b", {f"taken/{n}": b"1" for n in range(30)}, "Many below it")
+    assert await files_of(database, "b") == {"taken": "1"}
 
 
 class Publishing:

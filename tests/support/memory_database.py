@@ -43,6 +43,9 @@ class MemoryDatabase:
         self._commits: dict[CommitId, _Commit] = {}
         self._numbers = itertools.count(1)
 
+    async def branches(self) -> Mapping[str, CommitId]:
+        return dict(self._heads)
+
     async def head(self, branch: str) -> CommitId | None:
         return self._heads.get(branch)
 

@@ -35,7 +35,7 @@ class Results:
     def __init__(self, *, recorded: bool) -> None:
         self._recorded = recorded
 
-    def refresh(self) -> None:
+    def refresh(self, *, many: bool = False) -> None:
         """Nothing changes."""
 
     async def find(self, need: Build) -> Finding:

@@ -77,6 +77,19 @@ async def test_a_result_that_came_since_is_found_after_a_refresh(world: World) -
     assert (await world.search.find(need)).recorded is not None
 
 
+async def test_many_needs_ask_for_all_branches_together(world: World) -> None:
+    need = await world.need(b"a", b"1")
+    world.search.refresh(many=True)
+    assert (await world.search.find(need)).recorded is None
+    build = await world.record(need)
+    assert (await world.search.find(need)).recorded is None
+    world.search.refresh(many=True)
+    assert (await world.search.find(need)).build == build
+    recorded = (await world.search.find(need)).recorded
+    assert recorded is not None
+    assert recorded.status is Status.SUCCESS
+
+
 async def test_a_result_that_was_made_again_takes_the_place_of_the_old(world: World) -> None:
     need = await world.need(b"a", b"1")
     await world.record(need, "broken")
