@@ -28,7 +28,7 @@ from urllib.parse import quote
 import aiohttp
 
 from datakit_ci.canonical import canonical_json
-from datakit_ci.history import write_files
+from datakit_ci.filing import write_files
 from datakit_ci.ledger import read_target
 from datakit_ci.pulse import Pulse
 from datakit_ci.state import TargetState
