@@ -273,7 +273,7 @@ async def _beginning(objects: Objects, blob: BlobId, length: int) -> bytes:
 async def _show_link(request: web.Request, place: Place) -> web.Response:
     is_link = place.entry.mode is FileMode.LINK
     target = await _target(place.objects, BlobId(place.entry.id)) if is_link else ""
-    return _page(request, "file.html", place, shown="link", target=target, size=None)
+    return _page(request, "file.html", place, presented="link", target=target, size=None)
 
 
 async def _show_file(request: web.Request, place: Place) -> web.StreamResponse:
@@ -284,20 +284,20 @@ async def _show_file(request: web.Request, place: Place) -> web.StreamResponse:
         return await send_blob(request, objects, body)
     if "raw" in request.query:
         return await send_blob(request, objects, Body(blob, size, _content_type(place.name)))
-    values: dict[str, object] = {"size": size, "shown": "nothing"}
+    values: dict[str, object] = {"size": size, "presented": "nothing"}
     if kind is FileKind.IMAGE and "source" not in request.query:
-        values["shown"] = "image" if size <= _LARGEST_IMAGE else "nothing"
+        values["presented"] = "image" if size <= _LARGEST_IMAGE else "nothing"
     elif kind is FileKind.HTML and "source" not in request.query:
-        values["shown"] = "html"
+        values["presented"] = "html"
     elif kind is FileKind.MARKDOWN and size <= LONGEST and "source" not in request.query:
         text = (await _beginning(objects, blob, size)).decode(errors="replace")
-        values["shown"], values["html"] = "markdown", render_markdown(text, place.base)
+        values["presented"], values["html"] = "markdown", render_markdown(text, place.base)
     else:
         window = await read_text(objects.stream_blob(blob), number_in(request, "from"))
         if window is not None:
-            values["shown"], values["window"] = "text", window
+            values["presented"], values["window"] = "text", window
     response = _page(request, "file.html", place, kind=kind.value, **values)
-    if values["shown"] == "html":
+    if values["presented"] == "html":
         policy = HEADERS["Content-Security-Policy"]
         response.headers["Content-Security-Policy"] = f"{policy}; frame-src 'self'"
     return response
