@@ -83,6 +83,12 @@ read  GET  /{user}/{repo}/pr/{name}/feed.atom
 read  GET  /{user}/{repo}/ref/{kind}/{name}/badge.svg
 read  GET  /{user}/{repo}/ref/{kind}/{name}/feed.atom
 all   GET  /metrics
+any   GET  /log/live/{branch}
+any   GET  /log/saved/{branch}/{commit}
+read  GET  /history/{user}/{repo}/pr/{name}
+read  GET  /history/{user}/{repo}/ref/{kind}/{name}
+read  GET  /results/{user}/{repo}/{stage}
+read  GET  /{user}/{repo}/commit/{commit}
 build POST /build/{user}/{repo}/{stage}/{static}/{key}/{verb}
 build POST /{user}/{repo}/pr/{name}/{verb}
 build POST /{user}/{repo}/ref/{kind}/{name}/{verb}
@@ -108,7 +114,6 @@ read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/compare
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/observations
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/tests
 read  GET  /{user}/{repo}
-read  GET  /{user}/{repo}/commit/{commit}
 read  GET  /{user}/{repo}/pr/{name}
 read  GET  /{user}/{repo}/ref/{kind}/{name}
 """
