@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
+from datakit_ci.bridges.running import open_database, until_signal
 from datakit_core import logs
-from datakit_core.client import Database, connect, open_local
 from datakit_core.errors import DatakitError
 
 __all__ = ["app", "main"]
@@ -52,27 +49,13 @@ def run(
 async def _run(repositories: list[LocalRepository], address: str, *, once: bool) -> None:
     for repository in repositories:
         await git_directory(repository.path)
-    async with _open(address) as database:
+    async with open_database(address) as database:
         bridge = LocalGitBridge(database, repositories)
         if once:
             for repository in repositories:
                 await bridge.sync(repository)
             return
-        await _until_signal(bridge)
-
-
-async def _until_signal(bridge: LocalGitBridge) -> None:
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(bridge.run())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-
-
-def _open(address: str) -> AbstractAsyncContextManager[Database]:
-    if address.startswith("git:"):
-        return open_local(Path(address.removeprefix("git:")), create=True)
-    return connect(address)
+        await until_signal(bridge.run())
 
 
 def main() -> None:

@@ -14,10 +14,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from datakit_core.client.api import (
     BlobId,
@@ -27,11 +25,11 @@ from datakit_core.client.api import (
     Database,
     Entry,
     ObjectId,
-    Transaction,
     Tree,
     TreeId,
 )
-from datakit_core.errors import ReadOnly, UnknownObject
+from datakit_core.client.refusing import Refusing
+from datakit_core.errors import UnknownObject
 
 __all__ = ["Chronicle", "Histories", "Moments", "PastDatabase"]
 
@@ -250,12 +248,14 @@ class Chronicle:
                 del self._lines[branch]
 
 
-class PastDatabase:
+class PastDatabase(Refusing):
     """A :class:`~datakit_core.client.api.Database` as of a moment; it cannot be changed.
 
     Objects are those that are there now: what was removed since is missing in the past, too.
     Whoever reads many of them lets others have their turn.
     """
+
+    why_read_only = "the past cannot be changed"
 
     def __init__(
         self,
@@ -332,47 +332,7 @@ class PastDatabase:
         """The files that differ, sorted by path."""
         return await self._database.diff(old, new)
 
-    def transaction(self, branch: str) -> AbstractAsyncContextManager[Transaction]:
-        """Refused."""
-        _refuse()
-
-    async def create_branch(self, branch: str, commit: CommitId) -> None:
-        """Refused."""
-        _refuse()
-
-    async def fast_forward(self, branch: str, commit: CommitId) -> None:
-        """Refused."""
-        _refuse()
-
-    async def merge(self, branch: str, commit: CommitId, message: str = "") -> CommitId:
-        """Refused."""
-        _refuse()
-
-    async def remove_branch(self, branch: str) -> None:
-        """Refused."""
-        _refuse()
-
-    async def rename_branch(self, old: str, new: str) -> None:
-        """Refused."""
-        _refuse()
-
-    async def import_directory(self, path: Path) -> TreeId:
-        """Refused."""
-        _refuse()
-
-    async def import_tree(self, files: Mapping[str, Entry | bytes]) -> TreeId:
-        """Refused."""
-        _refuse()
-
-    async def fetch(self, url: str, ref: str) -> CommitId:
-        """Refused."""
-        _refuse()
-
     async def _take_turns(self) -> None:
         self._reads += 1
         if self._reads % _TURN == 0:
             await asyncio.sleep(0)
-
-
-def _refuse() -> NoReturn:
-    raise ReadOnly("the past cannot be changed")

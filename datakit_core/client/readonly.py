@@ -7,13 +7,13 @@ What is made (``import_tree``) is kept in memory; what would change a branch is 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
-from datakit_core.client.api import Change, Transaction
+from datakit_core.client.api import Change
 from datakit_core.client.pieces import PIECE, check_range
-from datakit_core.errors import IsDirectory, NoEntry, ReadOnly
+from datakit_core.client.refusing import Refusing
+from datakit_core.errors import IsDirectory, NoEntry
 from datakit_core.store.diff import diff
 from datakit_core.store.names import check_branch
 from datakit_core.store.objects import (
@@ -57,7 +57,7 @@ def open_read_only(path: Path, *more: Path) -> Iterator[ReadOnlyDatabase]:
         reader.close()
 
 
-class ReadOnlyDatabase:
+class ReadOnlyDatabase(Refusing):
     """A :class:`~datakit_core.client.api.Database` whose branches stay as they are.
 
     No method waits for anything.
@@ -146,42 +146,6 @@ class ReadOnlyDatabase:
         tree, objects = overlay.freeze()
         self._objects.add(objects)
         return tree
-
-    def transaction(self, branch: str) -> AbstractAsyncContextManager[Transaction]:
-        """Refused."""
-        _refuse()
-
-    async def create_branch(self, branch: str, commit: CommitId) -> None:
-        """Refused."""
-        _refuse()
-
-    async def fast_forward(self, branch: str, commit: CommitId) -> None:
-        """Refused."""
-        _refuse()
-
-    async def merge(self, branch: str, commit: CommitId, message: str = "") -> CommitId:
-        """Refused."""
-        _refuse()
-
-    async def remove_branch(self, branch: str) -> None:
-        """Refused."""
-        _refuse()
-
-    async def rename_branch(self, old: str, new: str) -> None:
-        """Refused."""
-        _refuse()
-
-    async def import_directory(self, path: Path) -> TreeId:
-        """Refused."""
-        _refuse()
-
-    async def fetch(self, url: str, ref: str) -> CommitId:
-        """Refused."""
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise ReadOnly("this database is opened for reading only")
 
 
 class _Objects:

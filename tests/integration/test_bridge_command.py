@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from datakit_core.client.local import LocalDatabase
+from datakit_core.server import serve_store
+from datakit_core.store import Store
 from tests.support.databases import open_store
 from tests.support.git import commit_file, git
 
@@ -50,3 +56,39 @@ async def test_a_database_that_a_server_has_is_named(tmp_path: Path) -> None:
         done = _run("--once", "--datakit", f"git:{database}", f"me/app:{tmp_path / 'app'}")
     assert done.returncode == 2
     assert "is served by another DataKit" in done.stderr
+
+
+async def test_a_database_that_is_started_again_gets_what_has_happened_meanwhile(
+    tmp_path: Path,
+) -> None:
+    commit_file(tmp_path / "app", "a", b"1")
+    url = f"unix://{tmp_path / 'socket'}"
+    async with AsyncExitStack() as stack:
+        served = await stack.enter_async_context(AsyncExitStack())
+        store = await served.enter_async_context(open_store(tmp_path / "database.git"))
+        await served.enter_async_context(serve_store(store, [url]))
+        bridge = await asyncio.create_subprocess_exec(
+            *_COMMAND, "--datakit", url, f"me/app:{tmp_path / 'app'}"
+        )
+        try:
+            await anext(_heads(store))
+            await served.aclose()
+            head = commit_file(tmp_path / "app", "a", b"2")
+            store = await stack.enter_async_context(open_store(tmp_path / "database.git"))
+            await stack.enter_async_context(serve_store(store, [url]))
+            async for commit in _heads(store):
+                if commit == head:
+                    break
+        finally:
+            bridge.terminate()
+            await bridge.wait()
+    assert bridge.returncode == 0
+
+
+async def _heads(store: Store) -> AsyncIterator[str]:
+    """Where the branch ``main`` of the repository is, whenever the metadata say something."""
+    database = LocalDatabase(store)
+    async for commit in database.watch_head("github-metadata"):
+        if commit is not None:
+            tree = (await database.commit(commit)).tree
+            yield (await database.read(tree, "me/app/ref/heads/main/head")).decode().strip()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 
@@ -17,7 +14,7 @@ from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.options import DEFAULT_TOKEN, Options
 from datakit_ci.bridges.github.rest import GitHub, Token
 from datakit_ci.bridges.github.webhook import Hook, register, serve_webhooks
-from datakit_core.client import Database, open_local, reconnecting
+from datakit_ci.bridges.running import open_database, until_signal
 from datakit_core.errors import ConfigError
 from datakit_core.monitoring import serve_process_metrics
 
@@ -39,7 +36,7 @@ async def serve(options: Options, *, once: bool) -> None:
         timeout = aiohttp.ClientTimeout(total=_REQUEST)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         token = _token(options, session)
-        database = await stack.enter_async_context(_open(options.datakit))
+        database = await stack.enter_async_context(open_database(options.datakit))
         hook = _hook(options)
         hub = GitHub(session, token, url=options.api, clone=options.clone, meter=meter)
 
@@ -63,7 +60,7 @@ async def serve(options: Options, *, once: bool) -> None:
             await bridge.sync_all()
             return
         await stack.enter_async_context(_listening(options, hook, bridge, meter))
-        await _until_signal(bridge)
+        await until_signal(bridge.run())
 
 
 @asynccontextmanager
@@ -94,17 +91,3 @@ def _token(options: Options, session: aiohttp.ClientSession) -> Token:
     if path is None:
         raise ConfigError(f"no token: put one into a file, as {DEFAULT_TOKEN}", "--token")
     return token_file(path)
-
-
-async def _until_signal(bridge: GitHubBridge) -> None:
-    loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(bridge.run())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-
-
-def _open(address: str) -> AbstractAsyncContextManager[Database]:
-    if address.startswith("git:"):
-        return open_local(Path(address.removeprefix("git:")), create=True)
-    return reconnecting(address)
