@@ -50,7 +50,7 @@ from datakit_ci.need import (
     TreeOf,
 )
 from datakit_ci.pools import LockState, PoolState
-from datakit_ci.project import Config
+from datakit_ci.project import Config, Project
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
 from datakit_ci.roster import Roster, Watched
@@ -227,6 +227,10 @@ class Engine:
     def flows(self) -> Sequence[TargetState]:
         """Every flow, in the pipeline's order; ``head`` is the commit that it is made from."""
         return self._roster.flows()
+
+    def projects(self) -> Sequence[Project]:
+        """The projects as the pipeline declares them now, in its order."""
+        return self._config.projects
 
     def pools(self) -> Mapping[str, PoolState]:
         """What each pool is busy with, and what waits for it, the next first."""

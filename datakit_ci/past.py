@@ -32,6 +32,7 @@ from datakit_ci.logtimes import LogTimes
 from datakit_ci.metadata import BRANCH
 from datakit_ci.picture import PICTURE, read_picture
 from datakit_ci.pools import LockState, PoolState
+from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling, Rulings
 from datakit_ci.state import BuildId, BuildState, GraphNode, Status, TargetState
 from datakit_ci.target import Target
@@ -165,6 +166,10 @@ class PastState:
     def paused(self) -> Mapping[str, Ruling]:
         """The projects in which nothing new was started."""
         return self._rulings.paused
+
+    def projects(self) -> Sequence[Project]:
+        """None: how the pipeline declared them is not recorded."""
+        return ()
 
     def pools(self) -> Mapping[str, PoolState]:
         """None: who had a unit of a pool is not recorded."""

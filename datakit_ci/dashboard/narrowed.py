@@ -16,6 +16,7 @@ from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
+from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
@@ -84,6 +85,10 @@ class Narrowed:
         """As :meth:`Source.paused`."""
         paused = self._source.paused()
         return {project: ruling for project, ruling in paused.items() if self._reads(project)}
+
+    def projects(self) -> Sequence[Project]:
+        """As :meth:`Source.projects`."""
+        return [project for project in self._source.projects() if self._reads(project.id)]
 
     def pools(self) -> Mapping[str, PoolState]:
         """As :meth:`Source.pools`: all of them, with the builds that may be seen."""

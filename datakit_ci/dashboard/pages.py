@@ -12,6 +12,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.catalogue import CATALOGUE
+from datakit_ci.dashboard.frontpage import front
 from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.scope import source_of
@@ -105,7 +106,8 @@ async def _overview(
     request: web.Request, states: Sequence[TargetState], template: str, **values: object
 ) -> web.Response:
     wanted, search = _choice(request)
-    view = views.overview(request.app[CATALOGUE].entries(states), wanted, search)
+    entries, source = request.app[CATALOGUE].entries(states), source_of(request)
+    view = views.overview(entries, wanted, search)
     shown = [running.build for running in view.running[:_MAX_RUNNING]]
     return request.app[PAGES].page(
         template,
@@ -116,6 +118,7 @@ async def _overview(
         builds=await _builds(request, shown),
         glyph=graph.glyph,
         broken=views.broken_build,
+        front=front(entries, source.projects(), source.pools(), source.paused()),
         spot=_spotlight(states, view, search),
         **values,
     )

@@ -74,16 +74,15 @@ async def show_pools(request: web.Request) -> web.Response:
 
 def users(entries: Iterable[Entry]) -> Mapping[BuildId, Use]:
     """The builds that run or wait, each with the targets that they are for."""
-    found: dict[BuildId, Use] = {}
+    found: dict[BuildId, tuple[str, list[Target]]] = {}
     for entry in entries:
         for node in entry.underway:
             if node.build is None:
                 continue
-            known = found.get(node.build)
-            others = () if known is None else known.targets
-            if entry.target not in others:
-                found[node.build] = Use(node.build, node.label, (*others, entry.target))
-    return found
+            targets = found.setdefault(node.build, (node.label, []))[1]
+            if not targets or targets[-1] is not entry.target:  # thousands may share a build
+                targets.append(entry.target)
+    return {build: Use(build, label, tuple(targets)) for build, (label, targets) in found.items()}
 
 
 def rows(pools: Mapping[str, PoolState], known: Mapping[BuildId, Use]) -> tuple[PoolRow, ...]:

@@ -11,6 +11,7 @@ from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
+from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.target import Target
@@ -81,6 +82,10 @@ class Source(Protocol):
 
     def paused(self) -> Mapping[str, Ruling]:
         """The projects in which nothing new is started, and who has decided so."""
+        ...
+
+    def projects(self) -> Sequence[Project]:
+        """The projects as the pipeline declares them now, in its order."""
         ...
 
     def pools(self) -> Mapping[str, PoolState]:

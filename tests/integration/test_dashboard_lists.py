@@ -9,6 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from datakit_ci.dashboard import create_app
 from datakit_ci.pools import LockState, PoolState
+from datakit_ci.project import Project
+from datakit_ci.rulings import Ruling
 from datakit_ci.target import Target
 from tests.integration.test_dashboard import Client, client, look, scene
 from tests.support.ci_scene import NOW, Scene
@@ -65,6 +67,20 @@ async def test_pools_and_locks_say_who_has_them_and_who_waits(client: Client, sc
     assert "acme/shop #318" in page.words
     assert "waiting for pool cpu (2 of 2 busy)" in page.words
     assert "staging held" in page.words
+
+
+async def test_the_overview_begins_with_what_the_pipeline_and_people_care_for(
+    client: Client, scene: Scene
+) -> None:
+    scene.engine.declared = [Project("acme/shop", lambda _: {}, dashboards=["rounding", "next"])]
+    scene.engine.busy_pools = {"cpu": PoolState(2, (scene.live,), ())}
+    scene.engine.paused_projects = {"acme/storefront": Ruling("mia", NOW)}
+    words = (await look(client, "/")).words
+    assert "acme/storefront was paused by mia" in words
+    assert "5 of 7 jobs passed, 1 failed, 1 blocked" in words
+    assert "next acme/shop Not known yet" in words
+    assert "cpu 1 of 2 busy" in words
+    assert "Not known yet" not in (await look(client, "/acme/shop")).words
 
 
 async def test_without_pools_their_page_says_where_they_come_from(client: Client) -> None:

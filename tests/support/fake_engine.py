@@ -15,6 +15,7 @@ from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
 from datakit_ci.pools import LockState, PoolState
+from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -46,6 +47,8 @@ class FakeEngine:
         self.job_whys: dict[tuple[Target, str], JobWhy] = {}
         """What is said of jobs that are asked about."""
         self.paused_projects: dict[str, Ruling] = {}
+        self.declared: list[Project] = []
+        """The projects of the pipeline."""
         self.busy_pools: dict[str, PoolState] = {}
         self.held_locks: dict[str, LockState] = {}
         self.commands: list[Command] = []
@@ -99,6 +102,9 @@ class FakeEngine:
 
     def paused(self) -> Mapping[str, Ruling]:
         return self.paused_projects
+
+    def projects(self) -> Sequence[Project]:
+        return self.declared
 
     def pools(self) -> Mapping[str, PoolState]:
         return self.busy_pools
