@@ -107,7 +107,7 @@ STRANGER = Identity()
 
 
 class Acl(ABC):
-    """A set of people, given by a rule."""
+    """A set of people, given by a rule; its text is that rule in words."""
 
     __slots__ = ()
 
@@ -135,6 +135,9 @@ class _Constant(Acl):
     def allows(self, identity: Identity) -> bool:
         return self.answer
 
+    def __str__(self) -> str:
+        return "everyone" if self.answer else "nobody"
+
 
 @dataclass(frozen=True, slots=True)
 class _User(Acl):
@@ -142,6 +145,9 @@ class _User(Acl):
 
     def allows(self, identity: Identity) -> bool:
         return identity.user == self.name
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,11 @@ class _LoggedIn(Acl):
     def allows(self, identity: Identity) -> bool:
         return bool(identity.user) and self.provider in (None, identity.provider)
 
+    def __str__(self) -> str:
+        if self.provider is None:
+            return "whoever has logged in"
+        return f"whoever has logged in with {self.provider or 'an account of this service'}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Group(Acl):
@@ -158,6 +169,9 @@ class _Group(Acl):
 
     def allows(self, identity: Identity) -> bool:
         return self.name in identity.groups
+
+    def __str__(self) -> str:
+        return f"members of {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +184,16 @@ class _Repository(Acl):
     def repositories(self) -> Iterator[str]:
         yield self.name
 
+    def __str__(self) -> str:
+        return f"whoever can read {self.name} on GitHub"
+
 
 @dataclass(frozen=True, slots=True)
 class _Any(Acl):
     terms: tuple[Acl, ...]
+
+    def __str__(self) -> str:
+        return _joined(self.terms, "or") or "nobody"
 
     def allows(self, identity: Identity) -> bool:
         return any(term.allows(identity) for term in self.terms)
@@ -186,6 +206,9 @@ class _Any(Acl):
 @dataclass(frozen=True, slots=True)
 class _All(Acl):
     terms: tuple[Acl, ...]
+
+    def __str__(self) -> str:
+        return _joined(self.terms, "and at the same time")
 
     def allows(self, identity: Identity) -> bool:
         return all(term.allows(identity) for term in self.terms)
@@ -314,6 +337,12 @@ def check_people(whose: str, people: People) -> None:
         term: object = getattr(people, name)
         if term is not None:
             check_acl(f"{whose}{name}", term)
+
+
+def _joined(terms: tuple[Acl, ...], word: str) -> str:
+    """Terms in words; those that are made of several in brackets."""
+    texts = [f"({each})" if len(getattr(each, "terms", ())) > 1 else str(each) for each in terms]
+    return f" {word} ".join(texts)
 
 
 def _named(where: str, name: str) -> str:

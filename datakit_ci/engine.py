@@ -211,6 +211,10 @@ class Engine:
         """The pipeline by which targets are judged now."""
         return self._config
 
+    def missing_secrets(self) -> frozenset[str]:
+        """The names of secrets that are declared and were not there when that was last read."""
+        return frozenset(self._runner.keyring.missing)
+
     def shown_builds(self) -> frozenset[BuildId]:
         """The builds that targets show now, whether they run or are recorded."""
         return self._roster.builds()

@@ -24,6 +24,7 @@ from datakit_ci.bridges.webhooks import Webhooks
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.metering import Meters
+from datakit_ci.dashboard.particulars import Particulars, plain_options, tame
 from datakit_ci.dashboard.site import bind, serve_pages
 from datakit_ci.engine import Engine
 from datakit_ci.home import Home, open_home
@@ -145,6 +146,14 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                 past=Past(database),
                 repository=_clones(home),
                 meters=_meters(settings, figures),
+                particulars=Particulars(
+                    plain_options(settings.model_dump()),
+                    lambda: engine.config,
+                    engine.missing_secrets,
+                    tuple(reception.access.providers),
+                    _whereabouts(settings, home),
+                    lambda: home.trouble() or reloader.trouble,
+                ),
                 access=reception.access,
                 tls=reception.tls,
             )
@@ -169,6 +178,14 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
 def _clones(home: Home) -> Clones | None:
     """Where the state can be cloned from, if its repository is ours."""
     return None if home.store is None else Clones(home.store.heads, Views(home.store.path))
+
+
+def _whereabouts(settings: ServiceSettings, home: Home) -> str:
+    """Where the database is, and where others find it."""
+    if settings.metadata_store:
+        return f"of the server at {tame(settings.metadata_store)}"
+    served = ", ".join(home.listeners)
+    return f"{settings.database}" + (f", served at {served}" if served else ", not served")
 
 
 def _figures(settings: ServiceSettings, tally: Tally) -> Sequence[Figures]:

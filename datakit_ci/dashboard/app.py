@@ -46,6 +46,7 @@ from datakit_ci.dashboard.logbook import LOGS, LogBook
 from datakit_ci.dashboard.logins import LOGINS, Logins
 from datakit_ci.dashboard.oauth import client_of
 from datakit_ci.dashboard.observed import ROUTES as OBSERVATIONS
+from datakit_ci.dashboard.particulars import Particulars
 from datakit_ci.dashboard.providers import Provider
 from datakit_ci.dashboard.rendering import PAGES, Pages
 from datakit_ci.dashboard.reports import REPORTS, ReportReader
@@ -53,8 +54,11 @@ from datakit_ci.dashboard.reports import ROUTES as TESTS
 from datakit_ci.dashboard.routes import add_routes, public, read
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
+from datakit_ci.dashboard.settings import PARTICULARS, VERSIONS
+from datakit_ci.dashboard.settings import ROUTES as SETTINGS
 from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.travel import travel_in_time
+from datakit_ci.dashboard.versions import Versions
 from datakit_ci.past import Past
 
 __all__ = ["ROUTES", "Access", "create_app"]
@@ -76,6 +80,7 @@ ROUTES: Final = (
     *actions.ROUTES,
     *lists.ROUTES,
     *pooling.ROUTES,
+    *SETTINGS,
     read("/", pages.show_overview),
     read("/events", live.send_changes, head=False),
     read(BUILD, builds.show_build),
@@ -136,6 +141,7 @@ def create_app(
     past: Past | None = None,
     repository: clones.Clones | None = None,
     meters: metering.Meters | None = None,
+    particulars: Particulars | None = None,
 ) -> web.Application:
     """The dashboard over ``source``; the caller serves it.
 
@@ -151,6 +157,7 @@ def create_app(
         past: Shows moments of the past; none: only the present is known.
         repository: Where the state can be cloned from; none: nowhere.
         meters: What Prometheus may read, with a token; none: nothing.
+        particulars: What administrators are told of the service; none: nothing.
 
     Raises:
         ConfigError: The dashboard's files are missing.
@@ -165,6 +172,9 @@ def create_app(
         app[CONTROLS] = controls
     if repository is not None:
         app[clones.CLONES] = repository
+    app[VERSIONS] = Versions()
+    if particulars is not None:
+        app[PARTICULARS] = particulars
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
     app[CATALOGUE] = Catalogue()

@@ -15,6 +15,7 @@ from datakit_ci.dashboard.app import Access, create_app
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.controls import Controls
 from datakit_ci.dashboard.metering import Meters
+from datakit_ci.dashboard.particulars import Particulars
 from datakit_ci.dashboard.source import Source
 from datakit_ci.past import Past
 from datakit_core.errors import ConfigError
@@ -83,6 +84,7 @@ async def serve_pages(
     past: Past | None = None,
     repository: Clones | None = None,
     meters: Meters | None = None,
+    particulars: Particulars | None = None,
     access: Access | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[None]:
@@ -102,6 +104,7 @@ async def serve_pages(
             past=past,
             repository=repository,
             meters=meters,
+            particulars=particulars,
             access=access,
         ),
         access_log=None,

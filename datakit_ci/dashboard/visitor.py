@@ -91,6 +91,13 @@ class Visitor:
             return max((self.role_in(each) for each in self.scope.projects), default=Role.NONE)
         return min(self.scope.role, self.rules().best_role(self.identity))
 
+    @property
+    def runs_service(self) -> bool:
+        """Whether they may administer the service itself, and not only projects of it."""
+        if not self.is_good() or self.scope.projects is not None:
+            return False
+        return min(self.scope.role, self.rules().service.role(self.identity)) >= Role.ADMIN
+
     def may(self, role: Role, project: str = "") -> bool:
         """Whether they have ``role`` in ``project``; without one, anywhere."""
         return (self.role_in(project) if project else self.best_role) >= role

@@ -100,6 +100,7 @@ read  GET  /{user}/{repo}/branch
 any   GET  /tag
 read  GET  /{user}/{repo}/tag
 any   GET  /pools
+boss  GET  /settings
 any   GET  /
 any   GET  /events
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}
@@ -118,7 +119,7 @@ read  GET  /{user}/{repo}/pr/{name}
 read  GET  /{user}/{repo}/ref/{kind}/{name}
 """
 """Who may come in: ``all``; ``own``, whoever has logged in with a browser; ``any``, who may read
-any project; or who has a role in the project of the address."""
+any project; ``boss``, who administers any; or who has a role in the project of the address."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SHUT, OTHER = "me/shut", "me/other"
@@ -156,6 +157,11 @@ class Person:
     @property
     def has_browser(self) -> bool:
         return bool(self.name) and self.scope is None
+
+    @property
+    def administers_anything(self) -> bool:
+        is_limited = self.scope is not None and self.scope.role < Role.ADMIN
+        return self.name in ("admin", "other") and self.reads_anything and not is_limited
 
     @property
     def reads_anything(self) -> bool:
@@ -226,6 +232,10 @@ def expected(who: str, person: Person, path: str) -> int:
             if person.reads_anything:
                 return 200
             return ask if not person.name else 403
+        case "boss":
+            if person.administers_anything:
+                return 200
+            return 403 if person.name else ask
         case _:
             if person.role < Role.READ:
                 return 404

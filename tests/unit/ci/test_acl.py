@@ -64,6 +64,27 @@ def test_a_term_says_who_is_meant(term: Acl, stranger: bool, ann: bool, octo: bo
 
 
 @pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        (everyone, "everyone"),
+        (nobody, "nobody"),
+        (any_of(), "nobody"),
+        (username("ann"), "ann"),
+        (logged_in(), "whoever has logged in"),
+        (logged_in("github"), "whoever has logged in with github"),
+        (logged_in(""), "whoever has logged in with an account of this service"),
+        (can_read_github("me/app"), "whoever can read me/app on GitHub"),
+        (
+            all_of(github_org("acme"), any_of(username("ann"), username("bob"))),
+            "members of github:acme and at the same time (ann or bob)",
+        ),
+    ],
+)
+def test_a_term_can_be_said_in_words(term: Acl, words: str) -> None:
+    assert str(term) == words
+
+
+@pytest.mark.parametrize(
     "make",
     [
         lambda: username(""),
