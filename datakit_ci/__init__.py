@@ -26,6 +26,7 @@ from datakit_ci.acl import (
 )
 from datakit_ci.flow import Flow, flow, publish
 from datakit_ci.matrix import Matrix, matrix
+from datakit_ci.notice import Mail, Slack
 from datakit_ci.project import Config, Project, TargetTerms
 from datakit_ci.result import Failed, Ok, Pending, Result
 from datakit_ci.retention import Retention
@@ -66,6 +67,7 @@ __all__ = [
     "Config",
     "Failed",
     "Flow",
+    "Mail",
     "Matrix",
     "Ok",
     "Pending",
@@ -74,6 +76,7 @@ __all__ = [
     "Result",
     "Retention",
     "Secret",
+    "Slack",
     "Stage",
     "StageFailed",
     "StageTransient",

@@ -13,6 +13,7 @@ from datakit_ci.conditions import Conditions
 from datakit_ci.flow import Flow, check_flows
 from datakit_ci.graph import Graph
 from datakit_ci.lookup import check_path
+from datakit_ci.notice import Mail, Slack
 from datakit_ci.operation import RunStage
 from datakit_ci.options import check_name
 from datakit_ci.pipeline import import_pipeline, located
@@ -185,6 +186,7 @@ class Config:
             as many units as the machine has processors.
         flows: From one branch of the database to another.
         webhooks: Who is told how targets stand.
+        notify: Which people are told when a target breaks or is fixed.
         secrets: Where their values are, by name; stages ask for them with ``secrets=``.
         retention: How long results are kept; none: for ever.
         can_read, can_build, can_admin: Who may see projects, start and stop builds, and administer,
@@ -200,6 +202,7 @@ class Config:
     flows: Sequence[Flow] = ()
     webhooks: Sequence[Webhook] = ()
     _: KW_ONLY
+    notify: Sequence[Slack | Mail] = ()
     can_read: Acl = nobody
     can_build: Acl = nobody
     can_admin: Acl = nobody
@@ -212,6 +215,7 @@ class Config:
             self._check_resources(each.graph())
         _check_stages(FLOWS, [spec for each in self.flows for spec in stages(each.graph())])
         _check_webhooks(self.webhooks)
+        _check_notices(self.notify)
         seen: set[str] = set()
         for project in self.projects:
             if not isinstance(project, Project):
@@ -381,6 +385,16 @@ def _check_webhooks(hooks: Sequence[object]) -> None:
         if hook.url in urls:
             raise ConfigError(f"webhook {hook.url} is there twice")
         urls.add(hook.url)
+
+
+def _check_notices(notices: Sequence[object]) -> None:
+    seen: set[str] = set()
+    for notice in notices:
+        if not isinstance(notice, Slack | Mail):
+            raise ConfigError(f"notify holds {notice!r}, which is neither a Slack nor a Mail")
+        if notice.id in seen:
+            raise ConfigError(f"notify has {notice} twice for the same people")
+        seen.add(notice.id)
 
 
 def _check_retention(whose: str, rule: object) -> None:

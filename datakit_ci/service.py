@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from watchfiles import awatch
 
 from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
-from datakit_ci.bridges.webhooks import Webhooks
+from datakit_ci.bridges.telling import Telling
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.clones import Clones
 from datakit_ci.dashboard.metering import Meters
@@ -132,8 +132,10 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tally=tally,
         )
         await stack.enter_async_context(engine)
-        webhooks = Webhooks(engine, database, settings.public_url or site.url, config.webhooks)
-        reloader = _Reloader(engine, settings.pipeline, webhooks)
+        telling = Telling(
+            engine, database, settings.public_url or site.url, [*config.webhooks, *config.notify]
+        )
+        reloader = _Reloader(engine, settings.pipeline, telling)
         reception = await stack.enter_async_context(
             open_reception(settings, lambda: engine.config.rules)
         )
@@ -163,7 +165,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
             tasks.create_task(LocalGitBridge(database, repositories).run()),
             tasks.create_task(engine.run()),
             tasks.create_task(reloader.run()),
-            tasks.create_task(webhooks.run()),
+            tasks.create_task(telling.run()),
             tasks.create_task(reception.book.follow()),
             tasks.create_task(_prune(engine, home, tally)),
             *(tasks.create_task(each.follow(engine, home.away)) for each in figures),
@@ -253,11 +255,11 @@ class _Reloader:
         trouble: Why the last change does not count, for people; empty: it does.
     """
 
-    def __init__(self, engine: Engine, pipeline: Path, webhooks: Webhooks) -> None:
+    def __init__(self, engine: Engine, pipeline: Path, telling: Telling) -> None:
         self.trouble = ""
         self._engine = engine
         self._pipeline = pipeline
-        self._webhooks = webhooks
+        self._telling = telling
 
     async def run(self) -> None:
         """Read it again after each change; a broken one is reported, and the last one stays."""
@@ -266,7 +268,7 @@ class _Reloader:
             try:
                 config = load_pipeline(self._pipeline)
                 await self._engine.configure(config)
-                self._webhooks.configure(config.webhooks)
+                self._telling.configure([*config.webhooks, *config.notify])
             except ConfigError as error:
                 self.trouble = f"The pipeline stays as it was: {error}"
                 _log.error("the pipeline stays as it was: %s", error)

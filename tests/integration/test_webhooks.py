@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from datakit_ci.bridges.webhooks import BRANCH, Webhooks
+from datakit_ci.bridges.courier import BRANCH
+from datakit_ci.bridges.telling import Telling
 from datakit_ci.secrets import Secret
 from datakit_ci.state import JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -83,7 +84,7 @@ def standing(status: Status, head: str = "one") -> TargetState:
     )
 
 
-Tell = Callable[..., AbstractAsyncContextManager[Webhooks]]
+Tell = Callable[..., AbstractAsyncContextManager[Telling]]
 
 
 @pytest.fixture
@@ -91,8 +92,8 @@ def telling(database: Database) -> Tell:
     """Runs webhooks, and stops them."""
 
     @asynccontextmanager
-    async def tell(engine: FakeEngine, *hooks: Webhook) -> AsyncIterator[Webhooks]:
-        webhooks = Webhooks(engine, database, "https://ci/", hooks, lambda _: 0.0)
+    async def tell(engine: FakeEngine, *hooks: Webhook) -> AsyncIterator[Telling]:
+        webhooks = Telling(engine, database, "https://ci/", hooks, lambda _: 0.0)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(webhooks.run())
             yield webhooks

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datakit_ci.bridges.webhooks import pause_after
+from datakit_ci.bridges.courier import pause_after
 from datakit_ci.project import Config
 from datakit_ci.secrets import Secret
 from datakit_ci.webhook import Webhook, sign
