@@ -167,6 +167,10 @@ class PastState:
         """The projects in which nothing new was started."""
         return self._rulings.paused
 
+    def flows(self) -> Sequence[TargetState]:
+        """None: how they stood is not recorded."""
+        return ()
+
     def projects(self) -> Sequence[Project]:
         """None: how the pipeline declared them is not recorded."""
         return ()

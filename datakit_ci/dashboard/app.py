@@ -40,6 +40,7 @@ from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
 from datakit_ci.dashboard.channel import CHANNELS, Channels
 from datakit_ci.dashboard.compare import ROUTES as COMPARISONS
 from datakit_ci.dashboard.controls import CONTROLS, Controls
+from datakit_ci.dashboard.courses import COURSES, Courses
 from datakit_ci.dashboard.found import BUILD
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logbook import LOGS, LogBook
@@ -177,7 +178,7 @@ def create_app(
         app[PARTICULARS] = particulars
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
-    app[CATALOGUE] = Catalogue()
+    app[CATALOGUE], app[COURSES] = Catalogue(), Courses()
     app.on_shutdown.append(streams.close)
     book = LogBook()
     app[LOGS], app[CHANNELS] = book, Channels()

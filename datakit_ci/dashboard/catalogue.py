@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from datakit_ci.dashboard.offers import offers_of_target
 from datakit_ci.state import BuildId, GraphNode, Status, TargetState
 from datakit_ci.target import Target
 
@@ -35,6 +36,8 @@ class Entry:
         age: Sorts by the last change, the newest first, and then by name.
         text: Project, name, subject, author and commit id, folded, to search in.
         underway: The nodes whose builds run, or wait to.
+        asks: Whether it waits for a person.
+        keys: Of all builds that it shows, to find out fast that it does not show one.
     """
 
     state: TargetState
@@ -42,6 +45,8 @@ class Entry:
     age: tuple[float, str]
     text: str
     underway: tuple[GraphNode, ...]
+    asks: bool
+    keys: frozenset[str]
 
     @property
     def target(self) -> Target:
@@ -52,6 +57,15 @@ class Entry:
         """Whether all ``words``, which are folded, are in the text."""
         return all(word in self.text for word in words)
 
+    def shows(self, build: BuildId) -> bool:
+        """Whether a build counts for the target at present."""
+        if build.key not in self.keys:
+            return False
+        state = self.state
+        return any(node.build == build for node in state.graph) or any(
+            build in job.builds for job in state.jobs
+        )
+
     def builds(self) -> frozenset[BuildId]:
         """The builds that run, or wait to."""
         return frozenset(node.build for node in self.underway if node.build is not None)
@@ -61,13 +75,28 @@ def entry_of(state: TargetState) -> Entry:
     """What lists need of ``state``."""
     target = state.target
     text = f"{target.project} {target.short} {state.subject} {state.author} {state.head or ''}"
+    status = state.status
+    underway = tuple(node for node in state.graph if node.build and not node.status.is_final)
+    drawn = (node.build.key for node in state.graph if node.build is not None)
+    named = (build.key for job in state.jobs for build in job.builds)
     return Entry(
         state,
-        state.status,
+        status,
         (-(state.updated or _EPOCH).timestamp(), target.path),
         text.casefold(),
-        tuple(node for node in state.graph if node.build and not node.status.is_final),
+        underway,
+        _asks(state, status, underway),
+        frozenset((*drawn, *named)),
     )
+
+
+def _asks(state: TargetState, status: Status, underway: Iterable[GraphNode]) -> bool:
+    """Only what waits can wait for a person; it is worth a closer look."""
+    waits = status is Status.WAITING or any(node.status is Status.WAITING for node in underway)
+    if not waits:
+        return False
+    offers = offers_of_target(state)
+    return bool(offers.confirm) or offers.approve
 
 
 def newest_first(entries: Iterable[Entry]) -> list[Entry]:
@@ -76,23 +105,27 @@ def newest_first(entries: Iterable[Entry]) -> list[Entry]:
 
 
 class Catalogue:
-    """Keeps entries; one for each target, and of few targets that are not there any more."""
+    """Keeps entries by the identity of states; and few of states that are not there any more.
+
+    An entry holds its state, so that no other one can have its identity meanwhile. Looking a target
+    up by its name would take longer than all else that is done with an entry.
+    """
 
     def __init__(self) -> None:
         """Keep none yet."""
-        self._entries: dict[Target, Entry] = {}
+        self._entries: dict[int, Entry] = {}
 
     def entries(self, states: Iterable[TargetState]) -> list[Entry]:
         """The entries of ``states``, in the same order."""
         kept = self._entries
         found: list[Entry] = []
         for state in states:
-            entry = kept.get(state.target)
-            if entry is None or entry.state is not state:
-                entry = kept[state.target] = entry_of(state)
+            entry = kept.get(id(state))
+            if entry is None:
+                entry = kept[id(state)] = entry_of(state)
             found.append(entry)
         if len(kept) > 2 * len(found) + _SPARE:
-            self._entries = {entry.target: entry for entry in found}
+            self._entries = {id(entry.state): entry for entry in found}
         return found
 
 

@@ -15,7 +15,7 @@ from datakit_ci.dashboard.views import summary
 from datakit_ci.pools import PoolState
 from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling
-from datakit_ci.state import GraphNode, Status, TargetState
+from datakit_ci.state import GraphNode, TargetState
 from datakit_ci.target import Target, TargetKind
 
 __all__ = ["Ask", "Board", "Front", "PoolUse", "front"]
@@ -73,6 +73,7 @@ class Front:
         asks: The longest waiting first; not all if there are many.
         more_asks: How many more.
         pools: Those that are in use.
+        flows: How each of them stands, in the pipeline's order.
         paused: Projects in which nothing new is started, and who has decided so; sorted.
     """
 
@@ -80,6 +81,7 @@ class Front:
     asks: tuple[Ask, ...]
     more_asks: int
     pools: tuple[PoolUse, ...]
+    flows: tuple[Board, ...]
     paused: tuple[tuple[str, Ruling], ...]
 
 
@@ -88,31 +90,30 @@ def front(
     projects: Sequence[Project],
     pools: Mapping[str, PoolState],
     paused: Mapping[str, Ruling],
+    flows: Iterable[TargetState] = (),
 ) -> Front:
-    """What the front page says of these targets, projects and pools."""
+    """What the front page says of these targets, projects, pools and flows."""
     wanted = [
         Target(project.id, TargetKind.BRANCH.value, name)
         for project in projects
         for name in project.dashboards
     ][:_MOST_BOARDS]
     known = frozenset(wanted)
+    names = {target.name for target in known}  # sooner compared than whole targets
     asks: list[Entry] = []
     states: dict[Target, TargetState] = {}
     for entry in entries:
-        if entry.target in known:
+        if known and entry.target.name in names and entry.target in known:
             states[entry.target] = entry.state
-        if _may_ask(entry):
+        if entry.asks:
             asks.append(entry)
-    found = [
-        ask
-        for entry in sorted(asks, key=lambda entry: entry.age, reverse=True)
-        if (ask := _ask(entry))
-    ]
+    asks.sort(key=lambda entry: entry.age, reverse=True)
     return Front(
         tuple(_board(target, states.get(target)) for target in wanted),
-        tuple(found[:_MOST_ASKS]),
-        max(0, len(found) - _MOST_ASKS),
+        tuple(_ask(entry.state) for entry in asks[:_MOST_ASKS]),
+        max(0, len(asks) - _MOST_ASKS),
         _in_use(pools),
+        tuple(_board(state.target, state) for state in flows),
         tuple(sorted(paused.items())),
     )
 
@@ -121,17 +122,9 @@ def _board(target: Target, state: TargetState | None) -> Board:
     return Board(target, state, "Not known yet" if state is None else summary(state))
 
 
-def _may_ask(entry: Entry) -> bool:
-    """Whether it is worth a closer look: only what waits can wait for a person."""
-    waits = any(node.status is Status.WAITING for node in entry.underway)
-    return waits or entry.status is Status.WAITING
-
-
-def _ask(entry: Entry) -> Ask | None:
-    offers = offers_of_target(entry.state)
-    if not offers.confirm and not offers.approve:
-        return None
-    return Ask(entry.state, offers.confirm, offers.approve)
+def _ask(state: TargetState) -> Ask:
+    offers = offers_of_target(state)
+    return Ask(state, offers.confirm, offers.approve)
 
 
 def _in_use(pools: Mapping[str, PoolState]) -> tuple[PoolUse, ...]:

@@ -86,6 +86,10 @@ class Narrowed:
         paused = self._source.paused()
         return {project: ruling for project, ruling in paused.items() if self._reads(project)}
 
+    def flows(self) -> Sequence[TargetState]:
+        """As :meth:`Source.flows`; they belong to the service, and not to a project."""
+        return [state for state in self._source.flows() if self._reads(state.target.project)]
+
     def projects(self) -> Sequence[Project]:
         """As :meth:`Source.projects`."""
         return [project for project in self._source.projects() if self._reads(project.id)]

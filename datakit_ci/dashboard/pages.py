@@ -12,6 +12,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.catalogue import CATALOGUE
+from datakit_ci.dashboard.courses import COURSES
 from datakit_ci.dashboard.frontpage import front
 from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
@@ -108,6 +109,9 @@ async def _overview(
     wanted, search = _choice(request)
     entries, source = request.app[CATALOGUE].entries(states), source_of(request)
     view = views.overview(entries, wanted, search)
+    first = front(entries, source.projects(), source.pools(), source.paused(), source.flows())
+    told = [board.state for board in first.boards if board.state is not None]
+    told += [item.target for item in view.trouble]
     shown = [running.build for running in view.running[:_MAX_RUNNING]]
     return request.app[PAGES].page(
         template,
@@ -118,7 +122,8 @@ async def _overview(
         builds=await _builds(request, shown),
         glyph=graph.glyph,
         broken=views.broken_build,
-        front=front(entries, source.projects(), source.pools(), source.paused()),
+        front=first,
+        courses=await request.app[COURSES].of(source, told),
         spot=_spotlight(states, view, search),
         **values,
     )

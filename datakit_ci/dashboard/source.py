@@ -84,6 +84,10 @@ class Source(Protocol):
         """The projects in which nothing new is started, and who has decided so."""
         ...
 
+    def flows(self) -> Sequence[TargetState]:
+        """Every flow, in the pipeline's order; ``head`` is the commit that it is made from."""
+        ...
+
     def projects(self) -> Sequence[Project]:
         """The projects as the pipeline declares them now, in its order."""
         ...

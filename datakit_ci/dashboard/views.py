@@ -28,7 +28,7 @@ __all__ = [
     "trouble",
 ]
 
-_MOST_TARGETS, _FEWEST_EACH, _MOST_PROJECTS = 120, 4, 60
+_MOST_TARGETS, _FEWEST_EACH, _MOST_PROJECTS = 60, 2, 40
 """Targets on a page; how many of them each project gets at least; projects on a page."""
 
 _MOST_TROUBLE = 20
@@ -168,23 +168,17 @@ def running(entries: Iterable[Entry]) -> list[Running]:
     """The builds that run now; one that several targets wait for is listed once."""
     found: dict[BuildId, tuple[str, list[TargetState]]] = {}
     busy = [entry for entry in entries if entry.underway]
-    for entry in sorted(busy, key=lambda entry: entry.target):
+    for entry in sorted(busy, key=lambda entry: entry.age[1]):
         for node in entry.underway:
             if node.status is Status.RUNNING and node.build is not None:
                 found.setdefault(node.build, (node.label, []))[1].append(entry.state)
     return [Running(build, label, tuple(targets)) for build, (label, targets) in found.items()]
 
 
-def targets_of(states: Iterable[TargetState], build: BuildId) -> list[TargetState]:
+def targets_of(entries: Iterable[Entry], build: BuildId) -> list[TargetState]:
     """The targets that a build counts for at present, by name."""
     return sorted(
-        (
-            state
-            for state in states
-            if any(node.build == build for node in state.graph)
-            or any(build in job.builds for job in state.jobs)
-        ),
-        key=lambda state: state.target,
+        (entry.state for entry in entries if entry.shows(build)), key=lambda state: state.target
     )
 
 

@@ -126,6 +126,34 @@ async def test_an_update_keeps_scroll_focus_and_what_is_being_typed(site: Site) 
     assert site.page.url.endswith("?q=kofi+foot")
 
 
+async def test_a_list_keeps_focus_and_what_is_being_typed_when_it_changes(site: Site) -> None:
+    await site.page.set_viewport_size({"width": 900, "height": 300})
+    await site.open("/branch?state=failing")
+    await site.wait_until_live()
+    link = site.page.locator("#list .target-name").first
+    await link.focus()
+    scroll = await site.page.evaluate("scrollY")
+    await site.scene.engine.set_target(replace(site.scene.red, subject="A newer subject"))
+    await expect(site.page.get_by_text("A newer subject")).to_be_attached()
+    await expect(link).to_be_focused()
+    assert await site.page.evaluate("scrollY") == scroll
+    await site.page.locator("#q").type("newer")
+    await site.scene.engine.set_target(replace(site.scene.red, subject="The newer one"))
+    await expect(site.page.get_by_text("The newer one")).to_be_attached()
+    await expect(site.page.locator("#q")).to_be_focused()
+    await expect(site.page.locator("#q")).to_have_value("newer")
+
+
+async def test_what_was_opened_stays_open_when_the_page_changes(site: Site) -> None:
+    await site.open("/acme/shop/pr/318")
+    await site.wait_until_live()
+    await site.page.locator("#graph-text summary").click()
+    await expect(site.page.locator("#graph-text table")).to_be_visible()
+    await site.scene.engine.set_target(replace(site.scene.busy, subject="Seen by now"))
+    await expect(site.page.get_by_text("Seen by now")).to_be_visible()
+    await expect(site.page.locator("#graph-text table")).to_be_visible()
+
+
 async def test_a_log_grows_while_it_is_watched_and_then_ends(site: Site) -> None:
     await site.open(address(site.scene.live))
     lines = site.page.locator("#log .line")
@@ -232,6 +260,24 @@ async def test_the_theme_is_switched_and_kept(site: Site) -> None:
     assert dark != light
     await site.page.reload()
     assert await site.page.evaluate(background) == dark
+
+
+async def test_the_keyboard_alone_leads_through_a_list_and_a_target_to_a_build(site: Site) -> None:
+    await site.open("/")
+    await site.page.keyboard.press("g")
+    await site.page.keyboard.press("b")
+    await expect(site.page).to_have_url(site.url + "/branch")
+    await site.page.keyboard.press("/")
+    await site.page.keyboard.type("rounding")
+    await expect(site.page.locator("#list .target")).to_have_count(1)
+    await site.page.keyboard.press("Tab")
+    await expect(site.page.locator("#list .target-name")).to_be_focused()
+    await site.page.keyboard.press("Enter")
+    await expect(site.page.locator("h1")).to_contain_text("rounding")
+    await site.page.keyboard.press("j")
+    await expect(site.page.locator(".row-link").first).to_be_focused()
+    await site.page.keyboard.press("Enter")
+    await expect(site.page).to_have_url(re.compile("/build/acme/shop/"))
 
 
 async def test_the_keyboard_alone_leads_to_a_failure(site: Site) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from datakit_ci.annals import Change
 from datakit_ci.dashboard import create_app
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.project import Project
 from datakit_ci.rulings import Ruling
-from datakit_ci.target import Target
+from datakit_ci.state import JobState, Status, TargetState
+from datakit_ci.target import FLOWS, Target
+from datakit_core.client.api import CommitId, ObjectId
 from tests.integration.test_dashboard import Client, client, look, scene
 from tests.support.ci_scene import NOW, Scene
 from tests.support.fake_engine import FakeEngine
@@ -81,6 +85,24 @@ async def test_the_overview_begins_with_what_the_pipeline_and_people_care_for(
     assert "next acme/shop Not known yet" in words
     assert "cpu 1 of 2 busy" in words
     assert "Not known yet" not in (await look(client, "/acme/shop")).words
+
+
+async def test_the_overview_says_since_when_it_is_red_and_how_flows_stand(
+    client: Client, scene: Scene
+) -> None:
+    scene.engine.declared = [Project("acme/shop", lambda _: {}, dashboards=["rounding"])]
+    before = replace(scene.green, updated=NOW - timedelta(hours=5))
+    first = replace(scene.red, head=before.head, updated=NOW - timedelta(hours=3))
+    ids = [CommitId(ObjectId(f"{number:040x}")) for number in range(3)]
+    scene.engine.histories[scene.red.target] = [
+        Change(commit, state) for commit, state in zip(ids, [scene.red, first, before], strict=True)
+    ]
+    flow = Target(FLOWS, "flow", "published-docs")
+    job = JobState("publish", Status.SUCCESS, "holds what main says")
+    scene.engine.flowing = [TargetState(flow, jobs=(job,), updated=NOW)]
+    words = (await look(client, "/")).words
+    assert words.count("red since 3 h ago") == 2  # of the branch, and where it needs attention
+    assert "passed published-docs holds what main says" in words
 
 
 async def test_without_pools_their_page_says_where_they_come_from(client: Client) -> None:

@@ -49,6 +49,8 @@ class FakeEngine:
         self.paused_projects: dict[str, Ruling] = {}
         self.declared: list[Project] = []
         """The projects of the pipeline."""
+        self.flowing: list[TargetState] = []
+        """The flows of the pipeline."""
         self.busy_pools: dict[str, PoolState] = {}
         self.held_locks: dict[str, LockState] = {}
         self.commands: list[Command] = []
@@ -102,6 +104,9 @@ class FakeEngine:
 
     def paused(self) -> Mapping[str, Ruling]:
         return self.paused_projects
+
+    def flows(self) -> Sequence[TargetState]:
+        return self.flowing
 
     def projects(self) -> Sequence[Project]:
         return self.declared

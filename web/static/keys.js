@@ -57,7 +57,7 @@ function act(key, toggleTheme) {
 }
 
 function turn(way) {
-  const link = document.querySelector(`.pager a[rel="${way}"]`);
+  const link = document.querySelector(`.pager a[rel="${way}"], .turns a[rel="${way}"]`);
   link?.click();
   return Boolean(link);
 }

@@ -14,7 +14,7 @@ from datakit_ci.explanation import JobWhy
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.rulings import Ruling
 from datakit_ci.state import BuildState, Status, TargetState
-from datakit_ci.target import Target
+from datakit_ci.target import FLOWS, Target
 from datakit_core.errors import NoEntry
 from tests.support.ci_scene import build_id
 from tests.support.fake_engine import FakeEngine
@@ -54,6 +54,15 @@ async def test_nothing_of_other_projects_is_there(source: Narrowed) -> None:
     assert [result async for result in source.results("me/shut", "unit")] == []
     assert [piece async for piece in source.follow_log(HIDDEN)] == []
     assert [piece async for piece in source.watch_log(HIDDEN)] == []
+
+
+async def test_flows_are_for_who_may_read_what_belongs_to_the_service(
+    source: Narrowed, engine: FakeEngine, readable: set[str]
+) -> None:
+    engine.flowing = [TargetState(Target(FLOWS, "flow", "docs"))]
+    assert source.flows() == []
+    readable.add(FLOWS)
+    assert [state.target.name for state in source.flows()] == ["docs"]
 
 
 async def test_what_builds_wait_for_is_told_without_those_of_other_projects(
