@@ -47,8 +47,9 @@ def run(
 
 
 async def _run(repositories: list[LocalRepository], address: str, *, once: bool) -> None:
-    for repository in repositories:
-        await git_directory(repository.path)
+    if once:
+        for repository in repositories:
+            await git_directory(repository.path)
     async with open_database(address) as database:
         bridge = LocalGitBridge(database, repositories)
         if once:

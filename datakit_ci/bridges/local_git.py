@@ -3,7 +3,8 @@
 For each watched repository it keeps ``USER/REPO/ref/{heads,tags}/NAME/head`` on the
 ``github-metadata`` branch equal to the repository's refs, and brings the commits into the
 database first, so that whoever sees a head can read its tree. Changes are noticed by watching
-the repository's ref files; nothing is polled.
+the repository's ref files. A repository that is not there yet, or goes and comes back, is waited
+for; while it is away its heads stay as they were, since a disk may just not be mounted.
 """
 
 from __future__ import annotations
@@ -11,106 +12,144 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
+from datakit_ci.bridges.local_refs import (
+    LocalRepository,
+    Place,
+    git_directory,
+    list_refs,
+    place_of,
+    ref_folders,
+    until_it_may_be_there,
+)
 from datakit_ci.heads import MetadataHeads
 from datakit_ci.metadata import BRANCH, field, head_path, monitor_path, target_path
 from datakit_ci.target import Target, TargetKind
-from datakit_core.client.api import CommitId, Database, ObjectId, Transaction
+from datakit_core.client.api import CommitId, Database, Transaction
 from datakit_core.errors import ConfigError, DatakitError, Disconnected, NotFastForward
 
-__all__ = ["LocalGitBridge", "LocalRepository", "git_directory"]
+__all__ = ["ItIsTheDatabaseError", "LocalGitBridge", "LocalRepository", "git_directory"]
 
 _log = logging.getLogger(__name__)
-
-_REF_FORMAT = (
-    "%(if)%(*objectname)%(then)%(*objectname) %(*objecttype)"  # what a tag object tags
-    "%(else)%(objectname) %(objecttype)%(end) %(refname)"
-)
-
-_GIT_TIMEOUT = 60.0
-"""Seconds for one Git command; listing refs takes milliseconds."""
 
 _DEBOUNCE = 30
 """Milliseconds in which several changes of ref files count as one (a push, a rebase)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRepository:
-    """A repository to watch.
+_NOT_FOLDERS = frozenset({"HEAD", "index", "ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG"})
 
-    Attributes:
-        project: ``USER/REPO``, its name in the database.
-        path: Any directory in its work tree, or a bare repository.
-    """
+_PATIENCE = 10.0
+"""Seconds; what is looked at then are a few directories' inodes."""
 
-    project: str
-    path: Path
+_FAR_ENOUGH = 100
+"""Commits of the metadata among which a watched branch's is looked for, if it is a mirror."""
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``USER/REPO:PATH``.
 
-        Raises:
-            ConfigError: Another form.
-        """
-        project, colon, path = text.partition(":")
-        if not colon or not path or len([part for part in project.split("/") if part]) != 2:
-            raise ConfigError(f"{text!r} is not of the form USER/REPO:PATH")
-        return cls(project, Path(path).expanduser().absolute())
+class ItIsTheDatabaseError(ConfigError):
+    """The repository to watch is the database: each commit of the bridge would be news to it."""
 
 
 class LocalGitBridge:
     """Copies refs of local repositories into a database, until cancelled."""
 
-    def __init__(self, database: Database, repositories: Sequence[LocalRepository]) -> None:
-        """Prepare; :meth:`run` does the work."""
+    def __init__(
+        self,
+        database: Database,
+        repositories: Sequence[LocalRepository],
+        *,
+        patience: float = _PATIENCE,
+    ) -> None:
+        """Prepare; :meth:`run` does the work.
+
+        Args:
+            database: Where the heads go.
+            repositories: What to watch.
+            patience: Seconds after which a repository that is away, or has been put elsewhere
+                without a change of its own, is looked for again.
+        """
         self._database = database
         self._heads = MetadataHeads(database)
+        self._patience = patience
         self.repositories = tuple(repositories)
 
     async def run(self) -> None:
-        """Keep all repositories in step.
-
-        Raises:
-            ConfigError: A path is not a Git repository; raised at once.
-        """
-        folders = [await git_directory(each.path) for each in self.repositories]
+        """Keep all repositories in step; those that are not there yet are waited for."""
         async with asyncio.TaskGroup() as tasks:
-            for repository, folder in zip(self.repositories, folders, strict=True):
-                tasks.create_task(self._follow(repository, folder))
+            for repository in self.repositories:
+                tasks.create_task(self._keep(repository))
 
-    async def _follow(self, repository: LocalRepository, folder: Path) -> None:
-        """Sync now and after each change; a failed sync is tried again at the next one."""
+    async def _keep(self, repository: LocalRepository) -> None:
+        """Follow a repository whenever it is there."""
+        while True:
+            place = await self._found(repository)
+            try:
+                await self._follow(repository, place)
+            except* FileNotFoundError:
+                _log.debug("%s went before it could be watched", place.folder)
+
+    async def _found(self, repository: LocalRepository) -> Place:
+        """Wait until there is a repository; say once that there is none."""
+        said = False
+        while True:
+            try:
+                return await place_of(repository)
+            except ConfigError as error:
+                if not said:
+                    _log.warning("%s: %s; waiting for it", repository.project, error)
+                said = True
+            await until_it_may_be_there(repository.path, self._patience)
+
+    async def _follow(self, repository: LocalRepository, place: Place) -> None:
+        """Sync now and after each change, until the repository goes."""
         changed = asyncio.Event()
         changed.set()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_watch(changed, *_ref_folders(folder), recursive=True))
-            tasks.create_task(_watch(changed, folder, recursive=False))  # packed-refs
+            watching = [
+                tasks.create_task(_watch(changed, *ref_folders(place.folder), recursive=True)),
+                tasks.create_task(_watch(changed, place.folder, recursive=False)),  # packed-refs
+            ]
             # Both watch from their first step on, so no change falls between them and this look.
             await asyncio.sleep(0)
-            while True:
-                await changed.wait()
-                changed.clear()
-                try:
-                    await self.sync(repository)
-                except Disconnected:
-                    changed.set()  # the database goes on waiting for its server
-                except DatakitError as error:
-                    _log.error("cannot copy the refs of %s: %s", repository.project, error)
+            while place.is_there:
+                if changed.is_set():
+                    changed.clear()
+                    await self._try(repository, place, changed)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience):
+                        await changed.wait()
+            for each in watching:
+                each.cancel()
+
+    async def _try(self, repository: LocalRepository, place: Place, changed: asyncio.Event) -> None:
+        """Sync; what failed is tried again at the next change."""
+        try:
+            await self.sync(repository)
+        except Disconnected:
+            changed.set()  # the database goes on waiting for its server
+        except ItIsTheDatabaseError as error:
+            _log.warning("%s is not watched: %s", repository.project, error)
+            await asyncio.Event().wait()  # the other repositories go on
+        except DatakitError as error:
+            if place.is_there:
+                _log.error("cannot copy the refs of %s: %s", repository.project, error)
 
     async def sync(self, repository: LocalRepository) -> bool:
         """Make the database's heads equal to the repository's refs, once.
 
         Returns:
             Whether anything differed; if not, no commit was made.
+
+        Raises:
+            ItIsTheDatabaseError: The repository is the database, or a mirror of it.
+            ConfigError: It is no repository.
         """
         while True:
-            refs = await _list_refs(repository)
+            refs = await list_refs(repository)
+            await self._refuse_database(repository, refs)
             known = await self._known(repository.project)
             if refs == known:
                 return False
@@ -123,6 +162,29 @@ class LocalGitBridge:
             except NotFastForward:
                 continue  # another writer of the metadata was quicker: look again
             return True
+
+    async def _refuse_database(
+        self, repository: LocalRepository, refs: Mapping[Target, CommitId]
+    ) -> None:
+        """See whether the repository's branch of metadata is the database's own.
+
+        By what is in it, not by its path: the database may be at a server, or the repository a
+        mirror that the server pushes to, which would make the same loop.
+        """
+        theirs = refs.get(Target(repository.project, TargetKind.BRANCH.value, BRANCH))
+        head = await self._database.head(BRANCH)
+        if theirs is None or head is None:
+            return
+        looked = 0
+        async for commit in self._database.history(head):
+            if commit.id == theirs:
+                raise ItIsTheDatabaseError(
+                    f"{repository.path} is the database itself, or a mirror of it; "
+                    "give the repository with the sources"
+                )
+            looked += 1
+            if looked >= _FAR_ENOUGH:
+                return
 
     async def _known(self, project: str) -> dict[Target, CommitId]:
         head = await self._database.head(BRANCH)
@@ -166,20 +228,6 @@ def _describe(refs: Mapping[Target, CommitId], known: Mapping[Target, CommitId])
     return ", ".join(changes) if len(changes) <= 3 else f"{len(changes)} refs changed"
 
 
-async def _list_refs(repository: LocalRepository) -> dict[Target, CommitId]:
-    """The branches and tags that point at commits."""
-    out = await _git(
-        repository.path, "for-each-ref", f"--format={_REF_FORMAT}", "refs/heads", "refs/tags"
-    )
-    refs: dict[Target, CommitId] = {}
-    for line in out.splitlines():
-        commit, kind, ref = line.split(" ", 2)
-        if kind == "commit":
-            _, group, name = ref.split("/", 2)
-            refs[Target(repository.project, group, name)] = CommitId(ObjectId(commit))
-    return refs
-
-
 async def _watch(changed: asyncio.Event, *paths: Path, recursive: bool) -> None:
     async for _ in awatch(
         *paths, watch_filter=_is_ref, debounce=_DEBOUNCE, step=5, recursive=recursive
@@ -187,45 +235,10 @@ async def _watch(changed: asyncio.Event, *paths: Path, recursive: bool) -> None:
         changed.set()
 
 
-def _is_ref(_change: object, path: str) -> bool:
+def _is_ref(change: Change, path: str) -> bool:
     """Whether a changed file matters: refs do; lock files, HEAD and the index do not."""
     file = Path(path)
     inside = "refs" in file.parts or "reftable" in file.parts
+    if change is Change.deleted and file.name not in _NOT_FOLDERS and file.suffix != ".lock":
+        return True  # perhaps the repository's own directory
     return file.suffix != ".lock" and (inside or file.name == "packed-refs")
-
-
-def _ref_folders(folder: Path) -> list[Path]:
-    return [path for path in (folder / "refs", folder / "reftable") if path.is_dir()]
-
-
-async def git_directory(path: Path) -> Path:
-    """Where the refs of the repository at ``path`` live (shared by its worktrees).
-
-    Raises:
-        ConfigError: It is in no repository.
-    """
-    try:
-        out = await _git(path, "rev-parse", "--path-format=absolute", "--git-common-dir")
-    except (DatakitError, OSError) as error:
-        raise ConfigError(f"{path} is not a Git repository ({error})") from error
-    return Path(out.strip())
-
-
-async def _git(path: Path, *args: str) -> str:
-    """Run one Git command in ``path`` and return what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        "git", "-C", str(path), *args,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(_GIT_TIMEOUT):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise ConfigError(err.decode(errors="replace").strip() or f"git {args[0]} failed")
-    return out.decode(errors="surrogateescape")

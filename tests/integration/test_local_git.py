@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository
+from datakit_ci.bridges import local_git
+from datakit_ci.bridges.local_git import ItIsTheDatabaseError, LocalGitBridge, LocalRepository
 from datakit_ci.metadata import BRANCH
 from datakit_core.client.api import CommitId, Database
 from datakit_core.client.local import LocalDatabase
@@ -27,7 +30,10 @@ async def _bridged(
 ) -> AsyncIterator[tuple[Database, LocalGitBridge]]:
     async with open_store(tmp_path / "database.git") as store:
         database = LocalDatabase(store)
-        yield database, LocalGitBridge(database, [LocalRepository(PROJECT, checkout)])
+        yield (
+            database,
+            LocalGitBridge(database, [LocalRepository(PROJECT, checkout)], patience=0.05),
+        )
 
 
 @asynccontextmanager
@@ -153,15 +159,119 @@ async def test_a_broken_repository_is_tried_again_at_the_next_change(
         await _until(database, "me/app/ref/heads/good/head", f"{first}\n")
 
 
-async def test_what_is_no_repository_is_named(tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
-    async with _bridged(tmp_path, tmp_path / "plain") as (_, bridge):
-        with pytest.raises(ConfigError, match="plain is not a Git repository"):
-            await bridge.run()
-    shutil.rmtree(tmp_path / "plain")
-    async with _bridged(tmp_path / "again", tmp_path / "plain") as (_, bridge):
-        with pytest.raises(ConfigError, match="plain is not a Git repository"):
-            await bridge.run()
+async def _commit_is_copied(database: Database, checkout: Path, content: bytes) -> None:
+    commit = commit_file(checkout, "a", content)
+    await _until(database, "me/app/ref/heads/main/head", f"{commit}\n")
+
+
+class _Warned(logging.Handler):
+    """Tells of the first warning."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.event.set()
+
+
+async def test_a_repository_that_appears_later_is_waited_for_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "some/where/checkout"
+    warned = _Warned()
+    monkeypatch.setattr(logging.getLogger(local_git.__name__), "handlers", [warned])
+    async with _bridged(tmp_path, checkout) as (database, bridge), _running(bridge):
+        await warned.event.wait()
+        (tmp_path / "some/where").mkdir(parents=True)
+        checkout.mkdir()
+        git(checkout, "init", "-q", "-b", "main")
+        await _commit_is_copied(database, checkout, b"1")
+        await _commit_is_copied(database, checkout, b"2")
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert "is not a Git repository" in said[0]
+
+
+async def test_a_repository_that_is_removed_and_made_again_is_followed_again(
+    tmp_path: Path,
+) -> None:
+    checkout = tmp_path / "checkout"
+    async with _bridged(tmp_path, checkout) as (database, bridge), _running(bridge):
+        await _commit_is_copied(database, checkout, b"1")
+        shutil.rmtree(checkout)
+        await _commit_is_copied(database, checkout, b"2")
+        checkout.rename(tmp_path / "elsewhere")  # nothing in it changes
+        await _commit_is_copied(database, checkout, b"3")
+        await _commit_is_copied(database, checkout, b"4")
+
+
+async def test_heads_stay_while_their_repository_is_away(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    first = commit_file(checkout, "a", b"1")
+    async with _bridged(tmp_path, checkout) as (database, bridge):
+        await bridge.sync(bridge.repositories[0])
+        shutil.rmtree(checkout)
+        with pytest.raises(ConfigError):
+            await bridge.sync(bridge.repositories[0])
+        assert (await _metadata(database))["me/app/ref/heads/main/head"] == f"{first}\n"
+
+
+async def test_the_database_itself_is_refused_and_gets_no_commit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout = tmp_path / "checkout"
+    commit_file(checkout, "a", b"1")
+    async with open_store(tmp_path / "database.git") as store:
+        database = LocalDatabase(store)
+        others = LocalGitBridge(database, [LocalRepository("me/app", checkout)], patience=0.05)
+        itself = LocalRepository("me/self", tmp_path / "database.git")
+        bridge = LocalGitBridge(database, [itself, *others.repositories], patience=0.05)
+        await others.sync(others.repositories[0])
+        before = await database.head(BRANCH)
+        with pytest.raises(ItIsTheDatabaseError, match="is the database itself"):
+            await bridge.sync(itself)
+        assert await database.head(BRANCH) == before
+        async with _running(bridge):
+            await _commit_is_copied(database, checkout, b"2")  # the other one is followed
+        assert not [path for path in await _metadata(database) if path.startswith("me/self")]
+
+
+async def test_a_mirror_of_the_database_is_refused_as_well(tmp_path: Path) -> None:
+    checkout, mirror = tmp_path / "checkout", tmp_path / "mirror.git"
+    commit_file(checkout, "a", b"1")
+    async with _bridged(tmp_path, checkout) as (_, bridge):
+        await bridge.sync(bridge.repositories[0])
+        git(tmp_path, "clone", "-q", "--mirror", tmp_path / "database.git", mirror)
+        commit_file(checkout, "a", b"2")
+        await bridge.sync(bridge.repositories[0])  # the mirror is late
+        with pytest.raises(ItIsTheDatabaseError):
+            await bridge.sync(LocalRepository("me/mirror", mirror))
+
+
+async def test_any_number_of_repositories_are_followed(tmp_path: Path) -> None:
+    checkouts = {f"me/app{number}": tmp_path / f"app{number}" for number in range(5)}
+    async with open_store(tmp_path / "database.git") as store:
+        database = LocalDatabase(store)
+        repositories = [LocalRepository(*each) for each in checkouts.items()]
+        async with _running(LocalGitBridge(database, repositories, patience=0.05)):
+            for project, checkout in checkouts.items():
+                commit = commit_file(checkout, "a", project.encode())
+                await _until(database, f"{project}/ref/heads/main/head", f"{commit}\n")
+
+
+async def test_refs_in_a_reftable_are_followed(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    if subprocess.run(  # noqa: ASYNC221 - takes a millisecond
+        ["git", "init", "-q", "-b", "main", "--ref-format=reftable", checkout],
+        check=False,
+        capture_output=True,
+    ).returncode:
+        pytest.skip("this Git knows no reftables, which came with 2.45")
+    async with _bridged(tmp_path, checkout) as (database, bridge), _running(bridge):
+        await _commit_is_copied(database, checkout, b"1")
+        await _commit_is_copied(database, checkout, b"2")
 
 
 @pytest.mark.parametrize("text", ["me/app", "app:path", "me/app:", "a/b/c:path", ":path"])
