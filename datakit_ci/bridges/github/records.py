@@ -33,13 +33,13 @@ class Record:
     Attributes:
         head: The commit; none if the branch has none.
         snapshot: What it says.
-        marks: The paths, relative to the repository's directory, of the marks that ask for
-            another look.
+        marks: The marks that ask for another look: their paths, relative to the repository's
+            directory, and what is in them.
     """
 
     head: CommitId | None
     snapshot: Snapshot
-    marks: frozenset[str]
+    marks: Mapping[str, bytes]
 
     @property
     def asked(self) -> Scope:
@@ -90,7 +90,7 @@ class Records:
             else:
                 contents[change.path] = await self._database.blob(BlobId(entry.id))
         self._tree, self.contents = tree, contents
-        marks = frozenset(path for path in contents if path.rpartition("/")[2] == _MARK)
+        marks = {path: said for path, said in contents.items() if path.rpartition("/")[2] == _MARK}
         return Record(head, parse(contents), marks)
 
     async def _project_tree(self, head: CommitId | None) -> TreeId:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -127,6 +127,7 @@ class Sync:
         """Look, push, commit; tells whether a commit was made."""
         local, base = await self._local.read(), await self._agreed.read()
         scope |= local.asked
+        heeded = local.marks
         scope |= _careful(self._pushes(base.snapshot, base.snapshot, local.snapshot))
         seen = await self._hub.look(self._project, scope) if scope else {}
         remote = overlay(base.snapshot, seen, scope)
@@ -134,11 +135,14 @@ class Sync:
             remote = await self._with_commits(base.snapshot, remote)
         for _ in range(_MOST_TRIES):
             remote, settled = await self._push(base.snapshot, remote, local.snapshot)
+            # A mark that was set, or set again with another content, while we looked asks for a
+            # look of its own.
+            marks = {path for path, said in local.marks.items() if heeded.get(path) == said}
             changes = reconcile.edits(
                 local.snapshot, reconcile.merged(base.snapshot, remote, settled, self._may)
             )
             try:
-                changed = await self._commit(local, changes)
+                changed = await self._commit(local, changes, marks)
             except NotFastForward:
                 local = await self._local.read()
                 continue
@@ -171,12 +175,14 @@ class Sync:
             local = {**{k: v for k, v in local.items() if k != push.key}, key: value}
         return remote, local
 
-    async def _commit(self, local: Record, changes: dict[Key, Value | None]) -> bool:
+    async def _commit(
+        self, local: Record, changes: dict[Key, Value | None], marks: Collection[str]
+    ) -> bool:
         """Write to the database what has changed, and remove the marks that were heeded."""
-        if not changes and not local.marks:
+        if not changes and not marks:
             return False
         async with self._database.transaction(self._branch) as transaction:
-            await write(transaction, self._project, changes, local.marks)
+            await write(transaction, self._project, changes, marks)
             await transaction.commit_if(local.head, f"{self._project}: {_describe(changes)}")
         return True
 
