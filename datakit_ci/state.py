@@ -34,6 +34,8 @@ class Status(enum.Enum):
     ERROR = "error"
     """Neither passed nor failed: the pipeline or the machine is at fault."""
 
+    __hash__ = object.__hash__  # that of Enum is in Python, and lists of targets count by status
+
     @property
     def is_final(self) -> bool:
         """Whether nothing more will happen by itself."""

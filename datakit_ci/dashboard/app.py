@@ -57,6 +57,7 @@ from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
 from datakit_ci.dashboard.settings import PARTICULARS, VERSIONS
 from datakit_ci.dashboard.settings import ROUTES as SETTINGS
+from datakit_ci.dashboard.sketches import SKETCHES, Sketches
 from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.travel import travel_in_time
 from datakit_ci.dashboard.versions import Versions
@@ -178,7 +179,7 @@ def create_app(
         app[PARTICULARS] = particulars
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
-    app[CATALOGUE], app[COURSES] = Catalogue(), Courses()
+    app[CATALOGUE], app[COURSES], app[SKETCHES] = Catalogue(), Courses(), Sketches()
     app.on_shutdown.append(streams.close)
     book = LogBook()
     app[LOGS], app[CHANNELS] = book, Channels()

@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from datakit_ci.dashboard import graph, views
+from datakit_ci.dashboard import views
 from datakit_ci.dashboard.catalogue import CATALOGUE
 from datakit_ci.dashboard.listing import Choice, listing
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import Route, read
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.sketches import SKETCHES
 
 __all__ = ["ROUTES", "address"]
 
@@ -79,7 +80,7 @@ async def _show(kind: Kind, request: web.Request) -> web.Response:
         view=view,
         choice=choice,
         filters=views.Filter,
-        glyph=graph.glyph,
+        sketch=request.app[SKETCHES].of,
         broken=views.broken_build,
         query=partial(address, choice),
     )

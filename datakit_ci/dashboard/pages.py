@@ -17,6 +17,7 @@ from datakit_ci.dashboard.frontpage import front
 from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.sketches import SKETCHES
 from datakit_ci.dashboard.timeline import timeline
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target
@@ -120,7 +121,7 @@ async def _overview(
         search=search,
         filters=views.Filter,
         builds=await _builds(request, shown),
-        glyph=graph.glyph,
+        sketch=request.app[SKETCHES].of,
         broken=views.broken_build,
         front=first,
         courses=await request.app[COURSES].of(source, told),

@@ -11,11 +11,12 @@ from aiohttp import web
 
 from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
-from datakit_ci.dashboard import graph, views
+from datakit_ci.dashboard import views
 from datakit_ci.dashboard.addressed import project_in, target_in
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.sketches import SKETCHES
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_core.client.api import CommitId, ObjectId
@@ -157,7 +158,7 @@ async def show_commit(request: web.Request) -> web.Response:
         at_it=here,
         left=left,
         rows=rows,
-        glyph=graph.glyph,
+        sketch=request.app[SKETCHES].of,
         broken=views.broken_build,
     )
 

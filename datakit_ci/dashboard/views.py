@@ -200,8 +200,8 @@ def red_first(jobs: Iterable[JobState]) -> list[JobState]:
 
 def broken_build(state: TargetState, job: JobState) -> BuildId | None:
     """The build to look at for a job: the first of its builds that failed, else its own."""
-    bad = {node.build for node in state.graph if node.status in _BAD}
-    for build in job.builds:
+    bad = [node.build for node in state.graph if node.status in _BAD]
+    for build in job.builds if bad else ():
         if build in bad:
             return build
     return job.builds[-1] if job.builds else None
