@@ -12,11 +12,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from datakit_ci.clock import Clock
+from datakit_ci.containers import watch_engine
 from datakit_ci.findings import Findings
 from datakit_ci.moments import Schedule
 from datakit_ci.need import (
     BranchHead,
     Fetched,
+    HasEngine,
     JobsIn,
     LastMoment,
     Need,
@@ -114,6 +116,9 @@ class Answers:
                     self._found(need, head)
             elif isinstance(need, Fetched):
                 await self._refetch(need)
+            elif isinstance(need, HasEngine):
+                async for is_there in watch_engine():
+                    self._found(need, is_there)
             elif isinstance(need, NextCommit):
                 async for head in self._database.watch_head(need.branch):
                     self._found(need, await self._flows.next_commit(need, head))

@@ -23,6 +23,7 @@ from datakit_ci.need import (
     BuildFact,
     Facts,
     Fetched,
+    HasEngine,
     JobsIn,
     LastMoment,
     Need,
@@ -172,7 +173,7 @@ class Forecaster:
                 return await self.database.head(branch)
             case LastMoment(schedule=schedule):
                 return Schedule(schedule).last(self.now)
-            case Fetched():
+            case Fetched() | HasEngine():
                 raise LookupError
             case Approved(target=target):
                 return self.rulings.heads(target)

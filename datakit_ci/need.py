@@ -27,6 +27,7 @@ __all__ = [
     "BuildFact",
     "Facts",
     "Fetched",
+    "HasEngine",
     "IsAfter",
     "JobsIn",
     "Joined",
@@ -80,6 +81,11 @@ class Fetched(Need[CommitId]):
     url: str = field(repr=False)
     ref: str
     every: float
+
+
+@dataclass(frozen=True, slots=True)
+class HasEngine(Need[bool]):
+    """Is there a container engine? Answered anew when one appears or goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from datakit_ci.canonical import JsonValue
 from datakit_ci.forecast import Expected, Forecast
-from datakit_ci.need import Fetched, Need
+from datakit_ci.need import Fetched, HasEngine, Need
 from datakit_ci.state import BuildId, BuildState
 
 __all__ = ["preview_lines", "preview_record"]
@@ -81,6 +81,8 @@ def _stage(each: Expected) -> str:
 
 
 def _source(need: Need[object]) -> str:
+    if isinstance(need, HasEngine):
+        return "whether there is a container engine"
     return f"{need.ref} of another repository" if isinstance(need, Fetched) else str(need)
 
 

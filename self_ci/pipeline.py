@@ -25,6 +25,7 @@ from datakit_ci import (
     shell,
     stage,
 )
+from datakit_ci.plugins import docker
 
 SOURCES = ["datakit_core", "datakit_ci", "self_ci", "tests", "bench", "examples", "pyproject.toml"]
 PACKAGES = ["datakit_core", "datakit_ci", "web", "pyproject.toml", "README.md", "LICENSE"]
@@ -100,6 +101,21 @@ async def links(source: Tree) -> Tree:
     return Tree.from_files({})
 
 
+def images(source: Term[Tree]) -> dict[str, Term[Tree]]:
+    """The images, each from the one that it adds to; pending where there is no container engine."""
+    base = docker.published("python:3.12-slim-bookworm")
+    db = docker.build(source, dockerfile="Dockerfile.db", from_=base)
+    ci = docker.build(source, dockerfile="Dockerfile.ci", from_=base)
+    bridges = {
+        f"image/{name}": docker.build(
+            source, dockerfile=f"docker/Dockerfile.{name}", from_={"CI": ci}
+        )
+        for name in ("bridge-github", "bridge-local-git")
+    }
+    client = docker.build(source, dockerfile="docker/Dockerfile.client", from_={"DB": db})
+    return {"image/db": db, "image/ci": ci, "image/client": client, **bridges}
+
+
 def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
     """The jobs of one branch or tag: what is cheap gates what is not."""
     source = target.source
@@ -115,6 +131,7 @@ def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:
         "wheel": built,
         "install": install(built),
         "sizes": sizes(source),
+        **images(source),
     }
 
 

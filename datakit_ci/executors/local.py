@@ -24,6 +24,7 @@ from typing import Self
 import datakit_core
 from datakit_ci.canonical import digest
 from datakit_ci.conditions import FACTS, Sandbox
+from datakit_ci.containers import ENGINE_VARIABLES
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut, Transient
 from datakit_ci.executors.forking import ForkServer
 from datakit_ci.executors.inspection import inspect
@@ -42,6 +43,9 @@ __all__ = ["LocalExecutor"]
 _log = logging.getLogger(__name__)
 
 _SHELF = "kept"
+
+_DOCKER = "datakit_ci.plugins.docker"
+"""The module of the stages that work with a container engine."""
 
 _LONGEST_REPORT = 64_000_000
 """Bytes: what a function has looked at is in it, and user code can write there, too."""
@@ -273,9 +277,17 @@ def _environment(request: BuildRequest, directory: Path, *, sandboxed: bool) -> 
         "DATAKIT_PROJECT": request.build.project,
         "DATAKIT_STAGE": request.build.stage,
         **{FACTS[fact]: value for fact, value in request.spec.conditions.told},
+        **_engine(request),
         **dict(request.spec.env),
         **request.secrets,
     }
+
+
+def _engine(request: BuildRequest) -> dict[str, str]:
+    """Which container engine there is, for stages whose work that is."""
+    if request.spec.module != _DOCKER or request.spec.conditions.untrusted:
+        return {}
+    return {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ}
 
 
 def _remove(path: Path) -> None:

@@ -75,15 +75,17 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(directory: Path, pipeline: str = _NOTHING) -> AsyncIterator[Bench]:
-    """A bench in ``directory`` whose pipeline has this text."""
+async def open_bench(
+    directory: Path, pipeline: str = _NOTHING, grace: float = 0.1
+) -> AsyncIterator[Bench]:
+    """A bench in ``directory`` whose pipeline has this text; ``grace`` as the executor has it."""
     path = directory / "pipeline.py"
     path.write_text(pipeline)
     repository = directory / "database.git"
     async with Store.open(repository, create=True, writer=InlineWriter) as store:
         database = LocalDatabase(store)
         async with LocalExecutor(
-            database, repository, path, directory / "work", grace=0.1
+            database, repository, path, directory / "work", grace=grace
         ) as executor:
             yield Bench(database, executor, directory)
 
