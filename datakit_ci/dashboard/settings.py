@@ -35,6 +35,7 @@ async def show_settings(request: web.Request) -> web.Response:
         pipeline=config,
         secrets=secrets(config, service.missing()),
         webhooks=[(tame(each.url, only_host=True), each) for each in config.webhooks],
+        notices=[(str(each), tuple(each.projects)) for each in config.notify],
         versions=await request.app[VERSIONS].read() if visitor.runs_service else {},
     )
 

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from datakit_ci.acl import username
 from datakit_ci.dashboard.app import Access, create_app
 from datakit_ci.dashboard.particulars import Particulars
+from datakit_ci.notice import Slack
 from datakit_ci.project import Config, Project
 from datakit_ci.secrets import Secret
 from datakit_ci.webhook import Webhook
@@ -26,6 +27,7 @@ CONFIG = Config(
     ],
     secrets={"TOKEN": Secret.env("A_TOKEN"), "KEY": Secret.file("/none/key")},
     webhooks=[Webhook("https://hooks.example.org/T0/hunter2", Secret.env("HOOK"))],
+    notify=[Slack(Secret.env("CHAT"))],
     can_admin=username("github:root"),
 )
 
@@ -52,7 +54,7 @@ async def test_who_administers_the_service_is_shown_all_of_it_but_secrets(client
         text = await response.text()
     for wanted in ("me/shut", "--web-ui", "/var/lib/state.git", "The disk is full.",
                    "TOKEN", "/none/key", "missing", "https://hooks.example.org/…", "Python",
-                   "bubblewrap", "pygit2"):  # fmt: skip
+                   "bubblewrap", "pygit2", "the environment variable CHAT"):  # fmt: skip
         assert wanted in text, wanted
     assert "hunter2" not in text
     assert "me/app" not in text  # it has administrators of its own
