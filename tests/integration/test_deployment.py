@@ -1,0 +1,178 @@
+"""``compose.yaml`` and ``deploy/`` fit the images, the commands and the published schemas.
+
+The schemas of Kubernetes are those of the package kubernetes-validate, made from its OpenAPI
+description; strict, so that a field that there is not is an error, as with kubeconform.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import typer.main
+import yaml
+
+from datakit_ci.bridges.command import app as local_bridge
+from datakit_ci.bridges.github.command import app as github_bridge
+from datakit_ci.cli import app as ci
+from datakit_ci.project import load_pipeline, stages
+from datakit_ci.target import Target
+from datakit_core.cli import app as database
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+COMPOSED = [ROOT / "compose.yaml", ROOT / "deploy" / "compose.yaml"]
+COMMANDS = {
+    "datakit/db": typer.main.get_command(database).commands["serve"],  # type: ignore[attr-defined]
+    "datakit/ci": typer.main.get_command(ci).commands["serve"],  # type: ignore[attr-defined]
+    "datakit/bridge-github": typer.main.get_command(github_bridge),
+    "datakit/bridge-local-git": typer.main.get_command(local_bridge),
+}
+VERSIONS = ("1.30", "1.34")
+
+
+def objects() -> list[Any]:
+    """Every object of the manifests."""
+    files = sorted(KUBERNETES.glob("*.yaml"))
+    read = [each for file in files for each in yaml.safe_load_all(file.read_text())]
+    return [each for each in read if each["kind"] != "Kustomization"]
+
+
+def pods() -> Iterator[Any]:
+    return (
+        each["spec"]["template"]["spec"] for each in objects() if "template" in each.get("spec", {})
+    )
+
+
+def containers() -> list[tuple[str, list[str]]]:
+    """Image and arguments of every container of ours, composed or in a pod."""
+    found = [
+        (service["image"].partition(":")[0], list(service.get("command", [])))
+        for file in COMPOSED
+        for service in yaml.safe_load(file.read_text())["services"].values()
+    ]
+    found += [(each["image"], each["args"]) for pod in pods() for each in pod["containers"]]
+    return [each for each in found if each[0].startswith("datakit/")]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "given", objects(), ids=lambda each: f"{each['kind']}-{each['metadata']['name']}"
+)
+def test_every_object_fits_the_schema_of_kubernetes(given: Any, version: str) -> None:
+    kubernetes_validate.validate(given, version, strict=True)
+
+
+def test_a_wrong_object_does_not_fit() -> None:
+    (wrong,) = (each for each in objects() if each["kind"] == "StatefulSet")
+    wrong["spec"]["replica"] = 2
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_the_kustomization_names_every_file_and_image() -> None:
+    named = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+    files = {each.name for each in KUBERNETES.iterdir()} - {"kustomization.yaml"}
+    assert {*named["resources"], *named["configMapGenerator"][0]["files"]} == files
+    assert {each["name"] for each in named["images"]} == {
+        each["image"] for pod in pods() for each in pod["containers"]
+    }
+
+
+def test_every_pod_is_as_restricted_as_its_namespace_asks() -> None:
+    for pod in pods():
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod["automountServiceAccountToken"]
+        for each in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert each["securityContext"]["readOnlyRootFilesystem"]
+            assert not each["securityContext"]["allowPrivilegeEscalation"]
+            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert "memory" in each["resources"]["limits"]
+
+
+def test_a_probe_a_service_and_a_policy_name_ports_that_there_are() -> None:
+    ports = {port["name"] for pod in pods() for each in pod["containers"] for port in each["ports"]}
+    used = set(
+        re.findall(r"port: ([a-z-]+)\b", "".join(f.read_text() for f in KUBERNETES.iterdir()))
+    )
+    assert used
+    assert used <= ports | {"{name"}
+
+
+@pytest.mark.parametrize(("image", "arguments"), containers())
+def test_every_option_that_is_given_is_one_of_the_command(image: str, arguments: list[str]) -> None:
+    known = {
+        flag
+        for parameter in COMMANDS[image].params
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
+    given = [each.partition("=")[0] for each in arguments if each.startswith("--")]
+    assert set(given) <= known
+    assert len(given) == len(set(given))
+
+
+@pytest.mark.parametrize("file", COMPOSED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_composed_set_names_files_volumes_and_services_that_there_are(file: Path) -> None:
+    composed = yaml.safe_load(file.read_text())
+    for name, service in composed["services"].items():
+        assert set(service.get("depends_on", [])) <= set(composed["services"]), name
+        for source in (each.partition(":")[0] for each in service.get("volumes", [])):
+            if source.startswith("./secrets") or source == "./pipeline":  # who deploys makes them
+                continue
+            known = source in composed["volumes"] or source.startswith(("$", '"'))
+            assert known or (file.parent / source).is_file(), source
+
+
+def test_production_is_open_to_the_proxy_only_and_hardened() -> None:
+    services = yaml.safe_load(COMPOSED[1].read_text())["services"]
+    assert {name for name, each in services.items() if "ports" in each} == {"ci"}
+    assert services["ci"]["ports"] == ["80:80", "443:443"]
+    assert services["caddy"]["network_mode"] == "service:ci"
+    for name, each in services.items():
+        assert each["read_only"], name
+        assert each["cap_drop"] == ["ALL"], name
+        assert each["restart"] == "unless-stopped", name
+        assert "mem_limit" in each, name
+
+
+def test_every_metric_of_the_dashboard_for_grafana_is_documented() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "datakit.json").read_text())
+    for panel in dashboard["panels"]:
+        (target,) = panel["targets"]
+        names = re.findall(r"datakit_\w+", target["expr"])
+        assert names, panel["title"]
+        for name in names:
+            assert f"`{re.sub('_(bucket|count)$', '', name)}`" in text, name
+
+
+def test_prometheus_is_told_of_every_port_with_metrics() -> None:
+    told = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+    targets = {each["static_configs"][0]["targets"][0] for each in told["scrape_configs"]}
+    assert targets == {"db:9090", "ci:9090", "db:9091"}
+
+
+def test_the_pipeline_for_kubernetes_is_fine() -> None:
+    config = load_pipeline(KUBERNETES / "pipeline.py")
+    assert stages(config.graph(Target("me/app", "heads", "main")))
+
+
+@pytest.mark.parametrize("name", ["build-images.sh", "start-datakit.sh", "start-client.sh"])
+def test_a_script_without_docker_says_what_to_install(name: str, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("dirname", "sed", "tail"):
+        (tools / tool).symlink_to(f"/usr/bin/{tool}")
+    done = subprocess.run(
+        ["/bin/sh", ROOT / "scripts" / name],
+        env={"PATH": str(tools)}, capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "There is no Docker here: install it" in done.stderr
