@@ -49,7 +49,6 @@ def serve(
     """
     import asyncio
 
-    from datakit_ci.checkout import Checkout
     from datakit_ci.service import serve
     from datakit_ci.settings import ServiceSettings
     from datakit_core import logs
@@ -58,7 +57,7 @@ def serve(
     if git is not None and metadata_store:
         raise ConfigError("--git and --metadata-store: the database can be at one place only")
     if git is None:
-        git = Checkout.around(Path.cwd()).make_state() / "database.git"
+        git = _state(metadata_store) / "database.git"
     database = git.absolute()
     settings = ServiceSettings.checked(
         pipeline=pipeline.absolute(),
@@ -83,6 +82,18 @@ def serve(
         work=_beside(database, metadata_store, "work"),
     )
     asyncio.run(serve(settings, _announce))
+
+
+def _state(metadata_store: str) -> Path:
+    """Where our own files are: in the checkout; without a database among them, anywhere will do."""
+    from datakit_ci.checkout import Checkout
+
+    try:
+        return Checkout.around(Path.cwd()).make_state()
+    except ConfigError:
+        if not metadata_store:
+            raise
+        return Path.cwd() / ".datakit"
 
 
 def _beside(database: Path, metadata_store: str, what: str) -> Path:
