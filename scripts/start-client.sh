@@ -25,5 +25,6 @@ terminal=
 [ -t 0 ] && terminal=--tty
 # Mounting is root's: the container gets the right to it, and nothing else of the machine.
 # shellcheck disable=SC2086 # lists of words
-exec docker run --rm --interactive $terminal --privileged --network "$network" \
+exec docker run --rm --interactive $terminal --network "$network" \
+    --cap-add SYS_ADMIN --security-opt apparmor=unconfined \
     --env DATAKIT_URL="$DATAKIT_URL" ${FLAGS:-} datakit/client "$@"

@@ -1,6 +1,6 @@
 """What is tested: the checks of one project on GitHub."""
 
-from datakit_ci import Config, Project, can_read_github, logged_in, shell
+from datakit_ci import Config, Project, can_read_github, shell, username
 
 check = shell("check", "python3 -m compileall -q .", timeout="5m")
 
@@ -12,5 +12,5 @@ def jobs(target):
 
 config = Config(
     projects=[Project("me/app", jobs, can_read=can_read_github("me/app"))],
-    can_build=logged_in("github:me"),
+    can_build=username("github:me"),
 )
