@@ -55,7 +55,7 @@ class Neighbours:
         line: The newest first.
         older, newer: Beside it.
         older_here, newer_here: Beside it among those that ran for the same target.
-        green: The last one before it that passed.
+        green: The last one before it that passed: of the same target, if one is near.
     """
 
     line: tuple[Step, ...] = ()
@@ -80,21 +80,34 @@ async def find_neighbours(results: AsyncIterator[Dossier], state: BuildState) ->
             found.append(dossier)
             if here is None and is_result_of(dossier, state):
                 here = len(found) - 1
-            if _is_enough(found, here):
+            if _is_enough(found, here, state):
                 break
     finally:
         await finish(results)
     return Neighbours() if here is None else _around(found, here, state)
 
 
-def _is_enough(found: Sequence[Dossier], here: int | None) -> bool:
+def _is_enough(found: Sequence[Dossier], here: int | None, state: BuildState) -> bool:
     if here is None:
         return len(found) >= _FAR
     before = found[here + 1 :]
-    return len(before) >= _FARTHER or (len(before) >= _BEFORE and _green(before) is not None)
+    if len(before) >= _FARTHER:
+        return True
+    targets = _targets(state if here < 0 else found[here].state)
+    return len(before) >= _BEFORE and _green(before, targets) is not None
 
 
-def _green(before: Sequence[Dossier]) -> int | None:
+def _green(before: Sequence[Dossier], targets: frozenset[str]) -> int | None:
+    """Where the newest is that passed for one of ``targets``."""
+    passed = (
+        number
+        for number, each in enumerate(before)
+        if each.state.status is Status.SUCCESS and targets & _targets(each.state)
+    )
+    return next(passed, None)
+
+
+def _any_green(before: Sequence[Dossier]) -> int | None:
     passed = (n for n, each in enumerate(before) if each.state.status is Status.SUCCESS)
     return next(passed, None)
 
@@ -109,7 +122,10 @@ def _around(found: Sequence[Dossier], here: int, state: BuildState) -> Neighbour
     ]
     before, after = steps[here + 1 :], steps[: max(here, 0)][::-1]
     targets = _targets(state if here < 0 else found[here].state)
-    green = _green([step.dossier for step in before])
+    dossiers = [step.dossier for step in before]
+    green = _green(dossiers, targets)
+    if green is None:
+        green = _any_green(dossiers)
     return Neighbours(
         line=tuple(steps[max(0, here - _AFTER) : here + 1 + _BEFORE]),
         older=before[0] if before else None,

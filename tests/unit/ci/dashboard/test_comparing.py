@@ -169,7 +169,8 @@ async def test_a_result_has_neighbours_and_a_last_green_one() -> None:
     assert around.older is not None
     assert around.newer is not None
     assert around.older.dossier is made[1]
-    assert around.green == around.older
+    assert around.green == around.older_here  # of the same branch, though another's is newer
+    assert around.green != around.older
     assert around.newer.dossier is made[3]
     assert around.older_here is not None
     assert around.newer_here is not None
