@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
 from tests.support.blocking import nothing_blocks
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Who is started in the background by a shell ignores Ctrl-C, and so would every child:
+    # the tests that press it would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes depends on what else the machine does; a test has a time limit.
 settings.register_profile("datakit", deadline=None)

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard.addressed import project_in
 from datakit_ci.dashboard.badge import badge
+from datakit_ci.dashboard.provided import OWN_URL
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import Route, public, read
 from datakit_ci.dashboard.scope import source_of
@@ -221,8 +222,8 @@ def _time(moment: datetime | None) -> str:
 
 
 def _base(request: web.Request) -> str:
-    """Where whoever asks finds us; what they say is told to nobody else."""
-    return f"{request.scheme}://{request.host}"
+    """Where we are found: as we were told; else as who asks says, which is told to nobody else."""
+    return request.app[OWN_URL] or f"{request.scheme}://{request.host}"
 
 
 def _kept(request: web.Request, body: bytes, content_type: str) -> web.Response:

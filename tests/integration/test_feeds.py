@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring
 
 import pytest
 from aiohttp import web
@@ -169,3 +169,14 @@ async def test_metrics_are_for_who_has_the_token_of_the_digest() -> None:
         client.get("/metrics") as reply,
     ):
         assert reply.status == 404
+
+
+async def test_links_lead_to_where_the_service_says_that_it_is(scene: Scene) -> None:
+    everybody = Rights(read=everyone)
+    rules = Rules(everybody, {"acme/shop": everybody})
+    access = Access(lambda: rules, public_url="https://ci.example.org")
+    async with TestClient(TestServer(create_app(scene.engine, access=access))) as client:
+        for path, kind in (("/cc.xml", "application/xml"), ("/feed.atom", "application/atom+xml")):
+            text = tostring(await fetch(client, path, kind)).decode()
+            assert "https://ci.example.org/" in text
+            assert "127.0.0.1" not in text
