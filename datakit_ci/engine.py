@@ -60,6 +60,7 @@ from datakit_ci.schedule import Scheduler
 from datakit_ci.search import Search
 from datakit_ci.secrets import Keyring
 from datakit_ci.spool import Spool
+from datakit_ci.stage import fingerprint_stages
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.tally import Tally
 from datakit_ci.target import FLOWS, Target, TargetKind
@@ -181,7 +182,9 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Read what people have decided; mark what a killed engine left in the spool."""
         self._spool.recover()
-        await asyncio.to_thread(installed)  # evaluations ask for it, and must not wait
+        # Evaluations ask for both, and must not wait for a disk.
+        await asyncio.to_thread(installed)
+        await asyncio.to_thread(fingerprint_stages)
         await self._docket.load()
         self._set_flows()
         return self

@@ -7,15 +7,18 @@ process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import (
     Any,
     Concatenate,
+    Final,
     Generic,
     ParamSpec,
     Protocol,
@@ -54,6 +57,7 @@ __all__ = [
     "StageSpec",
     "StageTransient",
     "StageValue",
+    "fingerprint_stages",
     "shell",
     "stage",
 ]
@@ -97,6 +101,7 @@ class Stage(Generic[P]):
         self.function = function
         self._make = make
         if function is not None:
+            _of_functions.add(self)
             # For the fingerprints of other stages that call the same function.
             self.__wrapped__ = function
             self.__doc__ = function.__doc__
@@ -157,6 +162,21 @@ class Stage(Generic[P]):
         for name, value in given.items():
             _check_parameter(self.name, name, value)
         return _canonical(given)
+
+
+_of_functions: Final[weakref.WeakSet[Stage[...]]] = weakref.WeakSet()
+
+
+def fingerprint_stages() -> None:
+    """Fingerprint every Python stage that has been defined, which reads the files of its code.
+
+    An engine does so before it evaluates anything: evaluations must not wait for a disk. Stages of
+    the pipeline's file have been by then, but not those of plugins and other modules that it uses.
+    A stage that cannot be fingerprinted says so where it is used.
+    """
+    for each in list(_of_functions):
+        with contextlib.suppress(ConfigError):
+            each.spec  # noqa: B018 - kept once it is known
 
 
 def _canonical(parameters: Mapping[str, object]) -> str:

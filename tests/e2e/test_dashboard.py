@@ -16,7 +16,7 @@ from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
-from tests.support.browser import open_browser
+from tests.support.browser import open_browser, until_keys_are_heard
 from tests.support.ci_scene import (
     Scene,
     build_id,
@@ -267,6 +267,7 @@ async def test_the_keyboard_alone_leads_through_a_list_and_a_target_to_a_build(s
     await site.page.keyboard.press("g")
     await site.page.keyboard.press("b")
     await expect(site.page).to_have_url(site.url + "/branch")
+    await until_keys_are_heard(site.page)
     await site.page.keyboard.press("/")
     await site.page.keyboard.type("rounding")
     await expect(site.page.locator("#list .target")).to_have_count(1)
@@ -274,6 +275,7 @@ async def test_the_keyboard_alone_leads_through_a_list_and_a_target_to_a_build(s
     await expect(site.page.locator("#list .target-name")).to_be_focused()
     await site.page.keyboard.press("Enter")
     await expect(site.page.locator("h1")).to_contain_text("rounding")
+    await until_keys_are_heard(site.page)
     await site.page.keyboard.press("j")
     await expect(site.page.locator(".row-link").first).to_be_focused()
     await site.page.keyboard.press("Enter")
@@ -290,8 +292,10 @@ async def test_the_keyboard_alone_leads_to_a_failure(site: Site) -> None:
     await site.page.keyboard.press("k")
     await site.page.keyboard.press("Enter")
     await expect(site.page.locator("h1")).to_contain_text("rounding")
+    await until_keys_are_heard(site.page)
     await site.page.keyboard.press("u")
     await expect(site.page).to_have_url(site.url + "/acme/shop")
+    await until_keys_are_heard(site.page)
     await site.page.keyboard.press("?")
     await expect(site.page.get_by_role("dialog")).to_be_visible()
 

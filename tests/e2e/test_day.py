@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.support.browser import open_browser
+from tests.support.browser import open_browser, until_keys_are_heard
 from tests.support.day import PROJECT, branch, break_prices, make_day
 from tests.support.git import git
 from tests.support.service import PASSWORD, RunningService, running_service
@@ -76,6 +76,7 @@ class Day:
     async def open_branch(self, name: str) -> None:
         """To the page of a branch, by the list of branches."""
         if self.is_by_keyboard:
+            await until_keys_are_heard(self.page)
             await self.page.keyboard.press("g")
             await self.page.keyboard.press("b")
         else:
@@ -90,6 +91,7 @@ class Day:
         if not self.is_by_keyboard:
             await row.click()
             return
+        await until_keys_are_heard(self.page)
         for _ in range(60):
             await self.page.keyboard.press("j")
             if await row.evaluate("each => each === document.activeElement"):
@@ -201,6 +203,7 @@ async def _find_the_line(day: Day) -> None:
     await day.pick(day.row("unit").get_by_role("link"))
     await expect(page.locator("#tests")).to_contain_text("19.98 is not 19.99")
     if day.is_by_keyboard:
+        await until_keys_are_heard(page)
         await page.keyboard.press("e")
     else:
         await page.locator("#log-error").click()

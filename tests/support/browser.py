@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
-__all__ = ["open_browser"]
+__all__ = ["open_browser", "until_keys_are_heard"]
 
 _FLAGS = (
     "--disable-background-networking",
@@ -35,6 +35,11 @@ async def open_browser() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+async def until_keys_are_heard(page: Page) -> None:
+    """Wait for the scripts of a page that has just been led to; before, its keys do nothing."""
+    await expect(page.locator("html[data-scripted]")).to_be_attached()
 
 
 def _executable() -> str:

@@ -49,7 +49,6 @@ function showFailure() {
 /** Pictures of pipelines, in a few sizes; kept on the root, where no refresh takes it away. */
 function startZoom() {
   const root = document.documentElement;
-  root.dataset.scripted = "";
   document.addEventListener("click", (event) => {
     const by = Number(event.target.closest?.("[data-zoom-by]")?.dataset.zoomBy ?? 0);
     if (by) root.dataset.zoom = Math.min(1, Math.max(-3, Number(root.dataset.zoom ?? 0) + by));
@@ -77,3 +76,4 @@ startClock();
 startKeys(toggleTheme);
 startLog();
 startLive();
+document.documentElement.dataset.scripted = ""; // from now on keys are heard

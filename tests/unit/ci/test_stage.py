@@ -12,6 +12,7 @@ from datakit_ci import PlainTree, Stage, StageFailed, Target, TargetTerms, Term,
 from datakit_ci.durations import parse_duration
 from datakit_ci.operation import RunStage
 from datakit_ci.spec import StageKind, StageSpec
+from datakit_ci.stage import fingerprint_stages
 from datakit_core.errors import ConfigError
 
 SOURCE = TargetTerms(Target("me/app", "heads", "main")).source
@@ -252,3 +253,18 @@ def test_functions_that_cannot_be_stages_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=text):
             make(function)
+
+
+def test_stages_are_fingerprinted_ahead_and_one_that_cannot_be_says_so_where_it_is_used() -> None:
+    def inner(source: PlainTree) -> Mapping[str, str]:
+        return {}
+
+    nested, fit = stage(inner), stage(top_level)
+    fingerprint_stages()
+    assert "spec" in vars(fit)
+    with pytest.raises(ConfigError, match="not defined at the top of a module"):
+        nested.spec  # noqa: B018 - it raises
+
+
+def top_level(source: PlainTree) -> Mapping[str, str]:
+    return {}
