@@ -43,7 +43,8 @@ def _wait(operation: Wait, inputs: Sequence[Result[object]]) -> Result[None]:
             return Failed(reason or failed.reason, failed.node, failed.kind, failed.blocked)
         case Pending() as pending:
             reason = operation.while_pending or _listed(operation, inputs, Pending, "pending")
-            return Pending(reason or pending.reason, pending.node, pending.running)
+            said = bool(operation.while_pending) or (pending.said and not reason)
+            return Pending(reason or pending.reason, pending.node, pending.running, said)
         case None:
             return Ok(None)
 

@@ -287,7 +287,7 @@ def _known(node: Node, operation: Value | Fail | Stuck | JobName) -> Result[obje
         case Fail(reason=reason):
             return Failed(reason, node.id)
         case Stuck(reason=reason):
-            return Pending(reason, node.id)
+            return Pending(reason, node.id, said=True)
         case JobName(job=job):
             return Ok(job) if job else error(node, "jobs share this bind: job_id is unknown")
 

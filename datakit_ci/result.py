@@ -39,11 +39,13 @@ class Pending:
         reason: What is waited for, for people; never empty.
         node: The id of the node that is not ready.
         running: Whether that node is at work, and not only waiting.
+        said: Whether the pipeline's author has said the reason: then what waits repeats it.
     """
 
     reason: str
     node: str
     running: bool = False
+    said: bool = False
 
     @property
     def status(self) -> Status:
@@ -52,7 +54,8 @@ class Pending:
 
     def behind(self, label: str) -> Pending:
         """The same, as seen by a stage that cannot start before the node called ``label``."""
-        return replace(self, reason=f"waits for {label}", running=False)
+        reason = self.reason if self.said else f"waits for {label}"
+        return replace(self, reason=reason, running=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import (
     Any,
@@ -23,6 +23,7 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeAlias,
+    TypeVar,
     Unpack,
     cast,
     overload,
@@ -63,6 +64,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+C = TypeVar("C", Conditions, Policy)
 
 StageValue: TypeAlias = Tree | Mapping[str, bytes | str] | Path
 """What a Python stage may return: a tree, files by path, or a directory with the files."""
@@ -118,6 +120,45 @@ class Stage(Generic[P]):
         """
         return self._make()
 
+    def under(
+        self,
+        *,
+        name: str | None = None,
+        timeout: float | str | None = None,
+        pool: str | None = None,
+        **conditions: Unpack[CommandConditions],
+    ) -> Stage[P]:
+        """The same work under other conditions; what is not given is as before.
+
+        Args:
+            name: What it is called, as of one name there is one stage in a project.
+            timeout: As :func:`shell` has it, and so has the rest.
+            pool: What it takes one unit of while it runs.
+            conditions: Secrets, limits and when it runs.
+
+        Raises:
+            ConfigError: An option is wrong, or is for commands and this is a function.
+        """
+        title = self.name if name is None else name
+        if self.function is not None:
+            _refuse_sandbox(title, conditions)
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        options = check_options(title, None, None, seconds, pool, None)
+        checked = check_conditions(title, conditions), check_policy(title, conditions)
+
+        def make() -> StageSpec:
+            base = self.spec
+            return replace(
+                base,
+                name=title,
+                timeout=base.timeout if timeout is None else options.timeout,
+                pool=base.pool if pool is None else options.pool,
+                conditions=_changed(base.conditions, checked[0], conditions),
+                policy=_changed(base.policy, checked[1], conditions),
+            )
+
+        return Stage(make, title, self.function)
+
     def __call__(self, source: Term[Tree], /, *args: P.args, **kwargs: P.kwargs) -> Term[Tree]:
         """The term of this stage's output for the tree ``source``.
 
@@ -162,6 +203,12 @@ class Stage(Generic[P]):
         for name, value in given.items():
             _check_parameter(self.name, name, value)
         return _canonical(given)
+
+
+def _changed(old: C, new: C, names: Collection[str]) -> C:
+    """``old`` with what ``names`` has of it, as in ``new``."""
+    own = {each.name for each in fields(old)}.intersection(names)
+    return replace(old, **{name: getattr(new, name) for name in own})
 
 
 _of_functions: Final[weakref.WeakSet[Stage[...]]] = weakref.WeakSet()

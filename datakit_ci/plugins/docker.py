@@ -7,6 +7,9 @@ is the recipe looked at, and the image built again. A build is keyed by its cont
 
 Without an engine jobs are pending, and go on when one appears. ``DOCKER_HOST`` of the service says
 which engine. Whoever may use an engine is as good as root on its machine.
+
+Stages with other options than those of another image or container need a name of their own, given
+as ``stage=``: of one name there is one stage in a project.
 """
 
 from __future__ import annotations
@@ -14,18 +17,20 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, Unpack, cast
 
+from datakit_ci.conditions import FACTS
 from datakit_ci.lookup import check_path
 from datakit_ci.need import HasEngine
 from datakit_ci.operation import Head
 from datakit_ci.options import check_variables, parse_size
 from datakit_ci.plugins.docker_client import Docker
+from datakit_ci.plugins.docker_options import ContainerOptions, ImageOptions, check_known
 from datakit_ci.plugins.dockerignore import ignored
 from datakit_ci.stage import StageFailed, StageTransient, StageValue, stage
-from datakit_ci.term import Term, join, pending, return_
+from datakit_ci.term import Term, gate, join, pending, return_
 from datakit_ci.tree import PlainTree, Tree
 from datakit_core.errors import ConfigError
 from datakit_core.store.objects import EMPTY_TREE
@@ -41,6 +46,8 @@ _NETWORKS = ("default", "none", "host")
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*\Z")
 _ATTEMPTS = 3
 
+T = TypeVar("T")
+
 
 def build(
     source: Term[Tree],
@@ -50,6 +57,8 @@ def build(
     args: Mapping[str, str] | None = None,
     tags: Sequence[str] = (),
     network: str = "default",
+    stage: str = "docker-build",
+    **options: Unpack[ImageOptions],
 ) -> Term[Tree]:
     """An image, built from the tree ``source``.
 
@@ -60,17 +69,20 @@ def build(
         args: Other build arguments.
         tags: Further names for the image in the engine.
         network: What its commands reach: ``default``, ``none`` or ``host``.
+        stage: What its stage is called; one with other options needs another name.
+        options: When and where it is built. Of its own it has ``timeout="1h"`` and ``retry=3``.
 
     Raises:
         ConfigError: An argument makes no sense.
     """
+    check_known("docker.build", options, ImageOptions)
     bases = {"BASE": from_} if isinstance(from_, Term) else dict(from_ or {})
     given = check_variables("docker-build", args or {})
     if network not in _NETWORKS:
         raise ConfigError(f"docker.build: network: {network!r} is none of {', '.join(_NETWORKS)}")
     for tag in tags:
         _check_reference("docker.build: tags", tag)
-    context = docker_context(source, dockerfile=check_path(dockerfile))
+    context = docker_context(_with_engine(source), dockerfile=check_path(dockerfile))
     recipe = join({"context": context, **{f"from/{name}": base for name, base in bases.items()}})
     how: dict[str, object] = {
         "dockerfile": dockerfile,
@@ -78,9 +90,8 @@ def build(
         "network": network,
         "tags": list(tags),
     }
-    return _with_engine(
-        lambda: join({"": docker_build(recipe, how=how), _RECIPE: recipe}), "docker build"
-    )
+    built = docker_build.under(name=stage, **options)(recipe, how=how)
+    return join({"": built, _RECIPE: recipe})
 
 
 def run(
@@ -94,6 +105,8 @@ def run(
     memory: int | str = "2g",
     cpus: float = 1.0,
     pids: int = 512,
+    stage: str = "docker-run",
+    **options: Unpack[ContainerOptions],
 ) -> Term[Tree]:
     """What a command leaves behind that runs in an image.
 
@@ -107,10 +120,14 @@ def run(
         memory: What its processes may use together, such as ``500m``.
         cpus: How many processors it may keep busy.
         pids: How many processes it may have at a time.
+        stage: What its stage is called; one with other options needs another name.
+        options: When and where it runs, and what it is told: its secrets and facts are variables
+            in the container. Of its own it has ``timeout="1h"`` and ``retry=3``.
 
     Raises:
         ConfigError: An argument makes no sense.
     """
+    check_known("docker.run", options, ContainerOptions)
     if network not in _NETWORKS:
         raise ConfigError(f"docker.run: network: {network!r} is none of {', '.join(_NETWORKS)}")
     if not command or cpus <= 0 or pids <= 0:
@@ -122,26 +139,52 @@ def run(
         "network": network,
         "limits": [f"--memory={parse_size(memory)}", f"--cpus={cpus:g}", f"--pids-limit={pids}"],
     }
+    staged = docker_run.under(name=stage, **options)
+    if told := _variables_of(options):
+        how["told"] = told
     given = join({"image": image, **({} if source is None else {"source": source})})
-    return _with_engine(lambda: docker_run(given, how=how), "docker run")
+    return staged(_with_engine(given), how=how)
 
 
-def published(name: str) -> Term[Tree]:
+def published(
+    name: str, *, stage: str = "docker-published", **options: Unpack[ImageOptions]
+) -> Term[Tree]:
     """An image of a registry, by its name; looked at anew every hour.
 
     If the registry cannot be reached, an image of that name that the engine has will do.
 
+    Args:
+        name: Such as ``debian:12``, or with a digest.
+        stage: What its stage is called; one with other options needs another name.
+        options: When it is looked at. Of its own it has ``every="1h"``, ``latched=True``,
+            ``timeout="30m"`` and ``retry=3``.
+
     Raises:
-        ConfigError: It is no name of an image.
+        ConfigError: An argument makes no sense.
     """
+    check_known("docker.published", options, ImageOptions)
     _check_reference("docker.published", name)
-    nothing = return_(Tree(EMPTY_TREE))
-    return _with_engine(lambda: docker_published(nothing, name=name), name)
+    staged = docker_published.under(name=stage, **options)
+    return staged(_with_engine(return_(Tree(EMPTY_TREE))), name=name)
 
 
-def _with_engine(term: Callable[[], Term[Tree]], label: str) -> Term[Tree]:
-    there: Term[bool] = Term(Head(HasEngine(), "container engine"))
-    return there.bind(lambda is_there: term() if is_there else pending(NO_ENGINE), label)
+def _with_engine(value: Term[T]) -> Term[T]:
+    """``value``, once there is an engine; so the graph is known and checked before."""
+    return gate(value, _ENGINE)
+
+
+def _there(is_there: bool) -> Term[bool]:
+    return return_(True) if is_there else pending(NO_ENGINE)
+
+
+_ASKED: Final[Term[bool]] = Term(Head(HasEngine(), "container engine"))
+_ENGINE: Final = _ASKED.bind(_there, "container engine")
+
+
+def _variables_of(options: ContainerOptions) -> list[str]:
+    """The variables that a stage with these options is given besides its own."""
+    secret = options.get("secrets", ())
+    return sorted({*secret, *(FACTS[each] for each in options.get("facts", ()))})
 
 
 def _check_reference(whose: str, name: object) -> None:
@@ -262,11 +305,14 @@ def _run(
             "env": dict(env),
             "network": str(network),
             "limits": list(limits),
+            **rest,
         }:
             pass
         case _:
             raise StageFailed(f"this is no run: {how!r}")
     variables = [f"--env={name}={value}" for name, value in sorted(env.items())]
+    # Without a value docker takes its own: so a secret is on no command line.
+    variables += [f"--env={name}" for name in cast("list[str]", rest.get("told", []))]
     safety = ["--security-opt=no-new-privileges", "--cap-drop=NET_RAW", "--init"]
     options = [f"--network={network}", *limits, *variables, *safety, "--workdir=/work"]
     docker.create(container, options, image, command)

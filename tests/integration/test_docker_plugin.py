@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci import Config, Project, TargetTerms, Term
+from datakit_ci import Config, Project, Secret, TargetTerms, Term
+from datakit_ci.control import Cancel
 from datakit_ci.engine import Engine
 from datakit_ci.heads import FixedHeads
 from datakit_ci.plugins import docker
@@ -51,10 +52,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 @asynccontextmanager
 async def running(
-    bench: Bench, jobs: Jobs, changes: Mapping[str, bytes] = {}
+    bench: Bench,
+    jobs: Jobs,
+    changes: Mapping[str, bytes] = {},
+    secrets: Mapping[str, Secret] = {},
 ) -> AsyncIterator[Engine]:
     head = await commit_files(bench.database, "source", {**FILES, **changes})
-    config = Config(projects=[Project("me/app", jobs)])
+    config = Config(projects=[Project("me/app", jobs)], secrets=secrets)
     async with (
         Engine(
             bench.database, config, bench.executor, bench.directory / "logs",
@@ -174,25 +178,96 @@ async def test_a_container_has_no_network_and_fails_by_its_status(
         assert "made no there" in job(engine, "outputs").description
 
 
+async def begun(engine: Engine, name: str, stage: str) -> BuildId:
+    """The build of ``stage`` in a job, once it has said so."""
+    builds: tuple[BuildId, ...] = ()
+    async for _ in engine.changes():
+        builds = job(engine, name).builds if engine.target(MAIN) else ()
+        if builds and builds[-1].stage == stage:
+            break
+    said = b""
+    async for piece in engine.follow_log(builds[-1]):
+        said += piece
+        if b"begun-1" in said:
+            break
+    return builds[-1]
+
+
 async def test_when_it_is_stopped_the_container_is_gone(
     bench: Bench, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
 
     def jobs(target: TargetTerms) -> dict[str, Term[object]]:
-        return {"wait": docker.run(docker.published(TINY), "echo begun; sleep 1000")}
+        return {"wait": docker.run(docker.published(TINY), "echo begun-$((0+1)); sleep 1000")}
 
     async with running(bench, jobs) as engine:
-        builds: tuple[BuildId, ...] = ()
-        async for _ in engine.changes():
-            builds = job(engine, "wait").builds if engine.target(MAIN) else ()
-            if builds and builds[-1].stage == "docker-run":
-                break
-        async for piece in engine.follow_log(builds[-1]):
-            if b"begun" in piece:
-                break
+        await begun(engine, "wait", "docker-run")
         assert ask(host, "ps", "--quiet") != ""
     assert ask(host, "ps", "--all", "--quiet") == ""
+
+
+async def test_cancelling_a_build_ends_what_the_engine_does_for_it(
+    bench: Bench, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    slow = b"ARG BASE\nFROM ${BASE}\nRUN echo begun-$((0+1)); sleep 1000\n"
+
+    def jobs(target: TargetTerms) -> dict[str, Term[object]]:
+        base = docker.published(TINY)
+        return {"image": docker.build(target.source, from_=base, network="none")}
+
+    async with running(bench, jobs, {"Dockerfile": slow}) as engine:
+        build = await begun(engine, "image", "docker-build")
+        (step,) = ask(host, "ps", "--quiet", "--no-trunc").split()
+        await engine.control(Cancel("someone", build))
+        await asyncio.to_thread(await_end_of, host, step)
+        await engine.idle()
+        assert job(engine, "image").status is Status.CANCELLED
+    assert ask(host, "ps", "--all", "--quiet") == ""
+
+
+def await_end_of(host: str, container: str) -> None:
+    """Wait until the engine says that a container is gone; it may have said so before."""
+    filters = [f"--filter=container={container}", "--filter=event=destroy"]
+    with subprocess.Popen(
+        ["docker", f"--host={host}", "events", "--since=1h", *filters], stdout=subprocess.PIPE
+    ) as events:
+        assert events.stdout is not None
+        assert b"destroy" in events.stdout.readline()
+        events.terminate()
+
+
+async def test_a_container_that_takes_too_long_is_ended(
+    bench: Bench, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+
+    def jobs(target: TargetTerms) -> dict[str, Term[object]]:
+        return {"wait": docker.run(docker.published(TINY), "sleep 1000", timeout="5s")}
+
+    async with running(bench, jobs) as engine:
+        await engine.idle()
+        assert "took longer than 5 s" in job(engine, "wait").description
+        assert ask(host, "ps", "--all", "--quiet") == ""
+
+
+async def test_a_container_is_told_its_secrets_and_facts_and_no_log_has_them(
+    bench: Bench, host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    token = tmp_path / "token"
+    token.write_text("correct-horse-battery")
+    token.chmod(0o600)
+
+    def jobs(target: TargetTerms) -> dict[str, Term[object]]:
+        command = 'echo "<$GH>" "$DATAKIT_TARGET" "${#GH}"'
+        tiny = docker.published(TINY)
+        return {"tell": docker.run(tiny, command, secrets={"GH": "TOKEN"}, facts=["target"])}
+
+    async with running(bench, jobs, secrets={"TOKEN": Secret.file(token)}) as engine:
+        await engine.idle()
+        assert (await log_of(engine, "tell")).splitlines()[-1] == "<***> heads/main 21"
 
 
 async def test_what_a_killed_process_has_left_is_removed_by_the_next(

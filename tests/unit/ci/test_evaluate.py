@@ -197,7 +197,7 @@ class TestCombinators:
 
     def test_fail_fails_and_pending_waits_at_their_own_node(self) -> None:
         assert result_of(fail("no")) == Failed("no", "fail")
-        assert result_of(pending("soon")) == Pending("soon", "pending")
+        assert result_of(pending("soon")) == Pending("soon", "pending", said=True)
 
     def test_map_applies_to_the_value_only(self) -> None:
         assert result_of(return_(3).map(str)) == Ok("3")
@@ -221,23 +221,23 @@ class TestCombinators:
 
     def test_state_is_always_a_success(self) -> None:
         assert result_of(state(fail("no"))) == Ok(Failed("no", "fail"))
-        assert result_of(state(pending("soon"))) == Ok(Pending("soon", "pending"))
+        assert result_of(state(pending("soon"))) == Ok(Pending("soon", "pending", said=True))
         assert result_of(state(return_(1))) == Ok(Ok(1))
 
     def test_catch_waits_and_then_is_a_success(self) -> None:
         assert result_of(catch(fail("no"))) == Ok(Failed("no", "fail"))
-        assert result_of(catch(pending("soon"))) == Pending("soon", "pending")
+        assert result_of(catch(pending("soon"))) == Pending("soon", "pending", said=True)
         assert result_of(catch(return_(1))) == Ok(Ok(1))
 
     def test_gate_is_its_value_once_the_conditions_hold(self) -> None:
         assert result_of(gate(return_(1), return_(2), return_(3))) == Ok(1)
         assert result_of(gate(return_(1), fail("no"))) == Failed("no", "fail")
-        assert result_of(gate(return_(1), pending("soon"))) == Pending("soon", "pending")
+        assert result_of(gate(return_(1), pending("soon"))) == Pending("soon", "pending", said=True)
         assert result_of(gate(return_(1))) == Ok(1)
 
     def test_wait_for_replaces_the_reason_but_not_the_node(self) -> None:
         term = wait_for(pending("soon"), while_pending="being cooked", on_failure="burnt")
-        assert result_of(term) == Pending("being cooked", "pending")
+        assert result_of(term) == Pending("being cooked", "pending", said=True)
         term = wait_for(fail("no"), while_pending="being cooked", on_failure="burnt")
         assert result_of(term) == Failed("burnt", "fail")
         assert result_of(wait_for(return_(1))) == Ok(None)
@@ -362,8 +362,18 @@ class TestNonsense:
         assert isinstance(wrong, Failed)
         assert "not a tree for 'a'" in wrong.reason
         assert result_of(join({"": source, "a": pending("soon")}), facts) == Pending(
-            "soon", "pending"
+            "soon", "pending", said=True
         )
+
+    def test_what_waits_for_an_author_s_reason_repeats_it(self) -> None:
+        facts = Facts({TargetHead(MAIN): commit_id(1), TreeOf(commit_id(1)): tree_id(1)})
+        source = TargetTerms(MAIN).source
+        frozen = smoke(lint(gate(source, pending("the release freeze"))))
+        assert result_of(frozen, facts) == Pending("the release freeze", "pending", said=True)
+        told = wait_for(lint(source), while_pending="the linter is at it")
+        waiting = result_of(smoke(gate(source, told)), facts)
+        assert isinstance(waiting, Pending)
+        assert waiting.reason == "the linter is at it"
 
     def test_tree_of_wants_a_commit_that_is_there(self) -> None:
         wrong = result_of(tree_of(return_(3)))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -268,3 +269,30 @@ def test_stages_are_fingerprinted_ahead_and_one_that_cannot_be_says_so_where_it_
 
 def top_level(source: PlainTree) -> Mapping[str, str]:
     return {}
+
+
+def test_the_same_work_under_other_conditions_keeps_what_is_not_given() -> None:
+    base = shell("unit", "pytest", timeout="5m", pool="gpu", memory="1g", retry=2, locks=["db"])
+    other = base.under(name="soak", timeout="1h", retry=0, memory="2g")
+    first, second = spec_of(base(SOURCE)), spec_of(other(SOURCE))
+    assert (second.name, second.timeout, second.pool) == ("soak", 3600.0, "gpu")
+    assert (second.policy.retry, second.conditions.memory) == (0, 2_000_000_000)
+    assert second.conditions.locks == ("db",)
+    assert (second.command, second.fingerprint) == (first.command, first.fingerprint)
+    assert spec_of(base.under()(SOURCE)) == first
+
+
+def test_a_function_under_other_conditions_is_the_same_function() -> None:
+    term = count.under(pool="gpu", level="dangerous")(SOURCE, depth=2)
+    assert replace(spec_of(term), pool="cpu", policy=count.spec.policy) == spec_of(
+        count(SOURCE, depth=2)
+    )
+    with pytest.raises(ConfigError, match="a function cannot be sandboxed"):
+        count.under(sandbox=True)
+
+
+def test_wrong_conditions_are_named_where_they_are_written() -> None:
+    with pytest.raises(ConfigError, match="stage later: timeout: 'never'"):
+        shell("unit", "pytest").under(name="later", timeout="never")
+    with pytest.raises(ConfigError, match="there is no option colour"):
+        shell("unit", "pytest").under(colour="red")  # type: ignore[call-arg]
