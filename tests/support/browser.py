@@ -12,6 +12,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 __all__ = ["open_browser", "until_keys_are_heard"]
 
+# Two browsers, a kernel and a container engine may share two processors: be patient, never wrong.
+expect.set_options(timeout=20_000)
+
 _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
