@@ -65,7 +65,7 @@ class Roster:
         """Know of none."""
         self._targets: dict[Target, Watched] = {}
         self._flows: dict[Target, Watched] = {}
-        self._order: list[Target] | None = None  # the targets' names, sorted; none: not known
+        self._order: list[Watched] | None = None  # the targets, sorted; none: not known
         self._at = defaultdict[CommitId, set[Target]](set)
 
     def __contains__(self, target: Target) -> bool:
@@ -91,8 +91,8 @@ class Roster:
     def targets(self) -> Sequence[TargetState]:
         """The state of every target, sorted."""
         if self._order is None:
-            self._order = sorted(self._targets)
-        return [self._targets[target].state for target in self._order]
+            self._order = [self._targets[target] for target in sorted(self._targets)]
+        return [watched.state for watched in self._order]
 
     def flows(self) -> Sequence[TargetState]:
         """The state of every flow, in the pipeline's order."""

@@ -36,7 +36,6 @@ from datakit_ci.dashboard import (
 )
 from datakit_ci.dashboard.assets import Assets, web_directory
 from datakit_ci.dashboard.browse import ROUTES as TREES
-from datakit_ci.dashboard.catalogue import CATALOGUE, Catalogue
 from datakit_ci.dashboard.channel import CHANNELS, Channels
 from datakit_ci.dashboard.compare import ROUTES as COMPARISONS
 from datakit_ci.dashboard.controls import CONTROLS, Controls
@@ -53,11 +52,12 @@ from datakit_ci.dashboard.rendering import PAGES, Pages
 from datakit_ci.dashboard.reports import REPORTS, ReportReader
 from datakit_ci.dashboard.reports import ROUTES as TESTS
 from datakit_ci.dashboard.routes import add_routes, public, read
+from datakit_ci.dashboard.rows import ROWS, Rows
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.dashboard.sessions import MemorySessions, SessionStore
 from datakit_ci.dashboard.settings import PARTICULARS, VERSIONS
 from datakit_ci.dashboard.settings import ROUTES as SETTINGS
-from datakit_ci.dashboard.sketches import SKETCHES, Sketches
+from datakit_ci.dashboard.shelf import SHELVES, Shelves
 from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.travel import travel_in_time
 from datakit_ci.dashboard.versions import Versions
@@ -179,7 +179,7 @@ def create_app(
         app[PARTICULARS] = particulars
     app[PAGES] = Pages(files / "templates", assets, title, now, trouble)
     app[live.STREAMS] = streams
-    app[CATALOGUE], app[COURSES], app[SKETCHES] = Catalogue(), Courses(), Sketches()
+    app[SHELVES], app[COURSES], app[ROWS] = Shelves(), Courses(), Rows(app[PAGES])
     app.on_shutdown.append(streams.close)
     book = LogBook()
     app[LOGS], app[CHANNELS] = book, Channels()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from datakit_ci.dashboard import logpage, views
-from datakit_ci.dashboard.catalogue import CATALOGUE
 from datakit_ci.dashboard.found import find_build
 from datakit_ci.dashboard.neighbours import find_neighbours
 from datakit_ci.dashboard.observed import sight_of
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.reports import REPORTS, judged_report
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.shelf import SHELVES
 
 __all__ = ["find_build", "show_build"]
 
@@ -32,5 +32,5 @@ async def show_build(request: web.Request) -> web.Response:
         sight=None if dossier is None else await sight_of(source, dossier, why),
         around=await find_neighbours(source.results(build.id.project, build.id.stage), build),
         log=await logpage.log_part(request, build),
-        targets=views.targets_of(request.app[CATALOGUE].entries(source.targets()), build.id),
+        targets=views.targets_of(request.app[SHELVES].of(source.targets()), build.id),
     )

@@ -2,7 +2,7 @@
 
 With ten thousand targets, what is asked of each of them on each request has to be next to nothing:
 the worst of its jobs, the text to search in and the order by age are found when its state is first
-seen, and kept until there is another one.
+seen, and kept until there is another one (:mod:`datakit_ci.dashboard.shelf`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
-
-from aiohttp import web
 
 from datakit_ci.dashboard.offers import offers_of_target
 from datakit_ci.state import BuildId, GraphNode, Status, TargetState
 from datakit_ci.target import Target
 
-__all__ = ["CATALOGUE", "Catalogue", "Entry", "entry_of", "newest_first"]
+__all__ = ["Entry", "entry_of", "newest_first"]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-
-_SPARE = 1000
-"""Entries of targets that are not shown (any more) that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +96,3 @@ def _asks(state: TargetState, status: Status, underway: Iterable[GraphNode]) -> 
 def newest_first(entries: Iterable[Entry]) -> list[Entry]:
     """The entries by when they last changed."""
     return sorted(entries, key=lambda entry: entry.age)
-
-
-class Catalogue:
-    """Keeps entries by the identity of states; and few of states that are not there any more.
-
-    An entry holds its state, so that no other one can have its identity meanwhile. Looking a target
-    up by its name would take longer than all else that is done with an entry.
-    """
-
-    def __init__(self) -> None:
-        """Keep none yet."""
-        self._entries: dict[int, Entry] = {}
-
-    def entries(self, states: Iterable[TargetState]) -> list[Entry]:
-        """The entries of ``states``, in the same order."""
-        kept = self._entries
-        found: list[Entry] = []
-        for state in states:
-            entry = kept.get(id(state))
-            if entry is None:
-                entry = kept[id(state)] = entry_of(state)
-            found.append(entry)
-        if len(kept) > 2 * len(found) + _SPARE:
-            self._entries = {id(entry.state): entry for entry in found}
-        return found
-
-
-CATALOGUE: Final = web.AppKey("catalogue", Catalogue)

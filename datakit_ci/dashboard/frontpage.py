@@ -6,7 +6,7 @@ since that it is missing is news as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from datakit_ci.dashboard.catalogue import Entry
@@ -86,30 +86,31 @@ class Front:
 
 
 def front(
-    entries: Iterable[Entry],
+    asking: Iterable[Entry],
+    find: Callable[[Target], TargetState | None],
     projects: Sequence[Project],
     pools: Mapping[str, PoolState],
     paused: Mapping[str, Ruling],
     flows: Iterable[TargetState] = (),
 ) -> Front:
-    """What the front page says of these targets, projects, pools and flows."""
+    """What the front page says of these projects, pools and flows.
+
+    Args:
+        asking: The targets that wait for a person, in any order.
+        find: Where a target stands; none: it is not known.
+        projects: In the pipeline's order.
+        pools: What is busy, and with what.
+        paused: Projects in which nothing new is started.
+        flows: In the pipeline's order.
+    """
     wanted = [
         Target(project.id, TargetKind.BRANCH.value, name)
         for project in projects
         for name in project.dashboards
     ][:_MOST_BOARDS]
-    known = frozenset(wanted)
-    names = {target.name for target in known}  # sooner compared than whole targets
-    asks: list[Entry] = []
-    states: dict[Target, TargetState] = {}
-    for entry in entries:
-        if known and entry.target.name in names and entry.target in known:
-            states[entry.target] = entry.state
-        if entry.asks:
-            asks.append(entry)
-    asks.sort(key=lambda entry: entry.age, reverse=True)
+    asks = sorted(asking, key=lambda entry: entry.age, reverse=True)
     return Front(
-        tuple(_board(target, states.get(target)) for target in wanted),
+        tuple(_board(target, find(target)) for target in wanted),
         tuple(_ask(entry.state) for entry in asks[:_MOST_ASKS]),
         max(0, len(asks) - _MOST_ASKS),
         _in_use(pools),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import TypeVar
 
-from datakit_ci.dashboard.catalogue import Entry, newest_first
-from datakit_ci.dashboard.views import Filter
+from datakit_ci.dashboard.catalogue import Entry
+from datakit_ci.dashboard.shelf import Section, Shelf
+from datakit_ci.dashboard.views import Filter, counts
 from datakit_ci.state import TargetState
 
 __all__ = ["PAGE", "Choice", "Listing", "Part", "listing", "part"]
@@ -78,25 +80,35 @@ class Listing:
     total: int
 
 
-def listing(entries: Sequence[Entry], kind: str, choice: Choice) -> Listing:
+def listing(shelf: Shelf, kind: str, choice: Choice, project: str = "") -> Listing:
     """What is asked for of the targets of a ``kind``: ``heads``, ``tags`` or ``pr``.
 
     Pull requests and branches are sorted by when they last changed. Tags are too, since their names
     follow no common rule.
+
+    Args:
+        shelf: The targets.
+        kind: What is listed.
+        choice: Which of them.
+        project: The only project whose targets count at all; empty: all do.
     """
-    all_ = [entry for entry in entries if entry.target.kind_value == kind]
+    all_ = shelf.of_kind(kind, project)
+    found = shelf.of_kind(kind, project or choice.project)
+    if project and choice.project not in {"", project}:
+        found = Section()
     words = choice.search.casefold().split()
-    found = [entry for entry in all_ if _fits(entry, choice, words)]
-    by_status = Counter(entry.status for entry in found)
-    shown = [entry for entry in found if choice.wanted.holds(entry.status)]
-    rows, where = part(newest_first(shown), choice.number)
-    authors = Counter(entry.state.author for entry in all_ if entry.state.author)
+    if words or choice.author:
+        found = Section(entry for entry in found.those() if _fits(entry, choice, words))
+    rows, where = part(found.those(choice.wanted.statuses), choice.number)
+    authors = shelf.authors_of(kind, project)
+    named = ((name, number) for name, number in authors.items() if name)
+    most = nlargest(_MOST_CHOICES, named, key=itemgetter(1))
     return Listing(
         tuple(entry.state for entry in rows),
         where,
-        {f: sum(n for status, n in by_status.items() if f.holds(status)) for f in Filter},
-        tuple(sorted({entry.target.project for entry in all_})),
-        tuple(sorted((name for name, _ in authors.most_common(_MOST_CHOICES)), key=str.casefold)),
+        counts(found),
+        ((project,) if all_ else ()) if project else tuple(shelf.projects_with(kind)),
+        tuple(sorted((name for name, _ in most), key=str.casefold)),
         len(all_),
     )
 
@@ -111,9 +123,4 @@ def part(items: Sequence[_T], number: int, size: int = PAGE) -> tuple[Sequence[_
 
 
 def _fits(entry: Entry, choice: Choice, words: Sequence[str]) -> bool:
-    state = entry.state
-    if choice.project and state.target.project != choice.project:
-        return False
-    if choice.author and state.author != choice.author:
-        return False
-    return entry.has(words)
+    return (not choice.author or entry.state.author == choice.author) and entry.has(words)

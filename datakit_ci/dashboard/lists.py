@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from datakit_ci.dashboard import views
-from datakit_ci.dashboard.catalogue import CATALOGUE
 from datakit_ci.dashboard.listing import Choice, listing
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import Route, read
+from datakit_ci.dashboard.rows import ROWS
 from datakit_ci.dashboard.scope import source_of
-from datakit_ci.dashboard.sketches import SKETCHES
+from datakit_ci.dashboard.shelf import SHELVES
 
 __all__ = ["ROUTES", "address"]
 
@@ -64,14 +64,13 @@ def address(choice: Choice, **changed: str | int) -> str:
 
 
 async def _show(kind: Kind, request: web.Request) -> web.Response:
-    states = source_of(request).targets()
+    shelf = request.app[SHELVES].of(source_of(request).targets())
     choice, project = _choice(request), ""
     if "user" in request.match_info:
         project = f"{request.match_info['user']}/{request.match_info['repo']}"
-        states = [state for state in states if state.target.project == project]
-        if not states:
+        if not shelf.projects.get(project):
             raise web.HTTPNotFound(text=f"There is no project {project} here.")
-    view = listing(request.app[CATALOGUE].entries(states), kind.value, choice)
+    view = listing(shelf, kind.value, choice, project)
     return request.app[PAGES].page(
         "listing.html",
         kind=kind,
@@ -80,8 +79,7 @@ async def _show(kind: Kind, request: web.Request) -> web.Response:
         view=view,
         choice=choice,
         filters=views.Filter,
-        sketch=request.app[SKETCHES].of,
-        broken=views.broken_build,
+        row=request.app[ROWS].of,
         query=partial(address, choice),
     )
 

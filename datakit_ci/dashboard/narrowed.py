@@ -42,7 +42,10 @@ class Narrowed:
     def targets(self) -> Sequence[TargetState]:
         """As :meth:`Source.targets`."""
         states = self._source.targets()
-        reads = self._of({state.target.project for state in states})
+        projects = {state.target.project for state in states}
+        reads = self._of(projects)
+        if len(reads) == len(projects):
+            return states
         return [state for state in states if state.target.project in reads]
 
     def target(self, target: Target) -> TargetState | None:

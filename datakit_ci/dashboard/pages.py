@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import unquote_to_bytes, urlencode
@@ -11,13 +11,14 @@ from urllib.parse import unquote_to_bytes, urlencode
 from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
-from datakit_ci.dashboard.catalogue import CATALOGUE
 from datakit_ci.dashboard.courses import COURSES
-from datakit_ci.dashboard.frontpage import front
+from datakit_ci.dashboard.frontpage import Front, front
 from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.rows import ROWS
 from datakit_ci.dashboard.scope import source_of
-from datakit_ci.dashboard.sketches import SKETCHES
+from datakit_ci.dashboard.shelf import SHELVES
+from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.timeline import timeline
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target
@@ -57,22 +58,31 @@ class JobRow:
 
 async def show_overview(request: web.Request) -> web.Response:
     """All projects: what is red, what runs, and every target."""
-    return await _overview(request, source_of(request).targets(), "overview.html")
+    source = source_of(request)
+    shelf = request.app[SHELVES].of(source.targets())
+    first = front(
+        shelf.asking.values(),
+        source.target,
+        source.projects(),
+        source.pools(),
+        source.paused(),
+        source.flows(),
+    )
+    wanted, search = _choice(request)
+    view = views.overview(shelf, wanted, search)
+    return await _overview(request, view, "overview.html", first)
 
 
 async def show_project(request: web.Request) -> web.Response:
     """One project's targets."""
-    project = _project(request)
-    states = [s for s in source_of(request).targets() if s.target.project == project]
-    if not states:
+    project, source = _project(request), source_of(request)
+    shelf = request.app[SHELVES].of(source.targets())
+    if not shelf.projects.get(project):
         raise web.HTTPNotFound(text=f"There is no project {project} here.")
-    return await _overview(
-        request,
-        states,
-        "project.html",
-        project=project,
-        paused=source_of(request).paused().get(project),
-    )
+    wanted, search = _choice(request)
+    view = views.overview(shelf, wanted, search, project)
+    paused = source.paused().get(project)
+    return await _overview(request, view, "project.html", project=project, paused=paused)
 
 
 async def show_target(request: web.Request) -> web.Response:
@@ -105,13 +115,15 @@ def _toggled(expanded: frozenset[str], stage: str) -> str:
 
 
 async def _overview(
-    request: web.Request, states: Sequence[TargetState], template: str, **values: object
+    request: web.Request,
+    view: views.Overview,
+    template: str,
+    first: Front | None = None,
+    **values: object,
 ) -> web.Response:
     wanted, search = _choice(request)
-    entries, source = request.app[CATALOGUE].entries(states), source_of(request)
-    view = views.overview(entries, wanted, search)
-    first = front(entries, source.projects(), source.pools(), source.paused(), source.flows())
-    told = [board.state for board in first.boards if board.state is not None]
+    source, boards = source_of(request), () if first is None else first.boards
+    told = [board.state for board in boards if board.state is not None]
     told += [item.target for item in view.trouble]
     shown = [running.build for running in view.running[:_MAX_RUNNING]]
     return request.app[PAGES].page(
@@ -121,22 +133,20 @@ async def _overview(
         search=search,
         filters=views.Filter,
         builds=await _builds(request, shown),
-        sketch=request.app[SKETCHES].of,
+        row=request.app[ROWS].of,
         broken=views.broken_build,
         front=first,
         courses=await request.app[COURSES].of(source, told),
-        spot=_spotlight(states, view, search),
+        spot=None if search else _spotlight(source, view),
         **values,
     )
 
 
-def _spotlight(
-    states: Sequence[TargetState], view: views.Overview, search: str
-) -> tuple[TargetState, graph.Drawing] | None:
+def _spotlight(source: Source, view: views.Overview) -> tuple[TargetState, graph.Drawing] | None:
     """The main branch of the only project, with its picture, on a page that shows everything."""
-    if len(view.groups) != 1 or search:
+    if len(view.groups) != 1:
         return None
-    state = views.main_branch(states)
+    state = views.main_branch(view.groups[0].project, source.target)
     if state is None or not 1 < len(state.graph) <= _MAX_SPOTLIGHT:
         return None
     return state, graph.layout(state.graph)

@@ -8,10 +8,11 @@ from typing import Final
 
 from aiohttp import web
 
-from datakit_ci.dashboard.catalogue import CATALOGUE, Entry
+from datakit_ci.dashboard.catalogue import Entry
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.shelf import SHELVES
 from datakit_ci.dashboard.source import Source
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.state import BuildId, BuildState
@@ -61,7 +62,7 @@ async def show_pools(request: web.Request) -> web.Response:
     """Pools and locks."""
     source = source_of(request)
     pools, locks = source.pools(), source.locks()
-    known = users(request.app[CATALOGUE].entries(source.targets()))
+    known = users(request.app[SHELVES].of(source.targets()).busy.values())
     view, held = rows(pools, known), rows(_as_pools(locks), known)
     shown = (use for row in (*view, *held) for use in (*row.busy, *row.queue))
     return request.app[PAGES].page(
@@ -73,9 +74,9 @@ async def show_pools(request: web.Request) -> web.Response:
 
 
 def users(entries: Iterable[Entry]) -> Mapping[BuildId, Use]:
-    """The builds that run or wait, each with the targets that they are for."""
+    """The builds that run or wait, each with the targets that they are for, by name."""
     found: dict[BuildId, tuple[str, list[Target]]] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.age[1]):
         for node in entry.underway:
             if node.build is None:
                 continue

@@ -15,8 +15,8 @@ from datakit_ci.dashboard import views
 from datakit_ci.dashboard.addressed import project_in, target_in
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import read
+from datakit_ci.dashboard.rows import ROWS
 from datakit_ci.dashboard.scope import source_of
-from datakit_ci.dashboard.sketches import SKETCHES
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_core.client.api import CommitId, ObjectId
@@ -158,7 +158,7 @@ async def show_commit(request: web.Request) -> web.Response:
         at_it=here,
         left=left,
         rows=rows,
-        sketch=request.app[SKETCHES].of,
+        row=request.app[ROWS].of,
         broken=views.broken_build,
     )
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
 
-from aiohttp import web
 from markupsafe import Markup
 
 from datakit_ci.dashboard.graph import Glyph, glyph
 from datakit_ci.state import GraphNode
 
-__all__ = ["SKETCHES", "Sketches", "drawn"]
+__all__ = ["Sketches", "drawn"]
 
 _KEPT = 2048
 """Sketches, of a few kilobytes each."""
@@ -53,6 +51,3 @@ class Sketches:
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return sketch
-
-
-SKETCHES: Final = web.AppKey("sketches", Sketches)

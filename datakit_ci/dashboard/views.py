@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 
-from datakit_ci.dashboard.catalogue import Entry, newest_first
+from datakit_ci.dashboard.catalogue import Entry
+from datakit_ci.dashboard.shelf import Section, Shelf, by_project
 from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
+from datakit_ci.target import Target, TargetKind
 
 __all__ = [
     "Filter",
@@ -18,6 +20,7 @@ __all__ = [
     "Running",
     "Trouble",
     "broken_build",
+    "counts",
     "first_problem",
     "main_branch",
     "overview",
@@ -45,6 +48,10 @@ _RED_FIRST = {
     Status.CANCELLED: 4,
     Status.SUCCESS: 5,
 }
+_RANKS = [
+    tuple(status for status, each in _RED_FIRST.items() if each == rank)
+    for rank in sorted(set(_RED_FIRST.values()))
+]
 
 
 class Filter(enum.Enum):
@@ -66,6 +73,11 @@ class Filter(enum.Enum):
                 return not status.is_final
             case Filter.PASSING:
                 return status is Status.SUCCESS
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Those that :meth:`holds` says yes to."""
+        return tuple(status for status in Status if self.holds(status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,40 +130,58 @@ class Overview:
     total: int
 
 
-def overview(entries: Sequence[Entry], wanted: Filter, search: str) -> Overview:
+def overview(shelf: Shelf, wanted: Filter, search: str, project: str | None = None) -> Overview:
     """Pick and order what the front page (or a project's page) shows.
 
     Args:
-        entries: Every target that may be shown.
+        shelf: Every target that may be shown.
         wanted: Which states.
         search: Words that all have to be in the project, name, subject, author or commit id.
+        project: The only one whose targets are shown; none: all.
     """
-    words = search.casefold().split()
-    found = newest_first(entry for entry in entries if entry.has(words))
-    by_status = Counter(entry.status for entry in found)
-    red = (entry.state for entry in found if entry.status in _BAD)
-    groups = _groups([entry for entry in found if wanted.holds(entry.status)])
+    whole = shelf.whole if project is None else shelf.projects.get(project, Section())
+    projects: Mapping[str, Section] = shelf.projects if project is None else {project: whole}
+    busy: Iterable[Entry] = shelf.busy.values()
+    if project is not None:
+        busy = (entry for entry in busy if entry.target.project == project)
+    total, words = len(whole), search.casefold().split()
+    if words:
+        found = [entry for entry in whole.those() if entry.has(words)]
+        whole, projects = Section(found), by_project(found)
+        busy = (entry for entry in busy if entry.has(words))
+    groups = _groups(projects, wanted)
+    red = whole.those(Filter.FAILING.statuses)[:_MOST_TROUBLE]
     return Overview(
         groups=tuple(groups[:_MOST_PROJECTS]),
         more=max(0, len(groups) - _MOST_PROJECTS),
-        counts={f: sum(n for status, n in by_status.items() if f.holds(status)) for f in Filter},
-        statuses=tuple((status, by_status[status]) for status in _RED_FIRST if by_status[status]),
-        trouble=tuple(trouble(state) for state in islice(red, _MOST_TROUBLE)),
-        running=tuple(running(found)),
-        total=len(entries),
+        counts=counts(whole),
+        statuses=tuple((status, n) for status in _RED_FIRST if (n := whole.count(status))),
+        trouble=tuple(trouble(entry.state) for entry in red),
+        running=tuple(running(busy)),
+        total=total,
     )
 
 
-def _groups(found: Iterable[Entry]) -> list[Group]:
-    by_project: dict[str, list[Entry]] = {}
-    for entry in found:
-        by_project.setdefault(entry.target.project, []).append(entry)
-    most = max(_FEWEST_EACH, _MOST_TARGETS // max(1, len(by_project)))
+def counts(section: Section) -> Mapping[Filter, int]:
+    """For each filter, how many targets it would show."""
+    return {each: sum(map(section.count, each.statuses)) for each in Filter}
+
+
+def _groups(projects: Mapping[str, Section], wanted: Filter) -> list[Group]:
+    ranks = [tuple(filter(wanted.holds, rank)) for rank in _RANKS]
+    sizes = {
+        project: size
+        for project, section in projects.items()
+        if (size := sum(map(section.count, chain.from_iterable(ranks))))
+    }
+    most = max(_FEWEST_EACH, _MOST_TARGETS // max(1, len(sizes)))
     groups = []
-    for project, members in sorted(by_project.items()):
-        members.sort(key=lambda member: _RED_FIRST[member.status])
-        shown = tuple(entry.state for entry in members[:most])
-        groups.append(Group(project, shown, len(members) - len(shown)))
+    for project, size in sorted(sizes.items()):
+        shown: list[Entry] = []
+        for rank in ranks:
+            if len(shown) < most:
+                shown += projects[project].those(rank)[: most - len(shown)]
+        groups.append(Group(project, tuple(entry.state for entry in shown), size - len(shown)))
     return groups
 
 
@@ -177,9 +207,13 @@ def running(entries: Iterable[Entry]) -> list[Running]:
 
 def targets_of(entries: Iterable[Entry], build: BuildId) -> list[TargetState]:
     """The targets that a build counts for at present, by name."""
-    return sorted(
-        (entry.state for entry in entries if entry.shows(build)), key=lambda state: state.target
-    )
+    found = [entry.state for entry in entries if build.key in entry.keys and entry.shows(build)]
+    return sorted(found, key=lambda state: _name(state.target))
+
+
+def _name(target: Target) -> tuple[str, str, str]:
+    """Sorts targets as they sort themselves, and faster."""
+    return target.project, target.kind_value, target.name
 
 
 def first_problem(nodes: Sequence[GraphNode]) -> GraphNode | None:
@@ -187,10 +221,10 @@ def first_problem(nodes: Sequence[GraphNode]) -> GraphNode | None:
     return next((node for node in nodes if node.status in _BAD), None)
 
 
-def main_branch(states: Iterable[TargetState]) -> TargetState | None:
+def main_branch(project: str, find: Callable[[Target], TargetState | None]) -> TargetState | None:
     """The branch that a project is judged by, going by its name."""
-    branches = {state.target.name: state for state in states if state.target.kind_value == "heads"}
-    return next((branches[name] for name in _MAIN if name in branches), None)
+    names = (Target(project, TargetKind.BRANCH.value, name) for name in _MAIN)
+    return next((state for name in names if (state := find(name)) is not None), None)
 
 
 def red_first(jobs: Iterable[JobState]) -> list[JobState]:

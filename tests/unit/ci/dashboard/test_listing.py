@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datakit_ci.dashboard.catalogue import Entry, entry_of
+from datakit_ci.dashboard.catalogue import entry_of
 from datakit_ci.dashboard.listing import Choice, listing, part
 from datakit_ci.dashboard.lists import address
+from datakit_ci.dashboard.shelf import Shelf
 from datakit_ci.dashboard.views import Filter
 from datakit_ci.state import TargetState
 from datakit_ci.target import Target
@@ -20,12 +21,12 @@ from tests.support.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def entries() -> list[Entry]:
-    return [entry_of(state) for state in fill(FakeEngine()).engine.targets()]
+def shelf() -> Shelf:
+    return Shelf(map(entry_of, fill(FakeEngine()).engine.targets()))
 
 
-def found(entries: list[Entry], kind: str, choice: Choice) -> list[str]:
-    return [state.target.path for state in listing(entries, kind, choice).states]
+def found(shelf: Shelf, kind: str, choice: Choice) -> list[str]:
+    return [state.target.path for state in listing(shelf, kind, choice).states]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,13 @@ def found(entries: list[Entry], kind: str, choice: Choice) -> list[str]:
     ],
 )
 def test_all_that_is_asked_for_has_to_hold(
-    entries: list[Entry], kind: str, choice: Choice, shown: list[str]
+    shelf: Shelf, kind: str, choice: Choice, shown: list[str]
 ) -> None:
-    assert found(entries, kind, choice) == shown
+    assert found(shelf, kind, choice) == shown
 
 
-def test_counts_are_of_what_is_searched_and_choices_of_all(entries: list[Entry]) -> None:
-    view = listing(entries, "heads", Choice(Filter.FAILING, project="acme/shop"))
+def test_counts_are_of_what_is_searched_and_choices_of_all(shelf: Shelf) -> None:
+    view = listing(shelf, "heads", Choice(Filter.FAILING, project="acme/shop"))
     assert view.counts == {
         Filter.ALL: 2, Filter.FAILING: 1, Filter.RUNNING: 0, Filter.PASSING: 1,
     }  # fmt: skip
@@ -61,8 +62,8 @@ def test_the_second_page_goes_on_where_the_first_ended() -> None:
         TargetState(Target("me/app", "pr", str(n)), updated=NOW - timedelta(minutes=n))
         for n in range(120)
     ]
-    entries = [entry_of(state) for state in reversed(states)]
-    names = [found(entries, "pr", Choice(number=number)) for number in (1, 2, 3)]
+    shelf = Shelf(entry_of(state) for state in reversed(states))
+    names = [found(shelf, "pr", Choice(number=number)) for number in (1, 2, 3)]
     assert [len(page) for page in names] == [50, 50, 20]
     assert list(chain(*names)) == [state.target.path for state in states]
 

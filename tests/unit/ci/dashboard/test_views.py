@@ -9,6 +9,7 @@ import pytest
 
 from datakit_ci.dashboard import views
 from datakit_ci.dashboard.catalogue import Entry, entry_of
+from datakit_ci.dashboard.shelf import Shelf
 from datakit_ci.dashboard.views import Filter
 from datakit_ci.state import BuildId, JobState, Status, TargetState
 from datakit_ci.target import Target
@@ -25,12 +26,16 @@ def entries(states: Iterable[TargetState]) -> list[Entry]:
     return [entry_of(state) for state in states]
 
 
+def shelf(states: Iterable[TargetState]) -> Shelf:
+    return Shelf(entries(states))
+
+
 def names(view: views.Overview) -> list[str]:
     return [state.target.short for group in view.groups for state in group.targets]
 
 
 def test_each_project_lists_red_targets_first(scene: Scene) -> None:
-    view = views.overview(entries(scene.engine.targets()), Filter.ALL, "")
+    view = views.overview(shelf(scene.engine.targets()), Filter.ALL, "")
     assert [group.project for group in view.groups] == ["acme/shop", "acme/storefront"]
     assert names(view) == [
         "heads/rounding", "pr/318", "heads/main", "tags/v2.4.0",
@@ -39,7 +44,7 @@ def test_each_project_lists_red_targets_first(scene: Scene) -> None:
 
 
 def test_filters_pick_by_state_and_know_their_counts(scene: Scene) -> None:
-    view = views.overview(entries(scene.engine.targets()), Filter.FAILING, "")
+    view = views.overview(shelf(scene.engine.targets()), Filter.FAILING, "")
     assert names(view) == ["heads/rounding", "heads/trial/stages"]
     assert view.counts == {
         Filter.ALL: 7, Filter.FAILING: 2, Filter.RUNNING: 2, Filter.PASSING: 3,
@@ -53,18 +58,18 @@ def test_filters_pick_by_state_and_know_their_counts(scene: Scene) -> None:
     [("SHOP 318", ["pr/318"]), ("kofi footer", ["pr/12"]), ("nothing like it", [])],
 )
 def test_the_search_wants_every_word(scene: Scene, search: str, found: list[str]) -> None:
-    assert names(views.overview(entries(scene.engine.targets()), Filter.ALL, search)) == found
+    assert names(views.overview(shelf(scene.engine.targets()), Filter.ALL, search)) == found
 
 
 def test_a_commit_id_finds_its_target(scene: Scene) -> None:
     search = str(scene.red.head)[:12]
-    assert names(views.overview(entries(scene.engine.targets()), Filter.ALL, search)) == [
+    assert names(views.overview(shelf(scene.engine.targets()), Filter.ALL, search)) == [
         "heads/rounding"
     ]
 
 
 def test_trouble_names_the_failed_jobs_and_counts_the_blocked(scene: Scene) -> None:
-    view = views.overview(entries(scene.engine.targets()), Filter.ALL, "")
+    view = views.overview(shelf(scene.engine.targets()), Filter.ALL, "")
     assert [item.target.target.short for item in view.trouble] == [
         "heads/rounding",
         "heads/trial/stages",
@@ -81,7 +86,7 @@ def test_a_build_that_several_targets_share_runs_once(scene: Scene) -> None:
 
 def test_a_large_project_is_cut_and_says_by_how_much() -> None:
     states = [TargetState(Target("acme/shop", "heads", f"b{index}")) for index in range(125)]
-    (group,) = views.overview(entries(states), Filter.ALL, "").groups
+    (group,) = views.overview(shelf(states), Filter.ALL, "").groups
     assert (len(group.targets), group.more) == (60, 65)
 
 
@@ -91,15 +96,15 @@ def test_many_projects_share_the_page() -> None:
         for project in range(70)
         for index in range(9)
     ]
-    view = views.overview(entries(states), Filter.ALL, "")
+    view = views.overview(shelf(states), Filter.ALL, "")
     assert len(view.groups) == 40
     assert view.more == 30
     assert {(len(group.targets), group.more) for group in view.groups} == {(2, 7)}
 
 
 def test_the_main_branch_is_known_by_its_name(scene: Scene) -> None:
-    assert views.main_branch([scene.red, scene.green]) == scene.green
-    assert views.main_branch([scene.red, scene.busy]) is None
+    assert views.main_branch("acme/shop", scene.engine.target) == scene.green
+    assert views.main_branch("acme/none", scene.engine.target) is None
 
 
 def test_only_failed_jobs_come_before_the_others(scene: Scene) -> None:
