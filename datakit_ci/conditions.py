@@ -63,6 +63,7 @@ class Conditions:
         log_limit: Bytes of its log that are kept.
         output_limit: Bytes of its outputs and reports together.
         untrusted: Whether it runs for a stranger, and is given nothing that others left.
+        executor: ``local`` to run beside the engine, wherever other builds run.
     """
 
     secrets: tuple[tuple[str, str], ...] = ()
@@ -77,6 +78,7 @@ class Conditions:
     log_limit: int = LOG_LIMIT
     output_limit: int = OUTPUT_LIMIT
     untrusted: bool = False
+    executor: str = ""
 
     @property
     def identity(self) -> dict[str, JsonValue]:

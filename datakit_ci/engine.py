@@ -118,6 +118,7 @@ class Engine:
         """
         self._database = database
         self._config = config
+        self._processors = os.cpu_count() or 1
         self._projects = {project.id for project in config.projects}
         self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
@@ -146,7 +147,7 @@ class Engine:
             self._cache,
             Search(database, self._cache, self._tally),
             self._runner,
-            Scheduler(config.capacities(os.cpu_count() or 1)),
+            Scheduler(config.capacities(self._processors)),
             self._spool,
             self._group,
             Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by),
@@ -307,6 +308,12 @@ class Engine:
         """All targets at once, then, each time, those that changed since; never ends by itself."""
         return self._changes.listen()
 
+    def has_processors(self, number: int) -> None:
+        """Run so many builds of pool ``cpu`` at a time, where the pipeline does not say it."""
+        if number != self._processors:
+            self._processors = number
+            self._builds.resize(self._config.capacities(number))
+
     async def configure(self, config: Config) -> None:
         """Judge all targets by ``config`` from now on; builds that it still wants go on.
 
@@ -317,7 +324,7 @@ class Engine:
         self._config = config
         self._projects = {project.id for project in config.projects}
         self._builds.threshold = config.threshold
-        self._builds.resize(config.capacities(os.cpu_count() or 1))
+        self._builds.resize(config.capacities(self._processors))
         self._evaluations.config = config
         self._roster.expire()
         for watched in self._roster.watched():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from datakit_ci.executors.base import Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
+from datakit_ci.executors.routing import RoutingExecutor
 from datakit_ci.settings import ServiceSettings
 from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
@@ -29,6 +30,8 @@ from datakit_core.store import Durability, FetchPolicy, Store
 if TYPE_CHECKING:  # only who wants metrics imports them
     from prometheus_client.registry import Collector
 
+    from datakit_ci.executors.dask.opening import Farm
+
 __all__ = ["Home", "open_home"]
 
 
@@ -38,11 +41,12 @@ class Home:
 
     Attributes:
         database: The state.
-        executor: Runs builds on this machine.
+        executor: Runs builds, on this machine or on others.
         listeners: URLs at which others find the database.
         local: The database again, if it is our own.
         remote: The database again, if a server has it.
         store: The repository, if it is our own.
+        farm: The cluster that builds run on, if they do.
     """
 
     database: Database
@@ -51,6 +55,7 @@ class Home:
     local: LocalDatabase | None = None
     remote: ReconnectingDatabase | None = None
     store: Store | None = None
+    farm: Farm | None = None
 
     def away(self) -> float:
         """For how many seconds the database has been away; 0 if it is there."""
@@ -59,7 +64,12 @@ class Home:
         return max(0.0, (datetime.now(UTC) - since).total_seconds())
 
     def trouble(self) -> str:
-        """What is wrong with the database, for people; empty: nothing."""
+        """What is wrong with the database or the cluster, for people; empty: nothing."""
+        database = self._away()
+        farm = "" if self.farm is None else self.farm.cluster.trouble
+        return " ".join(filter(None, (database, farm)))
+
+    def _away(self) -> str:
         if self.remote is None or (since := self.remote.away) is None:
             return ""
         return (
@@ -113,7 +123,8 @@ async def _embedded(
     executor = _executor(database, settings.database, settings)
     await stack.enter_async_context(executor)
     listeners = tuple(str(endpoint) for endpoint in server.endpoints)
-    return Home(database, executor, listeners, local=database, store=store)
+    home = Home(database, executor, listeners, local=database, store=store)
+    return await _with_farm(home, settings, stack)
 
 
 async def _remote(
@@ -130,7 +141,24 @@ async def _remote(
     await stack.enter_async_context(objects)
     executor = _executor(database, objects.path, settings)
     await stack.enter_async_context(executor)
-    return Home(database, CopyingExecutor(executor, objects), (address,), remote=database)
+    home = Home(database, CopyingExecutor(executor, objects), (address,), remote=database)
+    return await _with_farm(home, settings, stack)
+
+
+async def _with_farm(home: Home, settings: ServiceSettings, stack: AsyncExitStack) -> Home:
+    """Have builds run elsewhere, if that is wanted."""
+    kind, _, address = settings.executor.partition(":")
+    if kind != "dask":
+        return home
+    from datakit_ci.executors.dask.extra import needed  # only for who wants it
+
+    needed()
+    from datakit_ci.executors.dask.opening import open_farm
+
+    farm = await stack.enter_async_context(
+        open_farm(address, settings.executor_tls, home.database, settings.pipeline)
+    )
+    return replace(home, executor=RoutingExecutor(home.executor, farm.executor), farm=farm)
 
 
 def _metrics(settings: ServiceSettings) -> Address | None:

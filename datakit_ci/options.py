@@ -67,6 +67,7 @@ class StageConditions(StagePolicy, total=False):
             (``DATAKIT_COMMIT``). They become part of the key of its results.
         log_limit: How much of its log is kept, such as ``1m``.
         output_limit: How large its outputs and reports may be together.
+        executor: ``"local"`` runs it beside the engine, wherever the service has others run.
     """
 
     secrets: Sequence[str] | Mapping[str, str]
@@ -77,6 +78,7 @@ class StageConditions(StagePolicy, total=False):
     facts: Sequence[str]
     log_limit: int | str
     output_limit: int | str
+    executor: Literal["local"]
 
 
 class CommandConditions(CommandPolicy, StageConditions, total=False):
@@ -138,6 +140,9 @@ def check_conditions(name: str, given: StageConditions | CommandConditions) -> C
     processes = given.get("processes", PROCESSES)
     if not isinstance(processes, int) or processes < 1:
         raise ConfigError(f"stage {name}: processes: {processes!r} is not a number of processes")
+    executor = given.get("executor", "")
+    if executor not in ("", "local"):
+        raise ConfigError(f'stage {name}: executor: {executor!r} is not known; there is "local"')
     priority = given.get("priority", 0)
     if not isinstance(priority, int):
         raise ConfigError(f"stage {name}: priority: {priority!r} is not a whole number")
@@ -152,6 +157,7 @@ def check_conditions(name: str, given: StageConditions | CommandConditions) -> C
         facts=_facts(name, given.get("facts", ())),
         log_limit=_size(name, "log_limit", given.get("log_limit"), LOG_LIMIT),
         output_limit=_size(name, "output_limit", given.get("output_limit"), OUTPUT_LIMIT),
+        executor=executor,
     )
 
 

@@ -22,6 +22,7 @@ class Outcome:
         exit_status: The command's; none for functions.
         details: Further facts for people, such as versions: names and values.
         questions: What it looked at, in the order in which it did; none: all that it could.
+        executor: Which executor ran it, of several behind one; empty: the one that was asked.
     """
 
     failure: str | None = None
@@ -30,3 +31,4 @@ class Outcome:
     exit_status: int | None = None
     details: tuple[tuple[str, str], ...] = ()
     questions: tuple[Question, ...] | None = None
+    executor: str = ""

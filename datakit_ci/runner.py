@@ -168,7 +168,7 @@ class Runner:
             queued=live.queued,
             started=live.started,
             finished=self._clock.now(),
-            executor=self._executor.name,
+            executor=outcome.executor or self._executor.name,
             exit_status=outcome.exit_status,
             log_size=log.size,
             details={**dict(outcome.details), **attempts, **details},

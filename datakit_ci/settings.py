@@ -48,6 +48,12 @@ def _sessions_backend(url: str) -> str:
     return url
 
 
+def _executor(text: str) -> str:
+    if text != "local" and not text.startswith(("dask:tcp://", "dask:tls://")):
+        raise ValueError("write local, dask:tls://HOST:PORT or dask:tcp://HOST:PORT")
+    return text
+
+
 def _digest(text: str) -> str:
     if text and not re.fullmatch("[0-9a-fA-F]{64}", text):
         raise ValueError(
@@ -81,6 +87,9 @@ class ServiceSettings(BaseModel):
         login_providers: A file with others who keep accounts, as
             :func:`datakit_ci.dashboard.providers.read_providers` reads it.
         sessions_backend: ``memory``, or where a Redis is.
+        executor: Where builds run: ``local``, or ``dask:`` and the address of a scheduler.
+        executor_tls: The files for a scheduler at ``tls://``, as
+            :meth:`datakit_ci.executors.dask.security.Credentials.parse` reads them.
         accounts: Directory for accounts and tokens; made when missing, for our user alone.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
@@ -105,6 +114,8 @@ class ServiceSettings(BaseModel):
     tls_key: Path | None = None
     login_providers: Path | None = None
     sessions_backend: Annotated[str, AfterValidator(_sessions_backend)] = "memory"
+    executor: Annotated[str, AfterValidator(_executor)] = "local"
+    executor_tls: str = ""
     accounts: Path
     work: Path
 

@@ -17,6 +17,7 @@ from datakit_ci.cli import (
     standing,
     supposing,
     users,
+    worker,
 )
 from datakit_core import __version__
 
@@ -35,6 +36,7 @@ for _part in (checking, serving, running, deciding, standing, supposing, explain
     app.add_typer(_part.commands)
 app.add_typer(results.commands)
 app.add_typer(users.commands)
+app.add_typer(worker.commands)
 
 
 def _show_version(value: bool) -> None:  # typer calls it so

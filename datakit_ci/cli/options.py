@@ -12,8 +12,13 @@ __all__ = [
     "AllowFetch",
     "AutoPush",
     "Canaries",
+    "ClusterCaFile",
+    "ClusterCert",
+    "ClusterKey",
     "DatabaseGit",
     "Durability",
+    "Executor",
+    "ExecutorTls",
     "Listen9p",
     "ListenHttp",
     "ListenPrometheus",
@@ -41,6 +46,29 @@ ShowOutput: TypeAlias = Annotated[
     bool, typer.Option("--verbose", help="Show what stages print while they run.")
 ]
 
+ClusterCaFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca-file",
+        metavar="FILE",
+        help="For tls://: certificates of who signs those of the cluster, PEM. "
+        "Default: as Dask is configured.",
+        show_default=False,
+    ),
+]
+ClusterCert: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-cert",
+        metavar="FILE",
+        help="For tls://: the certificate to show on the cluster, PEM.",
+        show_default=False,
+    ),
+]
+ClusterKey: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--tls-key", metavar="FILE", help="For tls://: its key.", show_default=False),
+]
 DatabaseGit: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -95,6 +123,22 @@ AutoPush: TypeAlias = Annotated[
         envvar="DATAKIT_AUTO_PUSH",
         help="Mirror every branch of the database to this repository, which must exist. "
         "A URL with a password belongs in the variable: others can read command lines.",
+        show_default=False,
+    ),
+]
+Executor: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="WHERE",
+        help="Where builds run: local, or on a Dask cluster, dask:tls://HOST:PORT or "
+        "dask:tcp://HOST:PORT; its workers are started by: datakit-ci worker.",
+    ),
+]
+ExecutorTls: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="FILES",
+        help="For dask:tls://: ca-file=FILE,cert=FILE,key=FILE. Default: as Dask is configured.",
         show_default=False,
     ),
 ]

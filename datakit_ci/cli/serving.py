@@ -41,6 +41,8 @@ def serve(
     sessions_backend: options.SessionsBackend = "memory",
     repository: options.Repositories = None,
     canary: options.Canaries = None,
+    executor: options.Executor = "local",
+    executor_tls: options.ExecutorTls = "",
     verbose: options.Verbose = False,
 ) -> None:
     """Serve everything in one process: database, local bridge, engine and dashboard.
@@ -80,6 +82,8 @@ def serve(
         sessions_backend=sessions_backend,
         accounts=(accounts or _beside(database, metadata_store, "accounts")).absolute(),
         work=_beside(database, metadata_store, "work"),
+        executor=executor,
+        executor_tls=executor_tls,
     )
     asyncio.run(serve(settings, _announce))
 

@@ -1,4 +1,4 @@
-"""What runs again after a change, on a chain s1 > s2 > s3 of real builds.
+"""What runs again after a change, on a chain s1 > s2 > s3 of real builds, here and on a cluster.
 
 These are the cases in which build tools run too much, too little, or give a wrong result.
 """
@@ -6,14 +6,15 @@ These are the cases in which build tools run too much, too little, or give a wro
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from datakit_ci.engine import Engine
-from datakit_ci.executors.base import BuildRequest
+from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.metadata import BRANCH
 from datakit_ci.outcome import Outcome
@@ -23,6 +24,7 @@ from datakit_ci.state import BuildState, Status
 from datakit_ci.target import Target
 from datakit_core.client.api import Database
 from tests.support.databases import BACK_ENDS
+from tests.support.farm import Farm, open_executor, running_farm
 
 MAIN = Target("me/app", "heads", "main")
 
@@ -53,9 +55,8 @@ FILES = {"in/a.txt": b"one two", "README": b"read me"}
 class Recorder:
     """An executor that remembers what it ran."""
 
-    name = "local"
-
-    def __init__(self, executor: LocalExecutor) -> None:
+    def __init__(self, executor: Executor) -> None:
+        self.name = executor.name
         self.stages: list[str] = []
         self._executor = executor
 
@@ -68,9 +69,10 @@ class Recorder:
 class Chain:
     """A database, and engines that come and go: one for each look at what has to run."""
 
-    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
+    def __init__(self, database: Database, executor: Executor, directory: Path, work: Path) -> None:
         self.builds: dict[str, BuildState] = {}
         self._database = database
+        self.work = work
         self._executor = executor
         self._directory = directory
 
@@ -120,17 +122,44 @@ class Chain:
                 self.builds[job.name] = found
 
 
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    async with BACK_ENDS["local"](tmp_path / "db.git") as database:
+@pytest.fixture(scope="module")
+def farm() -> Iterator[Farm]:
+    with (
+        tempfile.TemporaryDirectory(prefix="farm-") as directory,  # short, for its socket
+        running_farm(Path(directory), {"one": "cpu=2"}) as farm,
+    ):
+        yield farm
+
+
+@asynccontextmanager
+async def beside(directory: Path) -> AsyncIterator[Chain]:
+    """Builds run on this machine."""
+    async with BACK_ENDS["local"](directory / "db.git") as database:
         executor = LocalExecutor(
-            database, tmp_path / "db.git", tmp_path / "pipeline.py", tmp_path / "work"
+            database, directory / "db.git", directory / "pipeline.py", directory / "work"
         )
         async with executor:
-            chain = Chain(database, executor, tmp_path)
-            assert await chain.ran(FILES) == ["s1", "s2", "s3"]
-            assert await chain.content("s3", "end") == b"words:2"
-            yield chain
+            yield Chain(database, executor, directory, directory / "work")
+
+
+@asynccontextmanager
+async def elsewhere(farm: Farm, directory: Path) -> AsyncIterator[Chain]:
+    """Builds run on a cluster."""
+    farm.serve_anew()
+    async with open_executor(farm, directory / "pipeline.py") as opened:
+        yield Chain(opened.database, opened.executor, directory, farm.directory / "one" / "builds")
+
+
+@pytest.fixture(params=["local", "dask"])
+async def chain(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Chain]:
+    if request.param == "local":
+        opened = beside(tmp_path)
+    else:
+        opened = elsewhere(request.getfixturevalue("farm"), tmp_path)
+    async with opened as chain:
+        assert await chain.ran(FILES) == ["s1", "s2", "s3"]
+        assert await chain.content("s3", "end") == b"words:2"
+        yield chain
 
 
 async def test_an_input_written_again_with_the_same_bytes_runs_nothing(chain: Chain) -> None:
@@ -154,11 +183,10 @@ async def test_going_back_to_what_was_seen_before_runs_nothing(chain: Chain) -> 
     assert await chain.content("s3", "end") == b"words:2"
 
 
-async def test_outputs_come_from_the_database_whatever_happens_on_the_disk(
-    chain: Chain, tmp_path: Path
-) -> None:
-    shutil.rmtree(tmp_path / "work")
-    (tmp_path / "work").mkdir()
+async def test_outputs_come_from_the_database_whatever_happens_on_the_disk(chain: Chain) -> None:
+    for path in chain.work.rglob("*"):
+        if path.is_file():
+            path.unlink()
     assert await chain.ran(FILES) == []
     assert [await chain.content("s2", "mid"), await chain.content("s3", "end")] == [
         b"2",
@@ -167,9 +195,9 @@ async def test_outputs_come_from_the_database_whatever_happens_on_the_disk(
 
 
 async def test_a_middle_output_that_was_tampered_with_is_no_input(
-    chain: Chain, tmp_path: Path
+    chain: Chain,
 ) -> None:
-    (tmp_path / "work" / "mid").write_text("17")
+    (chain.work / "mid").write_text("17")
     assert await chain.ran(FILES) == []
     assert await chain.content("s2", "mid") == b"2"
     assert await chain.ran({**FILES, "in/a.txt": b"one two three"}) == ["s1", "s2", "s3"]

@@ -1,0 +1,223 @@
+"""A worker of a Dask cluster that runs our builds: ``datakit-ci worker``.
+
+It has what an engine has on its own machine: an executor for child processes, and a bounded
+repository with the inputs of builds, copied from the database. When the scheduler is lost, what
+runs is ended, and another scheduler at the same address is waited for: the engine asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distributed import Worker
+from distributed.core import rpc
+from distributed.security import Security
+from distributed.worker import DEFAULT_METRICS
+
+from datakit_ci.executors.dask.cluster import ANNOUNCED, reason
+from datakit_ci.executors.dask.crew import METRIC
+from datakit_ci.executors.dask.plugin import BuildPlugin
+from datakit_ci.executors.dask.pools import resource_of
+from datakit_ci.executors.dask.security import Credentials
+from datakit_ci.executors.dask.versions import PLENTY, Versions
+from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
+from datakit_core.client.reconnect import Backoff, ReconnectingDatabase, reconnecting
+from datakit_core.errors import ConfigError
+
+__all__ = ["WorkerOptions", "run_worker"]
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_CONNECT = 10.0
+"""Seconds for one attempt to reach the scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What ``datakit-ci worker`` was asked to do.
+
+    Attributes:
+        scheduler: Its address.
+        database: Where the database is served, as :func:`datakit_core.client.connect` has it.
+        pools: Units by name.
+        name: By which people know it.
+        work: A directory of its own.
+        cache: Bytes of inputs that are kept.
+        credentials: For ``tls://``.
+        host: Where others on the cluster reach it; none: as the way to the scheduler says.
+    """
+
+    scheduler: str
+    database: str
+    pools: Mapping[str, int]
+    name: str
+    work: Path
+    cache: int
+    credentials: Credentials = field(default_factory=Credentials)
+    host: str | None = None
+
+
+async def run_worker(options: WorkerOptions, announce: Callable[[str, str, str], None]) -> None:
+    """Work until SIGINT or SIGTERM; builds that run then are ended, and run elsewhere.
+
+    Args:
+        options: What to do.
+        announce: Called with the worker's name, its address and its pools, each time that it
+            works for a scheduler.
+
+    Raises:
+        ConfigError: A version does not fit, or a file of TLS makes no sense.
+        Disconnected: Nobody serves the database.
+    """
+    security = options.credentials.security("worker", options.scheduler)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with _bench(options) as bench:
+            await _work(options, security, bench, stop, announce)
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What all builds of this machine share, whichever scheduler sends them."""
+
+    executor: CopyingExecutor
+    database: ReconnectingDatabase
+    cache: ObjectCache
+
+
+@asynccontextmanager
+async def _bench(options: WorkerOptions) -> AsyncIterator[_Bench]:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(reconnecting(options.database))
+        cache = ObjectCache(database, options.work / "objects.git", options.cache)
+        await stack.enter_async_context(cache)
+        # The pipeline's file comes with each order, as a tree: there is none of our own.
+        nowhere = options.work / "pipeline.py"
+        local = LocalExecutor(database, cache.path, nowhere, options.work / "builds")
+        await stack.enter_async_context(local)
+        yield _Bench(CopyingExecutor(local, cache), database, cache)
+
+
+async def _work(
+    options: WorkerOptions,
+    security: Security,
+    bench: _Bench,
+    stop: asyncio.Event,
+    announce: Callable[[str, str, str], None],
+) -> None:
+    """Work for one scheduler after the other."""
+    backoff, failures = Backoff(0.2, 10.0), 0
+    pools = ", ".join(f"{units} of {pool}" for pool, units in sorted(options.pools.items()))
+    while not stop.is_set():
+        try:
+            await _check_versions(options.scheduler, security)
+            async with _worker(options, security, bench) as worker:
+                failures = 0
+                announce(options.name, worker.address, pools)
+                await _until_lost(worker, stop)
+        except (OSError, TimeoutError) as error:
+            failures += 1
+            if failures == 1:
+                _log.warning("no scheduler at %s: %s; waiting", options.scheduler, reason(error))
+        if not stop.is_set():
+            await _pause(stop, backoff.delay(max(1, failures)))
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _until_lost(worker: Worker, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        stopping = tasks.create_task(stop.wait())
+        finished = tasks.create_task(worker.finished())
+        await asyncio.wait({stopping, finished}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        finished.cancel()
+
+
+@asynccontextmanager
+async def _worker(
+    options: WorkerOptions, security: Security, bench: _Bench
+) -> AsyncIterator[Worker]:
+    """Dask's worker, with our plugin; its own memory is not limited, since builds are not in it."""
+    versions = Versions.own()
+    plugin = BuildPlugin(bench.executor, bench.database, options.work / "logs", options.name)
+
+    def told(worker: Worker) -> dict[str, object]:
+        return {
+            "versions": dict(versions.to_json()),
+            "running": sorted(plugin.running.values()),
+            "load": os.getloadavg()[0],
+            "processors": os.cpu_count() or 0,
+            "cache": bench.cache.size,
+        }
+
+    pools = {resource_of(pool): float(units) for pool, units in options.pools.items()}
+    worker = Worker(
+        options.scheduler,
+        name=options.name,
+        host=options.host,
+        nthreads=max(1, sum(options.pools.values())),
+        resources={**pools, versions.resource: PLENTY},
+        plugins=(plugin,),
+        metrics={**DEFAULT_METRICS, METRIC: told},
+        security=security,
+        local_directory=str(options.work / "dask"),
+        memory_limit=0,
+        death_timeout=_CONNECT,
+    )
+    try:
+        async with asyncio.timeout(2 * _CONNECT):
+            await worker
+        yield worker
+    finally:
+        await worker.close(timeout=_CONNECT, nanny=False)
+
+
+async def _check_versions(scheduler: str, security: Security) -> None:
+    """Compare with the scheduler, and with the engines that it knows.
+
+    Raises:
+        ConfigError: Somebody's versions are others.
+    """
+    own = Versions.own()
+    async with (
+        asyncio.timeout(_CONNECT),
+        rpc(scheduler, connection_args=security.get_connection_args("worker")) as asked,
+    ):
+        told = await asked.versions()
+        engines = await asked.get_metadata(keys=[ANNOUNCED], default={})
+    there = Versions(
+        ".".join(str(told["host"]["python"]).split(".")[:2]),
+        own.datakit,
+        str(told["packages"]["distributed"]),
+    )
+    if problem := there.misfit(own):
+        raise ConfigError(f"this worker does not fit its scheduler: it has {problem}")
+    for engine in engines.values():
+        announced = Versions.read(engine)
+        if announced is not None and (problem := announced.misfit(own)):
+            raise ConfigError(
+                f"this worker does not fit an engine of the cluster: it has {problem}"
+            )
