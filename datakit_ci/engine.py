@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +34,7 @@ from datakit_ci.executors.base import Executor
 from datakit_ci.explainer import Explainer
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.fingerprint import installed
-from datakit_ci.heads import HeadsSource, MetadataHeads
+from datakit_ci.heads import HeadsSource, MetadataHeads, read_title
 from datakit_ci.inbox import Inbox
 from datakit_ci.inquiries import Inquiries
 from datakit_ci.lending import Lender
@@ -336,6 +337,7 @@ class Engine:
         for target, head in self._commits.items():
             if self._wants(target) and target not in self._roster:
                 await self._move(target, head)
+                await self._entitle(target)
 
     async def control(self, command: Command) -> str:
         """Do what a person says; returns what was done, for people.
@@ -420,9 +422,21 @@ class Engine:
             self._drop(watched)
         elif head is not None and self._wants(target) and (watched is None or watched.head != head):
             await self._move(target, head)
+        await self._entitle(target)
         self._on_fact(TargetHead(target), head)
         if (asked := PullRequestOf(target)) in self._demand:
             self._answers.again(asked)
+
+    async def _entitle(self, target: Target) -> None:
+        """Show what a pull request is called now; nothing of it depends on that."""
+        watched = self._roster.get(target)
+        if watched is None or target.kind is not TargetKind.PULL_REQUEST:
+            return
+        title = await read_title(self._database, self._metadata, target)
+        if title != watched.title:
+            watched.title = title
+            watched.state = replace(watched.state, title=title)
+            self._changes.tell(target)
 
     def _wants(self, target: Target) -> bool:
         """Whether this engine tests ``target``."""

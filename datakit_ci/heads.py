@@ -12,13 +12,17 @@ from datakit_ci.metadata import (
     parse_head_path,
     parse_status_path,
     parse_target_file,
+    title_path,
 )
 from datakit_ci.target import Target
 from datakit_core.client.api import BlobId, CommitId, Database, TreeId
 from datakit_core.errors import DatakitError
 from datakit_core.store.objects import EMPTY_TREE, parse_id
 
-__all__ = ["FixedHeads", "Heads", "HeadsSource", "MetadataHeads"]
+__all__ = ["FixedHeads", "Heads", "HeadsSource", "MetadataHeads", "read_title"]
+
+_LONGEST_TITLE = 256
+"""Characters; GitHub has no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +169,24 @@ class MetadataHeads:
 
     async def _field(self, blob: BlobId) -> str:
         return parse_field(await self._database.blob(blob))
+
+
+async def read_title(database: Database, metadata: CommitId | None, target: Target) -> str:
+    """What a pull request is about, in one line; empty if nobody says so, or it is none.
+
+    Args:
+        database: Where it is read.
+        metadata: The commit of ``github-metadata`` that counts; none: there is none.
+        target: Any target.
+    """
+    path = title_path(target)
+    if path is None or metadata is None:
+        return ""
+    try:
+        entry = await database.entry((await database.commit(metadata)).tree, path)
+        if entry is None or entry.is_directory:
+            return ""
+        said = parse_field(await database.blob(BlobId(entry.id)))
+    except DatakitError:
+        return ""  # a title is worth less than the target
+    return " ".join(said.split())[:_LONGEST_TITLE]

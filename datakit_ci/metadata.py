@@ -43,6 +43,7 @@ __all__ = [
     "status_path",
     "status_state",
     "target_path",
+    "title_path",
 ]
 
 BRANCH = "github-metadata"
@@ -57,7 +58,7 @@ _HEAD = re.compile(
     r"(?P<project>[^/]+/[^/]+)/(?:ref/(?P<kind>heads|tags)/(?P<name>.+)|pr/(?P<number>\d+))/head\Z"
 )
 
-_PULL = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/(?:state|owner|base|fork)\Z")
+_PULL = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/(?:state|owner|base|fork|title)\Z")
 _STATUS = re.compile(
     r"(?P<project>[^/]+/[^/]+)/commit/(?P<commit>[0-9a-f]{40})/status/(?P<context>.+)"
     r"/(?:state|description|target_url)\Z"
@@ -87,6 +88,11 @@ def target_path(target: Target) -> str:
 def head_path(target: Target) -> str:
     """The file that holds the commit that ``target`` is at."""
     return f"{target.path}/head"
+
+
+def title_path(target: Target) -> str | None:
+    """The file that says what ``target`` is about; none if it is no pull request."""
+    return f"{target.path}/title" if target.kind is TargetKind.PULL_REQUEST else None
 
 
 def parse_head_path(path: str) -> Target | None:

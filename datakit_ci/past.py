@@ -22,7 +22,7 @@ from datakit_ci.cache import Cache
 from datakit_ci.docket import BRANCH as CONTROL
 from datakit_ci.docket import read_rulings
 from datakit_ci.explanation import Explanation, JobWhy
-from datakit_ci.heads import MetadataHeads
+from datakit_ci.heads import MetadataHeads, read_title
 from datakit_ci.hindrances import Waiting, why_it_waits
 from datakit_ci.history import INDEX_BRANCH
 from datakit_ci.inquiry import Inquiry
@@ -312,8 +312,13 @@ class Past:
         """The targets at these heads, sorted; a few are read at a time."""
         found: dict[Target, _Shown] = {}
 
+        metadata = await database.head(BRANCH)
+
         async def read(target: Target) -> None:
-            found[target] = await self._target(database, target, heads[target])
+            shown = await self._target(database, target, heads[target])
+            title = await read_title(database, metadata, target)
+            state = shown.state if title == shown.state.title else replace(shown.state, title=title)
+            found[target] = _Shown(shown.commit, state)
 
         targets = sorted(heads)
         for start in range(0, len(targets), _AT_ONCE):

@@ -25,6 +25,7 @@ class Watched:
         head: Where it is; of a flow, the commit that it is made from.
         commit: The head, if it can be read.
         state: What people are shown.
+        title: What a pull request is about.
         evaluator: Its jobs; none before they are first evaluated, and if that has failed.
         is_current: Whether the evaluator is of the present pipeline.
         leaving: Builds that are not asked for at the moment, while it is not known yet which are:
@@ -35,6 +36,7 @@ class Watched:
     head: CommitId | None
     commit: Commit | None
     state: TargetState
+    title: str = ""
     evaluator: Evaluating | None = None
     is_current: bool = False
     leaving: set[Need[Any]] = field(default_factory=set)
@@ -47,7 +49,7 @@ class Watched:
     def described(self) -> TargetState:
         """Its state when nothing is known of its jobs."""
         commit = self.commit
-        state = TargetState(self.target, self.head)
+        state = TargetState(self.target, self.head, title=self.title)
         if commit is None:
             return state
         return replace(

@@ -17,7 +17,14 @@ from datakit_ci.conditions import DEFAULT_CONDITIONS, Conditions
 from datakit_ci.policy import Policy
 from datakit_core.errors import ConfigError
 
-__all__ = ["DEFAULT_POOL", "DEFAULT_TIMEOUT", "FORMAT_VERSION", "StageKind", "StageSpec"]
+__all__ = [
+    "DEFAULT_POOL",
+    "DEFAULT_TIMEOUT",
+    "FORMAT_VERSION",
+    "StageKind",
+    "StageSpec",
+    "stage_label",
+]
 
 FORMAT_VERSION = 1
 """Of the layout of results. A new number makes every stage run again."""
@@ -97,8 +104,7 @@ class StageSpec:
     @property
     def label(self) -> str:
         """The name, and the parameters when there are any: ``sizes(depth=3)``."""
-        shown = ", ".join(f"{key}={json.dumps(value)}" for key, value in self.arguments.items())
-        return f"{self.name}({shown})" if shown else self.name
+        return stage_label(self.name, self.arguments)
 
     def static_digest(self, project: str) -> str:
         """STATIC in the layout of results: what of a result's name does not depend on the input.
@@ -164,6 +170,12 @@ class StageSpec:
         )
         known["policy"] = Policy.from_json(cast("dict[str, JsonValue]", value["policy"]))
         return cls(**known)  # type: ignore[arg-type]  # our own JSON: checked by name above
+
+
+def stage_label(name: str, arguments: Mapping[str, JsonValue]) -> str:
+    """The name of a stage, and its parameters if it has any: ``sizes(depth=3)``."""
+    shown = ", ".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
+    return f"{name}({shown})" if shown else name
 
 
 def _frozen(value: JsonValue) -> object:

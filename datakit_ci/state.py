@@ -168,6 +168,7 @@ class TargetState:
         jobs: In the pipeline's order.
         graph: In topological order.
         problem: Why there are no jobs (the pipeline raised an exception); empty otherwise.
+        title: What a pull request says it is about; empty if it does not, and of what is none.
     """
 
     target: Target
@@ -179,6 +180,12 @@ class TargetState:
     jobs: tuple[JobState, ...] = ()
     graph: tuple[GraphNode, ...] = ()
     problem: str = ""
+    title: str = ""
+
+    @property
+    def headline(self) -> str:
+        """What it is about, in a line: the title, else what the commit says of itself."""
+        return self.title or self.subject
 
     @property
     def status(self) -> Status:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard import logpage, views
 from datakit_ci.dashboard.found import find_build
+from datakit_ci.dashboard.naming import known_label, label_of
 from datakit_ci.dashboard.neighbours import find_neighbours
 from datakit_ci.dashboard.observed import sight_of
 from datakit_ci.dashboard.rendering import PAGES
@@ -22,6 +23,8 @@ async def show_build(request: web.Request) -> web.Response:
     source = source_of(request)
     why = await source.why_build(build.id)
     dossier = await source.dossier(build.id)
+    targets = views.targets_of(request.app[SHELVES].of(source.targets()), build.id)
+    results = source.results(build.id.project, build.id.stage)
     return request.app[PAGES].page(
         "build.html",
         build=build,
@@ -30,7 +33,8 @@ async def show_build(request: web.Request) -> web.Response:
         if dossier is None
         else await judged_report(request.app[REPORTS], source, dossier),
         sight=None if dossier is None else await sight_of(source, dossier, why),
-        around=await find_neighbours(source.results(build.id.project, build.id.stage), build),
+        around=await find_neighbours(results, build, known_label(build, targets)),
         log=await logpage.log_part(request, build),
-        targets=views.targets_of(request.app[SHELVES].of(source.targets()), build.id),
+        targets=targets,
+        called=label_of(build, targets),
     )

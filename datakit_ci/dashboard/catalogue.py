@@ -28,7 +28,7 @@ class Entry:
         state: What is shown.
         status: The worst of its jobs.
         age: Sorts by the last change, the newest first, and then by name.
-        text: Project, name, subject, author and commit id, folded, to search in.
+        text: Project, name, title, subject, author and commit id, folded, to search in.
         underway: The nodes whose builds run, or wait to.
         asks: Whether it waits for a person.
         keys: Of all builds that it shows, to find out fast that it does not show one.
@@ -68,7 +68,8 @@ class Entry:
 def entry_of(state: TargetState) -> Entry:
     """What lists need of ``state``."""
     target = state.target
-    text = f"{target.project} {target.short} {state.subject} {state.author} {state.head or ''}"
+    about = f"{state.title} {state.subject} {state.author} {state.head or ''}"
+    text = f"{target.project} {target.short} {about}"
     status = state.status
     underway = tuple(node for node in state.graph if node.build and not node.status.is_final)
     drawn = (node.build.key for node in state.graph if node.build is not None)

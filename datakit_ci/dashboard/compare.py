@@ -16,10 +16,13 @@ from datakit_ci.dashboard.comparing import (
     last_bytes,
 )
 from datakit_ci.dashboard.found import BUILD, find_dossier
+from datakit_ci.dashboard.naming import known_label
 from datakit_ci.dashboard.neighbours import find_neighbours
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.scope import source_of
+from datakit_ci.dashboard.shelf import SHELVES
+from datakit_ci.dashboard.views import targets_of
 from datakit_ci.state import BuildId
 from datakit_core.client.api import CommitId
 from datakit_core.store.objects import parse_id
@@ -49,9 +52,10 @@ async def show_comparison(request: web.Request) -> web.StreamResponse:
 
 async def _to_neighbour(request: web.Request, dossier: Dossier, wanted: str) -> web.StreamResponse:
     """On to a definite address, which will mean the same when there are newer results."""
-    state = dossier.state
-    results = source_of(request).results(state.id.project, state.id.stage)
-    around = await find_neighbours(results, state)
+    state, source = dossier.state, source_of(request)
+    targets = targets_of(request.app[SHELVES].of(source.targets()), state.id)
+    results = source.results(state.id.project, state.id.stage)
+    around = await find_neighbours(results, state, known_label(state, targets))
     step = around.green if wanted == "green" else around.older
     if step is None:
         words = "result before it that passed" if wanted == "green" else "result before it"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["FAILURE", "is_fine"]
+import re2
+
+__all__ = ["FAILURE", "is_fine", "tells_of_failure"]
 
 _RULES = (
     # CI services, in the log that a tool writes for them
@@ -59,6 +61,15 @@ _FINE = re.compile(
     rb"\b(?:0|no) (?:errors?|failures?|failed)\b|\b(?:errors?|failures?|failed)[:=] ?0\b",
     re.IGNORECASE,
 )
+
+
+_FAILS = re2.compile(FAILURE)
+
+
+def tells_of_failure(line: str) -> bool:
+    """Whether a line of text tells of a failure; in time that grows with its length only."""
+    text = line.encode(errors="replace")
+    return bool(_FAILS.search(text.decode())) and not is_fine(text)
 
 
 def is_fine(line: bytes) -> bool:

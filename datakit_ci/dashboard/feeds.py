@@ -174,7 +174,7 @@ def _entry(state: TargetState) -> _Entry:
         f"{page}@{state.head}={state.status.value}",
         f"{target.project} {target.short} {_WORDS[state.status]}",
         page,
-        state.problem or state.subject,
+        state.problem or state.headline,
         state.updated,
         state.author,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +12,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard.ansi import Line
 from datakit_ci.dashboard.asof import AS_OF
+from datakit_ci.dashboard.failures import tells_of_failure
 from datakit_ci.dashboard.logbook import LOGS, LogCopy, LogWindow
 from datakit_ci.dashboard.marks import Section
 from datakit_ci.dashboard.scope import source_of
@@ -26,11 +29,16 @@ __all__ = [
     "moment_asked",
     "number_asked",
     "outline",
+    "text_of",
     "timed",
 ]
 
 PAGE_LINES = 1000
 """Lines on one page; scripts load more of them when they come into sight."""
+
+
+_TAG = re.compile(r"<[^>]*>")
+"""All that is in a line besides text; ``<`` and ``>`` of the text are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,15 @@ class LogPart:
         """The moment that times are counted from."""
         return None if self.times is None else self.times.started
 
+    @property
+    def may_have_errors(self) -> bool:
+        """Whether a line may tell of a failure: for sure not, if all lines are here and none does.
+
+        Lines are looked at as they are shown; what is not here is not looked at.
+        """
+        is_all = self.window.first == 1 and self.window.at_end
+        return not is_all or any(tells_of_failure(text_of(line)) for line in self.window.lines)
+
     def page(self, first: int) -> str:
         """The address of the page that begins with a line, from this one."""
         return f"?from={max(1, first)}"
@@ -109,6 +126,11 @@ def timed(lines: Sequence[Line], times: LogTimes | None) -> Sequence[TimedLine]:
         TimedLine(line.number, line.html, None if times is None else times.at(line.offset))
         for line in lines
     ]
+
+
+def text_of(line: Line) -> str:
+    """What a line says, without its looks."""
+    return html.unescape(_TAG.sub("", line.html))
 
 
 def outline(sections: Iterable[Section]) -> Sequence[tuple[int, int | None, str, int]]:

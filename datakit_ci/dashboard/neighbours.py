@@ -1,4 +1,8 @@
-"""A result among the others of its stage: what came before and after it, and the last green one."""
+"""A result among the others of its stage: what came before and after it, and the last green one.
+
+The cells of a matrix are one stage. A result stands among those of its own cell: another one that
+passed with other parameters says nothing about it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from datakit_ci.archive import Dossier
+from datakit_ci.dashboard.naming import known_label
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.source import finish
 from datakit_ci.state import BuildState, Status
@@ -20,6 +25,9 @@ _AFTER, _BEFORE = 12, 12
 
 _FARTHER = 60
 """Results before it among which the last green one, and one of the same target, is looked for."""
+
+_PASSED_OVER = 400
+"""Results of other cells that are passed over meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,9 @@ class Neighbours:
         line: The newest first.
         older, newer: Beside it.
         older_here, newer_here: Beside it among those that ran for the same target.
-        green: The last one before it that passed: of the same target, if one is near.
+        green: The last one before it that passed: of the same target, if one is near; with other
+            parameters only if none is there with the same ones.
+        is_other_cell: Whether ``green`` has other parameters.
     """
 
     line: tuple[Step, ...] = ()
@@ -64,6 +74,7 @@ class Neighbours:
     older_here: Step | None = None
     newer_here: Step | None = None
     green: Step | None = None
+    is_other_cell: bool = False
 
 
 def is_result_of(dossier: Dossier, state: BuildState) -> bool:
@@ -71,20 +82,36 @@ def is_result_of(dossier: Dossier, state: BuildState) -> bool:
     return dossier.state.id == state.id and dossier.state.started == state.started
 
 
-async def find_neighbours(results: AsyncIterator[Dossier], state: BuildState) -> Neighbours:
-    """Find ``state`` in the ``results`` of its stage, the newest first, and what is around it."""
+async def find_neighbours(
+    results: AsyncIterator[Dossier], state: BuildState, label: str | None = None
+) -> Neighbours:
+    """Find ``state`` in the ``results`` of its stage, and what is around it.
+
+    Args:
+        results: The newest first.
+        state: What is looked at.
+        label: What it is called with its parameters; none: nobody knows, and results with any
+            parameters count.
+    """
     found: list[Dossier] = []
+    others: list[Dossier] = []
     here: int | None = None if state.status.is_final else -1
     try:
         async for dossier in results:
+            if label not in (None, known_label(dossier.state) or label):
+                others.append(dossier)
+                if len(others) >= _PASSED_OVER:
+                    break
+                continue
             found.append(dossier)
             if here is None and is_result_of(dossier, state):
                 here = len(found) - 1
+                others.clear()  # those are newer
             if _is_enough(found, here, state):
                 break
     finally:
         await finish(results)
-    return Neighbours() if here is None else _around(found, here, state)
+    return Neighbours() if here is None else _around(found, here, state, others)
 
 
 def _is_enough(found: Sequence[Dossier], here: int | None, state: BuildState) -> bool:
@@ -112,7 +139,9 @@ def _any_green(before: Sequence[Dossier]) -> int | None:
     return next(passed, None)
 
 
-def _around(found: Sequence[Dossier], here: int, state: BuildState) -> Neighbours:
+def _around(
+    found: Sequence[Dossier], here: int, state: BuildState, others: Sequence[Dossier]
+) -> Neighbours:
     newest: dict[object, int] = {}
     for number, dossier in enumerate(found):
         newest.setdefault(dossier.state.id, number)
@@ -122,18 +151,30 @@ def _around(found: Sequence[Dossier], here: int, state: BuildState) -> Neighbour
     ]
     before, after = steps[here + 1 :], steps[: max(here, 0)][::-1]
     targets = _targets(state if here < 0 else found[here].state)
-    dossiers = [step.dossier for step in before]
-    green = _green(dossiers, targets)
-    if green is None:
-        green = _any_green(dossiers)
+    green = _last_green(before, targets)
+    elsewhere = None if green else _last_green([_step(each) for each in others], targets)
     return Neighbours(
         line=tuple(steps[max(0, here - _AFTER) : here + 1 + _BEFORE]),
         older=before[0] if before else None,
         newer=after[0] if after else None,
         older_here=_first_of(before, targets),
         newer_here=_first_of(after, targets),
-        green=None if green is None else before[green],
+        green=green or elsewhere,
+        is_other_cell=elsewhere is not None,
     )
+
+
+def _last_green(before: Sequence[Step], targets: frozenset[str]) -> Step | None:
+    dossiers = [step.dossier for step in before]
+    number = _green(dossiers, targets)
+    if number is None:
+        number = _any_green(dossiers)
+    return None if number is None else before[number]
+
+
+def _step(dossier: Dossier) -> Step:
+    """A result of another cell; nobody knows whether it was replaced."""
+    return Step(dossier, _address(dossier, is_newest=False), is_here=False)
 
 
 def _address(dossier: Dossier, *, is_newest: bool) -> str:

@@ -81,8 +81,14 @@ async def show_project(request: web.Request) -> web.Response:
         raise web.HTTPNotFound(text=f"There is no project {project} here.")
     wanted, search = _choice(request)
     view = views.overview(shelf, wanted, search, project)
-    paused = source.paused().get(project)
-    return await _overview(request, view, "project.html", project=project, paused=paused)
+    return await _overview(
+        request,
+        view,
+        "project.html",
+        project=project,
+        paused=source.paused().get(project),
+        kinds={kind: len(shelf.of_kind(kind, project)) for kind in ("pr", "heads", "tags")},
+    )
 
 
 async def show_target(request: web.Request) -> web.Response:

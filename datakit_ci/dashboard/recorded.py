@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -13,6 +13,7 @@ from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard import views
 from datakit_ci.dashboard.addressed import project_in, target_in
+from datakit_ci.dashboard.days import by_day
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.rows import ROWS
@@ -77,11 +78,16 @@ async def show_history(request: web.Request) -> web.Response:
     changes = await source.history(target, (number - 1) * _PAGE, _PAGE + 1)
     if not changes and (number > 1 or source.target(target) is None):
         raise web.HTTPNotFound(text=f"Nothing is recorded of {target.path} here.")
-    return request.app[PAGES].page(
+    pages = request.app[PAGES]
+    return pages.page(
         "history.html",
         target=target,
         state=source.target(target),
-        steps=steps(changes, is_end=len(changes) <= _PAGE),
+        days=by_day(
+            steps(changes, is_end=len(changes) <= _PAGE),
+            lambda step: step.change.state.updated,
+            pages.now(),
+        ),
         number=number,
         has_more=len(changes) > _PAGE and number < _MOST_PAGES,
     )
@@ -92,16 +98,27 @@ async def show_results(request: web.Request) -> web.Response:
     project, stage = project_in(request), request.match_info["stage"]
     number = _page_number(request)
     found = await _some(source_of(request), project, stage, (number - 1) * _PAGE, _PAGE + 1)
-    if not found:
+    if not found and (number > 1 or not _is_drawn(source_of(request), project, stage)):
         raise web.HTTPNotFound(text=f"No {'more ' * (number > 1)}results of {stage} are recorded.")
-    return request.app[PAGES].page(
+    pages = request.app[PAGES]
+    return pages.page(
         "results.html",
         project=project,
         stage=stage,
-        dossiers=found[:_PAGE],
+        days=by_day(found[:_PAGE], lambda each: each.state.finished, pages.now()),
         newest={each.state.id: each.commit for each in reversed(found)},
         number=number,
         has_more=len(found) > _PAGE and number < _MOST_PAGES,
+    )
+
+
+def _is_drawn(source: Source, project: str, stage: str) -> bool:
+    """Whether a pipeline has such a stage now, whether it has ever ended or not."""
+    return any(
+        node.build is not None and (node.build.project, node.build.stage) == (project, stage)
+        for state in source.targets()
+        if state.target.project == project
+        for node in state.graph
     )
 
 
@@ -166,15 +183,7 @@ async def show_commit(request: web.Request) -> web.Response:
 def _only(state: TargetState, test: str) -> TargetState:
     """A target with one of its jobs."""
     jobs = tuple(job for job in state.jobs if job.name == test)
-    return TargetState(
-        state.target,
-        state.head,
-        state.subject,
-        state.author,
-        state.committed,
-        state.updated,
-        jobs,
-    )
+    return replace(state, jobs=jobs, graph=(), problem="")
 
 
 def _go_to_only_build(states: Iterable[TargetState], test: str) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from datakit_ci.acl import Role
-from datakit_ci.dashboard import flash, offers, wording
+from datakit_ci.dashboard import flash, naming, offers, wording
 from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT, HERE
@@ -116,6 +116,7 @@ class Pages:
             offers_of_build=offers.offers_of_build,
             offers_of_target=offers.offers_of_target,
             said=flash.said,
+            label_of=naming.label_of,
         )
         self._environment.globals.update(as_of=AS_OF.get, clock=now, since=wording.ago)
 

@@ -14,6 +14,7 @@ from datakit_ci.archive import Dossier, Objects
 from datakit_ci.dashboard.addressed import number_in
 from datakit_ci.dashboard.found import BUILD, find_dossier
 from datakit_ci.dashboard.junit import BadReport, Case, JUnitReader, Result
+from datakit_ci.dashboard.naming import known_label
 from datakit_ci.dashboard.neighbours import is_result_of
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import read
@@ -170,7 +171,11 @@ async def judged_report(reader: ReportReader, source: Source, dossier: Dossier) 
 async def _others(
     reader: ReportReader, source: Source, state: BuildState
 ) -> list[tuple[Dossier, Verdicts, bool]]:
-    """Other results of the stage with reports, and whether they are older, the newest first."""
+    """Other results of the stage with reports, and whether they are older, the newest first.
+
+    Those with other parameters are other tests, even where their names are the same.
+    """
+    cell = known_label(state)
     found: list[tuple[Dossier, Verdicts, bool]] = []
     is_older, looked = False, 0
     results = source.results(state.id.project, state.id.stage)
@@ -179,7 +184,7 @@ async def _others(
             looked += 1
             if is_result_of(each, state):
                 is_older = True
-            elif each.reports is not None:
+            elif each.reports is not None and cell == known_label(each.state):
                 verdicts = await reader.verdicts(each.objects, each.reports)
                 found.append((each, verdicts, is_older))
             if len(found) >= _PAST or looked >= _FAR:

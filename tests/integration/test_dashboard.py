@@ -16,11 +16,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from datakit_ci.archive import Dossier
 from datakit_ci.dashboard import create_app, logpage
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.explanation import Explanation, Reason, ReasonKind, Verdict
-from datakit_ci.state import BuildId, BuildState, Status, TargetState
+from datakit_ci.occasion import Occasion
+from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
+from datakit_ci.verdict import UNAPPROVED
 from tests.support.ci_scene import (
     NOW,
     PYTEST_LOG,
@@ -222,7 +225,77 @@ async def test_a_waiting_build_without_log_is_no_surprise(client: Client, scene:
     waiting = build_id("acme/shop", "wheel", scene.busy.target.path)
     page = await look(client, address(waiting))
     assert "waiting for pool cpu (2 of 2 busy)" in page.words
-    assert "Nothing has been written yet" in page.words
+    assert "The log begins when the build does." in page.words
+    assert "Not started yet" in page.words
+    assert "Still running" not in page.words
+
+
+async def test_a_waiting_build_says_why_it_waits_once(client: Client, scene: Scene) -> None:
+    waiting = build_id("acme/shop", "wheel", scene.busy.target.path)
+    reason = "waiting for pool cpu (2 of 2 busy)"
+    told = Explanation("wheel", Verdict.WAITS, (Reason(ReasonKind.POOL, reason),), waiting)
+    scene.engine.whys[waiting] = told
+    assert (await look(client, address(waiting))).words.count(reason) == 1
+
+
+async def test_a_log_without_errors_offers_no_way_to_the_next_one(
+    client: Client, scene: Scene
+) -> None:
+    async def offers(build: BuildId) -> bool:
+        async with client.get(address(build)) as response:
+            button = (await response.text()).partition('id="log-error"')[2].partition(">")[0]
+            return "data-script" in button
+
+    lint = scene.green.graph[1].build
+    assert lint is not None
+    assert not await offers(lint)
+    assert await offers(scene.failed)
+    assert await offers(scene.live)  # nobody knows what it will print
+
+
+async def test_a_pull_request_is_called_by_its_title(client: Client, scene: Scene) -> None:
+    scene.engine.add(replace(scene.busy, title="Delivery dates, at last"))
+    page = await look(client, "/acme/shop/pr/318")
+    assert "Delivery dates, at last #318 running" in page.words
+    assert "Commit Show delivery dates in the basket" in page.words
+    listed = (await look(client, "/pr?q=last")).words
+    assert "Delivery dates, at last" in listed
+    assert "Show delivery dates" not in listed
+
+
+async def test_what_waits_for_approval_is_not_drawn_as_one_lonely_node(
+    client: Client, scene: Scene
+) -> None:
+    reason = f"{UNAPPROVED}: a pull request of mallory"
+    scene.engine.add(
+        replace(
+            scene.busy,
+            jobs=(JobState("unit", Status.WAITING, reason),),
+            graph=(GraphNode("p", "pending", "pending", Status.WAITING, reason),),
+        )
+    )
+    page = await look(client, "/acme/shop/pr/318")
+    assert "Waits for approval by a person: a pull request of mallory" in page.words
+    assert "pipeline" not in page.ids
+
+
+async def test_a_project_is_headed_by_its_name(client: Client) -> None:
+    page = await look(client, "/acme/shop")
+    assert "Project acme/shop" in page.words
+    assert "1 of 4 failing" in page.words
+    for kind in ("pr", "branch", "tag"):
+        assert f"/acme/shop/{kind}" in page.links
+
+
+async def test_cells_of_a_matrix_are_told_apart(client: Client, scene: Scene) -> None:
+    build = await scene.engine.build(scene.failed)
+    assert build is not None
+    occasion = Occasion(identity={"parameters": {"DB": "sqlite"}})
+    made = replace(build, occasion=occasion)
+    scene.engine.record(Dossier(made, scene.engine.database))
+    assert "unit sqlite failed" in (await look(client, address(scene.failed))).words
+    assert "unit sqlite" in (await look(client, "/results/acme/shop/unit")).words
+    assert "unit sqlite" in (await look(client, f"/acme/shop/commit/{scene.red.head}")).words
 
 
 async def test_a_build_that_ended_in_silence_says_so(client: Client, scene: Scene) -> None:

@@ -306,7 +306,7 @@ async def test_only_what_changes_is_told(database: Database) -> None:
     changes: list[tuple[dict[str, bytes | None], dict[Target, CommitId | None]]] = [
         ({f"me/app/commit/{HEAD}/status/ci/x/state": b"success\n"}, {}),
         ({f"{deep.path}/head": other}, {deep: OTHER}),
-        ({f"{deep.path}/head": head, f"{PULL.path}/title": b"A title\n"}, {deep: HEAD}),
+        ({f"{deep.path}/head": head, f"{PULL.path}/title": b"A title\n"}, {deep: HEAD, PULL: HEAD}),
         ({f"{PULL.path}/state": b"closed\n"}, {PULL: None}),
         ({f"{PULL.path}/state": b"open\n"}, {PULL: HEAD}),
         ({"you": None}, {Target("you/lib", "pr", "1"): None}),

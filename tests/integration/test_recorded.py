@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from datakit_ci import shell
 from datakit_ci.acl import Rights, Rules, everyone, username
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.app import Access
+from datakit_ci.dashboard.days import day_name
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.scope import SOURCE
 from datakit_ci.metadata import BRANCH
@@ -85,6 +88,7 @@ async def test_a_history_has_every_change_and_leads_to_each(tour: Tour) -> None:
     assert f"/me/app/commit/{tour.first}" in page.links
     assert f"/me/app/commit/{tour.second}" in page.links
     assert path_of("build", tour.broken.path) in page.links
+    assert re.search(r"What changed (Today|Yesterday)", page.words)
     moments = [link for link in page.links if link.startswith("/me/app/ref/heads/main?at=")]
     assert len(moments) >= 2
     then = await tour.look(moments[-1])
@@ -115,6 +119,8 @@ async def test_the_results_of_a_stage_are_listed_newest_first(tour: Tour) -> Non
     builds = [link for link in page.links if link.startswith("/build/")]
     assert builds == [path_of("build", each.path) for each in (tour.good, tour.broken)]
     assert "2 tests failed" in page.words
+    day = tour.world.clock.now().date()
+    assert f"Took {day_name(day, datetime.now(UTC).date())}" in page.words
     assert "executor scripted" in page.words
     await tour.look("/results/me/app/nothing", 404)
 

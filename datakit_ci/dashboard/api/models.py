@@ -137,7 +137,8 @@ class TargetSummary(Record):
     page: str
     status: Status = Field(description="The worst of its jobs'.")
     head: str | None = Field(description="The commit that is tested.")
-    subject: str
+    title: str = Field(description="Of a pull request; empty if none is known.")
+    subject: str = Field(description="The first line of the commit.")
     author: str
     committed: datetime | None
     updated: datetime | None

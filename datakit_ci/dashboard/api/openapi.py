@@ -12,6 +12,7 @@ from datakit_ci.acl import Role
 from datakit_ci.dashboard.api.addresses import PREFIX
 from datakit_ci.dashboard.api.endpoint import PATTERNS, Endpoint
 from datakit_ci.dashboard.api.problem import PROBLEM, Problem
+from datakit_ci.dashboard.visitor import CSRF_HEADER
 from datakit_core import __version__
 
 __all__ = ["describe"]
@@ -57,8 +58,8 @@ _ERRORS: Mapping[int, str] = {
 }
 
 
-def describe(endpoints: Sequence[Endpoint]) -> _Json:
-    """The document for ``/api/v1/openapi.json``."""
+def describe(endpoints: Sequence[Endpoint], cookie: str) -> _Json:
+    """The document for ``/api/v1/openapi.json``; ``cookie`` is what that of a session is called."""
     refs, schemas = _models(endpoints)
     paths: dict[str, _Json] = {}
     for each in endpoints:
@@ -72,6 +73,13 @@ def describe(endpoints: Sequence[Endpoint]) -> _Json:
             "schemas": schemas,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": cookie},
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": CSRF_HEADER,
+                    "description": "With a session: as in the forms of its pages.",
+                },
             },
         },
     }
@@ -100,7 +108,7 @@ def _operation(endpoint: Endpoint, refs: _Refs) -> _Json:
             *([_AT] if endpoint.method == "GET" and endpoint.role is not Role.NONE else []),
         ],
         "responses": _responses(endpoint, refs),
-        "security": [{}] if endpoint.role is Role.NONE else [{}, {"token": []}],
+        "security": _security(endpoint),
     }
     if endpoint.body is not None and endpoint.body.model_fields:
         operation["requestBody"] = {
@@ -108,6 +116,16 @@ def _operation(endpoint: Endpoint, refs: _Refs) -> _Json:
             "content": {"application/json": {"schema": refs[endpoint.body]}},
         }
     return operation
+
+
+def _security(endpoint: Endpoint) -> list[_Json]:
+    """The ways to say who one is; nobody has to where everybody may."""
+    if endpoint.role is Role.NONE:
+        return [{}]
+    session: _Json = {"session": []}
+    if endpoint.method != "GET":
+        session["csrf"] = []
+    return [{}, {"token": []}, session]
 
 
 def _path_parameter(name: str) -> _Json:

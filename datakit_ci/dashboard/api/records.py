@@ -127,6 +127,7 @@ def target_summary(state: TargetState) -> TargetSummary:
         page=path_of(target.path),
         status=state.status,
         head=state.head,
+        title=text(state.title),
         subject=text(state.subject),
         author=text(state.author),
         committed=state.committed,

@@ -52,7 +52,7 @@ class TargetQuery(Part):
 
     status: Status | None = Field(None, description="Only those that stand there.")
     kind: Literal["heads", "tags", "pr"] | None = Field(None, description="Only such.")
-    q: str = Field("", max_length=200, description="Words of the name, subject or author.")
+    q: str = Field("", max_length=200, description="Words of the name, title, subject or author.")
 
 
 class BuildQuery(Part):
@@ -168,7 +168,8 @@ def _key(target: Target) -> tuple[str, str, str]:
 
 
 def _has(state: TargetState, words: list[str]) -> bool:
-    said = f"{state.target.short} {state.subject} {state.author} {state.head}".casefold()
+    about = f"{state.title} {state.subject} {state.author} {state.head}"
+    said = f"{state.target.short} {about}".casefold()
     return all(word in said for word in words)
 
 

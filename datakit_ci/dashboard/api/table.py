@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from datakit_ci.dashboard.api import acting, artefacts, logs, states
 from datakit_ci.dashboard.api.addresses import PREFIX
 from datakit_ci.dashboard.api.endpoint import Endpoint
 from datakit_ci.dashboard.api.openapi import describe
+from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import Route, public
 
@@ -25,13 +27,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 )
 """What the API has, in the order of its description."""
 
-_DOCUMENT: Final = describe(ENDPOINTS)
-_BYTES: Final = json.dumps(_DOCUMENT, indent=1).encode() + b"\n"
+
+@cache
+def _document(cookie: str) -> bytes:
+    return json.dumps(describe(ENDPOINTS, cookie), indent=1).encode() + b"\n"
 
 
-async def send_description(_: web.Request) -> web.Response:
+async def send_description(request: web.Request) -> web.Response:
     """The description for programs."""
-    return web.Response(body=_BYTES, content_type="application/json")
+    body = _document(request.app[KEEPER].cookie_name)
+    return web.Response(body=body, content_type="application/json")
 
 
 async def show_description(request: web.Request) -> web.Response:

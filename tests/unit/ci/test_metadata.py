@@ -125,7 +125,8 @@ def test_a_file_of_a_status_names_it(path: str, status: object) -> None:
     [
         ("me/app/pr/7/state", Target("me/app", "pr", "7")),
         ("me/app/pr/7/head", Target("me/app", "pr", "7")),
-        ("me/app/pr/7/title", None),
+        ("me/app/pr/7/title", Target("me/app", "pr", "7")),
+        ("me/app/pr/7/comments", None),
         ("me/app/ref/heads/state/head", Target("me/app", "heads", "state")),
         ("me/app/ref/heads/main/state", None),
     ],
