@@ -6,16 +6,20 @@ Redirects are not followed, so that the token goes to the server that was named 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import http.client
 import json
 import os
+import re
 import ssl
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import typer
 
@@ -28,7 +32,8 @@ ServerUrl: TypeAlias = Annotated[
     typer.Option(
         "--server",
         metavar="URL",
-        help="A running service, by the address of its dashboard, instead of a database. "
+        help="A running service, by the address of its dashboard, instead of a database; "
+        "https://HOST?sha256=FINGERPRINT or ?ca=FILE if its certificate is its own. "
         "Default: the variable DATAKIT_SERVER, if no database is named.",
         show_default=False,
     ),
@@ -51,6 +56,8 @@ _LONGEST = 64 << 20
 
 _PIECE = 1 << 16
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
+
 
 class Refused(NoEntry):
     """The server has understood, and there is nothing to do."""
@@ -71,16 +78,17 @@ class Server:
         except ValueError:
             port = -1
         is_address = parts.scheme in ("http", "https") and parts.hostname and port != -1
-        if not is_address or parts.username or parts.query or parts.path not in ("", "/"):
+        if not is_address or parts.username or parts.path not in ("", "/"):
             raise ConfigError(f"{url!r} is not of the form https://HOST[:PORT]", "--server")
         self._host, self._port = parts.hostname or "", port
         self._is_secure = parts.scheme == "https"
+        self._trusted = _Trusted.named(parts.query, is_secure=self._is_secure)
         if token and not self._is_secure and not _is_here(self._host):
             raise ConfigError(
                 f"{url} would send the token readable for everybody on the way; use https",
                 "--server",
             )
-        self._url, self._token = url.rstrip("/"), token
+        self._url, self._token = url.partition("?")[0].rstrip("/"), token
 
     @classmethod
     def named(cls, url: str, token_file: Path | None) -> Self:
@@ -133,6 +141,13 @@ class Server:
             if answer.status != http.client.OK:
                 raise self._error(answer)
             yield answer
+        except ssl.SSLCertVerificationError as error:
+            fault = getattr(error, "verify_message", None) or error
+            raise ConfigError(
+                f"{self._url}: {fault}. If it has made its own certificate, name it with the "
+                f"fingerprint that it printed: {self._url}?sha256=FINGERPRINT",
+                "--server",
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise ConfigError(
                 f"cannot reach {self._url}: {_reason(error)}; is it served there?"
@@ -142,10 +157,7 @@ class Server:
 
     def _connection(self, patience: float | None) -> http.client.HTTPConnection:
         if self._is_secure:
-            tls = ssl.create_default_context()
-            return http.client.HTTPSConnection(
-                self._host, self._port, timeout=patience, context=tls
-            )
+            return _Connection(self._host, self._port, patience, self._trusted)
         return http.client.HTTPConnection(self._host, self._port, timeout=patience)
 
     def _error(self, answer: http.client.HTTPResponse) -> Exception:
@@ -163,6 +175,56 @@ class Server:
                 return ConfigError(f"{self._url} sends us to {place}; name that", "--server")
             case _:
                 return ConfigError(f"{self._url}: {detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    """Which certificates of a server are good: all that the machine trusts, of a file, or one."""
+
+    file: str = ""
+    digest: str = ""
+
+    @classmethod
+    def named(cls, query: str, *, is_secure: bool) -> Self:
+        """What the query of a server's address says."""
+        if not query:
+            return cls()
+        match parse_qsl(query, keep_blank_values=True):
+            case [("ca", file)] if is_secure and file:
+                return cls(file=file)
+            case [("sha256", text)] if is_secure:
+                digest = text.replace(":", "").lower()
+                if _FINGERPRINT.match(digest):
+                    return cls(digest=digest)
+        raise ConfigError(
+            f"?{query} is neither ?ca=FILE nor ?sha256=FINGERPRINT of an https address", "--server"
+        )
+
+    def context(self) -> ssl.SSLContext:
+        """How to speak TLS; a certificate that is named by its digest is compared afterwards."""
+        try:
+            context = ssl.create_default_context(cafile=self.file or None)
+        except OSError as error:
+            raise ConfigError(f"{self.file}: {_reason(error)}", "--server") from error
+        if self.digest:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+
+class _Connection(http.client.HTTPSConnection):
+    """Sends nothing before it knows that it is the server that was meant."""
+
+    def __init__(self, host: str, port: int | None, patience: float | None, trusted: _Trusted):
+        super().__init__(host, port, timeout=patience, context=trusted.context())
+        self._digest = trusted.digest
+
+    def connect(self) -> None:
+        """Connect, and compare certificates."""
+        super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        shown = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").hexdigest()
+        if self._digest and not hmac.compare_digest(shown, self._digest):
+            raise ssl.SSLCertVerificationError(f"another certificate is there, {shown}")
 
 
 def named_server(

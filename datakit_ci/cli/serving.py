@@ -121,6 +121,8 @@ def _announce(service: Service) -> None:
     if (certificate := service.reception.certificate) and certificate.fingerprint:
         typer.echo("The dashboard's certificate is its own; SHA-256")
         typer.echo(f"  {certificate.fingerprint}")
+        digest = certificate.fingerprint.replace(":", "")
+        typer.echo(f"  {'--server':<11} {service.dashboard.rstrip('/')}?sha256={digest}")
     if service.setup:
         typer.echo("Nobody can log in yet. The first administrator, once, opens")
         typer.echo(f"  {'set-up':<11} {service.setup}")

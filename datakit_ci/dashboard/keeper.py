@@ -28,6 +28,8 @@ __all__ = ["KEEPER", "Accounts", "Keeper", "NoAccounts"]
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 """32 bytes in base64."""
 
+_PORT = re.compile(r":([0-9]{1,5})\Z")
+
 _TOUCH = 300.0
 """Seconds after which a session is noted to be still in use: not with every request."""
 
@@ -90,10 +92,14 @@ class Keeper:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     ended: OrderedDict[str, None] = field(default_factory=OrderedDict, repr=False)
 
-    @property
-    def cookie_name(self) -> str:
-        """What the cookie is called; browsers let nobody but this very host set the first one."""
-        return "__Host-datakit" if self.is_secure else "datakit"
+    def cookie_name(self, host: str) -> str:
+        """What the cookie is called where browsers know us as ``host``, ``NAME[:PORT]``.
+
+        Under TLS browsers let nobody but this very host set it (RFC 6265bis, 4.1.3.2). They give it
+        to all ports of a host, though, so that services side by side must not share a name.
+        """
+        port = _PORT.search(host)
+        return ("__Host-datakit" if self.is_secure else "datakit") + (f"-{port[1]}" if port else "")
 
     async def identify(self, request: web.Request) -> Visitor:
         """Who a request is from; with a token, whatever cookie comes along does not count.
@@ -104,7 +110,7 @@ class Keeper:
         authorization = request.headers.get("Authorization")
         if authorization is not None:
             return self._by_token(authorization)
-        cookie = request.cookies.get(self.cookie_name, "")
+        cookie = request.cookies.get(self.cookie_name(request.host), "")
         if not _COOKIE.fullmatch(cookie):
             return Visitor(rules=self.rules)
         session = await self._session(cookie)
@@ -196,7 +202,7 @@ class Keeper:
         )
         cookie = new_cookie()
         await self.sessions.save(key_of(cookie), session, self.lifetimes.left(session, now))
-        self.set_cookie(response, cookie)
+        self.set_cookie(request, response, cookie)
         visitor = self._visitor(session, cookie)
         introduce(request, visitor)
         return visitor
@@ -205,7 +211,8 @@ class Keeper:
         """End the visitor's session."""
         if cookie := visitor_of(request).cookie:
             await self._end(cookie)
-        response.del_cookie(self.cookie_name, secure=self.is_secure, httponly=True, samesite="Lax")
+        name = self.cookie_name(request.host)
+        response.del_cookie(name, secure=self.is_secure, httponly=True, samesite="Lax")
         introduce(request, Visitor(rules=self.rules))
 
     async def _end(self, cookie: str) -> None:
@@ -219,10 +226,10 @@ class Keeper:
         """Who has not logged in, and has a cookie, so that they can be given a form."""
         return Visitor(rules=self.rules, cookie=cookie)
 
-    def set_cookie(self, response: web.StreamResponse, cookie: str) -> None:
+    def set_cookie(self, request: web.Request, response: web.StreamResponse, cookie: str) -> None:
         """Give the browser a number."""
         response.set_cookie(
-            self.cookie_name,
+            self.cookie_name(request.host),
             cookie,
             max_age=int(self.lifetimes.whole),
             path="/",

@@ -137,7 +137,7 @@ def _with_form_cookie(
     response = request.app[PAGES].page(template, status, **values)
     response.headers["Cache-Control"] = "no-store"
     if not visitor.cookie:
-        keeper.set_cookie(response, cookie)
+        keeper.set_cookie(request, response, cookie)
     return response
 
 

@@ -48,7 +48,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         raise _failed(client, error) from error
     response = web.Response(status=303, headers={"Location": address})
     if not given:
-        request.app[KEEPER].set_cookie(response, cookie)
+        request.app[KEEPER].set_cookie(request, response, cookie)
     return response
 
 

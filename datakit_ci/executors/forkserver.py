@@ -11,6 +11,7 @@ own: they outlive this process, but not the engine.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -45,7 +46,8 @@ def main() -> int:
     prepare()
     gc.collect()
     gc.freeze()  # so that a collection in a build does not copy every page
-    _Server(control).serve()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the engine has gone
+        _Server(control).serve()
     return 0
 
 

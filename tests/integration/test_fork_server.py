@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 from datakit_ci.executors.base import BuildRequest
 from datakit_ci.executors.forking import ForkServer
+from datakit_ci.executors.forkserver import PIPES
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.outcome import Outcome
 from datakit_ci.pipeline import import_pipeline
@@ -191,3 +195,24 @@ def killed_engine(directory: Path) -> tuple[int, list[int]]:
         server = int(status.rpartition(")")[2].split()[1])
         engine.kill()
     return server, pids
+
+
+async def test_an_engine_that_goes_in_the_middle_of_a_start_is_no_error(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    given = [os.open(os.devnull, os.O_RDWR) for _ in range(PIPES)]
+    with ours, theirs:
+        order = json.dumps({"fork": 1, "directory": str(tmp_path)}).encode()
+        socket.send_fds(ours, [order], given)
+        ours.close()  # before the server has read it: it forks, and there is nobody to tell
+        server = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "datakit_ci.executors.forkserver",
+            stdin=theirs.fileno(),
+            stderr=PIPE,
+        )
+        theirs.close()
+        for each in given:
+            os.close(each)
+        _, errors = await server.communicate()
+    assert (server.returncode, errors) == (0, b"")

@@ -23,7 +23,7 @@ from datakit_ci.target import Target
 from tests.support.fake_engine import FakeEngine
 from tests.support.html import Page, read_page
 from tests.support.visitors import cheap_passwords as cheap_passwords  # a fixture
-from tests.support.visitors import sign_in
+from tests.support.visitors import cookie_name, sign_in
 
 pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
@@ -95,7 +95,8 @@ async def log_in(client: Client, name: str, password: str = PASSWORD, status: in
 
 
 def cookie(client: Client) -> str:
-    found = [each.value for each in client.session.cookie_jar if each.key == "datakit"]
+    name = cookie_name(client)
+    found = [each.value for each in client.session.cookie_jar if each.key == name]
     return found[0] if found else ""
 
 
@@ -114,6 +115,27 @@ async def test_the_first_administrator_comes_by_the_link_and_only_once(
     assert "administrator" in (await see(client, "/profile")).words
     for token in ("the-link", "", "x"):
         await see(client, f"/setup?token={token}", 404)
+
+
+async def test_services_on_other_ports_of_a_host_do_not_share_a_cookie(
+    client: Client, book: AccountBook
+) -> None:
+    book.add("bob", PASSWORD)
+    await log_in(client, "bob")
+    name = cookie_name(client)
+    assert name == f"datakit-{client.make_url('/').port}"
+    assert client.app is not None
+    keeper = client.app[KEEPER]
+    others = [
+        keeper.cookie_name(host) for host in ("127.0.0.1:1", "ci.example.org", "[::1]", "a:x")
+    ]
+    assert others == ["datakit-1", "datakit", "datakit", "datakit"]
+    headers = {"Cookie": f"datakit-1={cookie(client)}; {name}={cookie(client)}"}
+    client.session.cookie_jar.clear()
+    async with client.get("/me/shut", headers=headers) as response:
+        assert response.status == 200
+    async with client.get("/me/shut", headers={"Cookie": headers["Cookie"][:50]}) as response:
+        assert response.status == 404
 
 
 async def test_a_link_that_is_wrong_is_not_there(client: Client) -> None:
@@ -141,7 +163,7 @@ async def test_who_logs_in_gets_a_new_cookie_and_comes_back(
     await see(client, "/me/shut")
     async with client.get("/login?next=/me/shut", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (303, "/me/shut")
-    headers_before = {"Cookie": f"datakit={before}"}
+    headers_before = {"Cookie": f"{cookie_name(client)}={before}"}
     client.session.cookie_jar.clear()
     async with client.get("/me/shut", headers=headers_before) as response:
         assert response.status == 404

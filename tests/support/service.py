@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -41,6 +42,7 @@ class RunningService:
         git: The database's repository.
         project: The project that it tests.
         setup: Where to set it up; empty if that was done.
+        server: Where commands find it, with the certificate that it has made itself; or empty.
     """
 
     process: asyncio.subprocess.Process
@@ -49,6 +51,7 @@ class RunningService:
     git: Path
     project: str
     setup: str = ""
+    server: str = ""
     cookies: dict[str, str] = field(default_factory=dict)
 
     async def log_in(self) -> dict[str, str]:
@@ -60,7 +63,7 @@ class RunningService:
             page = self.setup or f"{self.dashboard}login"
             async with session.get(page) as reply:
                 assert reply.status == 200, (page, reply.status)
-            cookie = next(each for each in jar if each.key == "datakit").value
+            cookie = next(each for each in jar if re.fullmatch(r"datakit-\d+", each.key)).value
             form = {"csrf": Visitor(cookie=cookie).csrf, "name": "ann"}
             form |= {"password": PASSWORD, "again": PASSWORD, "token": self.setup.split("=")[-1]}
             address = page.split("?")[0]
@@ -107,11 +110,13 @@ class RunningService:
                 assert await events.content.readline(), "the service has ended"
 
 
-def service_command(pipeline: Path, repository: Path, project: str, *where: str) -> list[str]:
+def service_command(
+    pipeline: Path, repository: Path, project: str, *where: str, web_ui: str = "http://127.0.0.1:0"
+) -> list[str]:
     """The command that serves ``repository`` on free ports; ``where`` says where its state is."""
     return [
         sys.executable, "-m", "datakit_ci", "serve", str(pipeline),
-        "--repository", f"{project}:{repository}", "--web-ui", "http://127.0.0.1:0", *where,
+        "--repository", f"{project}:{repository}", "--web-ui", web_ui, *where,
     ]  # fmt: skip
 
 
@@ -122,7 +127,14 @@ def embedded(git: Path) -> list[str]:
 
 @asynccontextmanager
 async def running_service(
-    pipeline: Path, repository: Path, git: Path, project: str, *, remote: bool = False
+    pipeline: Path,
+    repository: Path,
+    git: Path,
+    project: str,
+    *,
+    remote: bool = False,
+    web_ui: str = "http://127.0.0.1:0",
+    options: Sequence[str] = (),
 ) -> AsyncIterator[RunningService]:
     """Start the service as a user does; afterwards stop it with SIGTERM and expect a clean end.
 
@@ -132,6 +144,8 @@ async def running_service(
         git: The database's repository.
         project: The name of what is in the checkout.
         remote: Whether another process serves the database.
+        web_ui: Where the dashboard is to listen.
+        options: Further options of the command.
     """
     async with AsyncExitStack() as stack:
         where, address = embedded(git), ""
@@ -144,7 +158,7 @@ async def running_service(
             )
             address = f"tcp://127.0.0.1:{port_in(line)}"
             where = ["--metadata-store", f"unix://{socket}"]
-        command = service_command(pipeline, repository, project, *where)
+        command = service_command(pipeline, repository, project, *where, *options, web_ui=web_ui)
         process = await asyncio.create_subprocess_exec(
             *command,
             stdout=asyncio.subprocess.PIPE,
@@ -155,7 +169,13 @@ async def running_service(
             said = await _said(process)
             database = address or said["database"]
             yield RunningService(
-                process, said["dashboard"], database, git, project, said.get("set-up", "")
+                process,
+                said["dashboard"],
+                database,
+                git,
+                project,
+                said.get("set-up", ""),
+                said.get("--server", ""),
             )
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)

@@ -28,6 +28,7 @@ from datakit_ci.dashboard.visitor import Visitor
 __all__ = [
     "TokenAccounts",
     "cheap_passwords",
+    "cookie_name",
     "csrf_of",
     "everything",
     "private",
@@ -63,8 +64,14 @@ async def sign_in(client: Client, user: str, *groups: str) -> str:
     session = Session(f"github:{user}", now, now, groups=frozenset(groups))
     await keeper.sessions.save(key_of(cookie), session, 3600.0)
     client.session.cookie_jar.clear()
-    client.session.cookie_jar.update_cookies({keeper.cookie_name: cookie}, client.make_url("/"))
+    client.session.cookie_jar.update_cookies({cookie_name(client): cookie}, client.make_url("/"))
     return csrf_of(cookie)
+
+
+def cookie_name(client: Client) -> str:
+    """What the cookie of a client's session is called."""
+    assert client.app is not None
+    return client.app[KEEPER].cookie_name(client.make_url("/").authority)
 
 
 def csrf_of(cookie: str) -> str:
