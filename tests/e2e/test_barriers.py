@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -17,13 +16,12 @@ from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.target import Target
+from tests.support.axe import barriers
 from tests.support.browser import open_browser
 from tests.support.ci_scene import fill, matrix_graph, target_state
 from tests.support.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
-
-_AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 
 _FULL = (
     "/", "/pr", "/branch", "/tag", "/branch?q=none", "/pools", "/nothing", "/acme/shop",
@@ -33,13 +31,6 @@ _FULL = (
 )  # fmt: skip
 _EMPTY = ("/", "/pr", "/pools")
 _BUILDS = ("failed build", "running build")
-
-_CHECK = """async () => {
-  const found = await axe.run(document, {resultTypes: ["violations"]});
-  return found.violations
-    .filter((each) => ["serious", "critical"].includes(each.impact))
-    .flatMap((each) => each.nodes.map((node) => `${each.id}: ${node.html.slice(0, 200)}`));
-}"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -95,8 +86,7 @@ async def test_no_page_has_a_serious_barrier(
     )
     page = await context.new_page()
     await page.goto(pages[name])
-    await page.add_script_tag(path=_AXE)
-    found = await page.evaluate(_CHECK)
+    found = await barriers(page)
     await context.close()
     assert found == []
 
@@ -106,6 +96,5 @@ async def test_the_checker_finds_what_is_wrong(browser: Browser, pages: dict[str
     page = await context.new_page()
     await page.goto(pages["/"])
     await page.evaluate("document.documentElement.removeAttribute('lang')")
-    await page.add_script_tag(path=_AXE)
-    assert any(each.startswith("html-has-lang: ") for each in await page.evaluate(_CHECK))
+    assert any(each.startswith("html-has-lang: ") for each in await barriers(page))
     await context.close()
