@@ -15,6 +15,7 @@ from datakit_ci.acl import Role
 from datakit_ci.control import Approve, Cancel, Command, Confirm, Pause, Rebuild, Resume
 from datakit_ci.dashboard.controls import carry_out
 from datakit_ci.dashboard.flash import say
+from datakit_ci.dashboard.found import BUILD
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.routes import Route, act
 from datakit_ci.state import BuildId
@@ -102,12 +103,11 @@ async def _do(request: web.Request, make: Callable[[str], Command], *page: str) 
     return response
 
 
-_BUILD = r"/build/{user}/{repo}/{stage:.+}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{64}}"
 _VERB = "{verb:rebuild|cancel|confirm}"
 _TARGET_VERB = "{verb:rebuild|cancel|confirm|approve}"
 
 ROUTES: Final[tuple[Route, ...]] = (
-    act(f"{_BUILD}/{_VERB}", act_on_build),
+    act(f"{BUILD}/{_VERB}", act_on_build),
     act(f"/{{user}}/{{repo}}/pr/{{name:[0-9]+}}/{_TARGET_VERB}", act_on_target),
     act(f"/{{user}}/{{repo}}/ref/{{kind:heads|tags}}/{{name:.+}}/{_VERB}", act_on_target),
     act("/{user}/{repo}/{verb:pause|resume}", act_on_project, Role.ADMIN),

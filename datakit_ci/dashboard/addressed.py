@@ -9,7 +9,7 @@ from aiohttp import web
 
 from datakit_ci.metadata import BRANCH
 from datakit_ci.state import BuildId
-from datakit_ci.target import Target
+from datakit_ci.target import FLOWS, Target
 
 __all__ = ["branch_in", "number_in", "project_in", "target_in"]
 
@@ -20,8 +20,9 @@ _TARGET = re.compile(
 
 
 def project_in(request: web.Request) -> str:
-    """The project that an address with ``{user}/{repo}`` names."""
-    return f"{request.match_info['user']}/{request.match_info['repo']}"
+    """The project that an address with ``{user}/{repo}`` names; or that of flows."""
+    match = request.match_info
+    return FLOWS if FLOWS in match else f"{match['user']}/{match['repo']}"
 
 
 def target_in(request: web.Request) -> Target | None:
@@ -34,7 +35,7 @@ def target_in(request: web.Request) -> Target | None:
 def branch_in(request: web.Request) -> str:
     """The branch of the database whose commits change what an address shows."""
     match = request.match_info
-    if "stage" in match and "user" in match:
+    if "stage" in match:
         return BuildId(project_in(request), match["stage"], "", "").branch
     target = target_in(request) if "name" in match else None
     return BRANCH if target is None else target.status_branch

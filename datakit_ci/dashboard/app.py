@@ -40,6 +40,8 @@ from datakit_ci.dashboard.channel import CHANNELS, Channels
 from datakit_ci.dashboard.compare import ROUTES as COMPARISONS
 from datakit_ci.dashboard.controls import CONTROLS, Controls
 from datakit_ci.dashboard.courses import COURSES, Courses
+from datakit_ci.dashboard.flows import ROUTES as OF_FLOWS
+from datakit_ci.dashboard.flows import with_flows
 from datakit_ci.dashboard.found import BUILD
 from datakit_ci.dashboard.keeper import KEEPER, Accounts, Keeper, NoAccounts
 from datakit_ci.dashboard.logbook import LOGS, LogBook
@@ -69,31 +71,34 @@ _LARGEST_REQUEST = 64 * 1024
 """Bytes of a request's body; there are only small forms."""
 
 
-ROUTES: Final = (
-    *login.ROUTES,
-    *profile.ROUTES,
-    *provided.ROUTES,
-    *api.ROUTES,
-    *clones.ROUTES,
-    *feeds.ROUTES,
-    *metering.ROUTES,
-    *formerly.ROUTES,
-    *recorded.ROUTES,
-    *actions.ROUTES,
-    *lists.ROUTES,
-    *pooling.ROUTES,
-    *SETTINGS,
-    read("/", pages.show_overview),
-    read("/events", live.send_changes, head=False),
-    read(BUILD, builds.show_build),
-    *logs.ROUTES,
-    *TREES,
-    *COMPARISONS,
-    *OBSERVATIONS,
-    *TESTS,
-    read("/{user}/{repo}", pages.show_project),
-    read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
-    read("/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", pages.show_target),
+ROUTES: Final = with_flows(
+    (
+        *login.ROUTES,
+        *profile.ROUTES,
+        *provided.ROUTES,
+        *api.ROUTES,
+        *clones.ROUTES,
+        *feeds.ROUTES,
+        *metering.ROUTES,
+        *formerly.ROUTES,
+        *recorded.ROUTES,
+        *actions.ROUTES,
+        *lists.ROUTES,
+        *pooling.ROUTES,
+        *SETTINGS,
+        read("/", pages.show_overview),
+        read("/events", live.send_changes, head=False),
+        read(BUILD, builds.show_build),
+        *logs.ROUTES,
+        *TREES,
+        *COMPARISONS,
+        *OBSERVATIONS,
+        *TESTS,
+        read("/{user}/{repo}/pr/{name:[0-9]+}", pages.show_target),
+        read("/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", pages.show_target),
+        *OF_FLOWS,
+        read("/{user}/{repo}", pages.show_project),
+    )
 )
 """Every address but that of the static files, the more particular first."""
 

@@ -10,20 +10,25 @@ from aiohttp import web
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.state import BuildId, BuildState
+from datakit_ci.target import FLOWS
 
-__all__ = ["BUILD", "build_id", "find_build", "find_dossier"]
+__all__ = ["BUILD", "FLOW_BUILD", "build_id", "find_build", "find_dossier"]
 
 BUILD: Final = r"/build/{user}/{repo}/{stage:.+?}/{static:[0-9a-f]{64}}/{key:[0-9a-f]{64}}"
 """The address of a build; all that is about it is below, where paths may look like anything."""
+
+FLOW_BUILD: Final = (
+    rf"/build/{{flows:{FLOWS}}}/{{stage:[^/]+}}/{{static:[0-9a-f]{{64}}}}/{{key:[0-9a-f]{{64}}}}"
+)
+"""The same of a build of a flow, which belongs to no project."""
 
 _MISSING = "There is no such build. Its record may have been dropped."
 
 
 def build_id(match: Mapping[str, str]) -> BuildId:
     """The build that a matched address names."""
-    return BuildId(
-        f"{match['user']}/{match['repo']}", match["stage"], match["static"], match["key"]
-    )
+    project = FLOWS if FLOWS in match else f"{match['user']}/{match['repo']}"
+    return BuildId(project, match["stage"], match["static"], match["key"])
 
 
 async def find_build(request: web.Request) -> BuildState:

@@ -120,7 +120,7 @@ def _check_right(request: web.Request, route: Route) -> None:
 def _project_of(visitor: Visitor, match: Mapping[str, str]) -> str:
     """The project that an address is about; empty if it names none."""
     if "repo" not in match:
-        return ""
+        return match.get(FLOWS, "")
     project = f"{match['user']}/{match['repo']}"
     known = visitor.rules().projects
     return FLOWS if match["user"] == FLOWS and project not in known else project

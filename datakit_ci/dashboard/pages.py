@@ -12,6 +12,7 @@ from aiohttp import web
 
 from datakit_ci.dashboard import graph, views
 from datakit_ci.dashboard.courses import COURSES
+from datakit_ci.dashboard.flows import show_flow
 from datakit_ci.dashboard.frontpage import Front, front
 from datakit_ci.dashboard.grouping import grouped
 from datakit_ci.dashboard.rendering import PAGES
@@ -21,7 +22,7 @@ from datakit_ci.dashboard.shelf import SHELVES
 from datakit_ci.dashboard.source import Source
 from datakit_ci.dashboard.timeline import timeline
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
-from datakit_ci.target import Target
+from datakit_ci.target import FLOWS, Target
 
 __all__ = ["show_overview", "show_project", "show_target"]
 
@@ -78,6 +79,8 @@ async def show_project(request: web.Request) -> web.Response:
     project, source = _project(request), source_of(request)
     shelf = request.app[SHELVES].of(source.targets())
     if not shelf.projects.get(project):
+        if request.match_info["user"] == FLOWS:
+            return await show_flow(request)
         raise web.HTTPNotFound(text=f"There is no project {project} here.")
     wanted, search = _choice(request)
     view = views.overview(shelf, wanted, search, project)

@@ -20,6 +20,7 @@ from datakit_ci.dashboard.rows import ROWS
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.state import BuildId, BuildState, JobState, TargetState
+from datakit_ci.target import FLOWS
 from datakit_core.client.api import CommitId, ObjectId
 
 __all__ = ["ROUTES", "Step", "steps"]
@@ -116,7 +117,7 @@ def _is_drawn(source: Source, project: str, stage: str) -> bool:
     """Whether a pipeline has such a stage now, whether it has ever ended or not."""
     return any(
         node.build is not None and (node.build.project, node.build.stage) == (project, stage)
-        for state in source.targets()
+        for state in (*source.targets(), *source.flows())
         if state.target.project == project
         for node in state.graph
     )
@@ -226,5 +227,6 @@ ROUTES: Final = (
     read("/history/{user}/{repo}/pr/{name:[0-9]+}", show_history),
     read("/history/{user}/{repo}/ref/{kind:heads|tags}/{name:.+}", show_history),
     read("/results/{user}/{repo}/{stage:.+}", show_results),
+    read(f"/results/{{flows:{FLOWS}}}/{{stage:[^/]+}}", show_results),
     read("/{user}/{repo}/commit/{commit:[0-9a-f]{40}}", show_commit),
 )

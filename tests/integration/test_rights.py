@@ -20,7 +20,8 @@ from datakit_ci.dashboard.app import ROUTES, Access, create_app
 from datakit_ci.dashboard.routes import Route
 from datakit_ci.dashboard.visitor import CSRF_HEADER
 from datakit_ci.state import BuildId, BuildState, Status, TargetState
-from datakit_ci.target import Target
+from datakit_ci.target import FLOWS, Target
+from tests.support.ci_scene import NOW
 from tests.support.fake_engine import FakeEngine
 from tests.support.visitors import TokenAccounts, sign_in
 
@@ -114,6 +115,22 @@ read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/{side}/{path}
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/compare
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/observations
 read  GET  /build/{user}/{repo}/{stage}/{static}/{key}/tests
+build POST /build/{flows}/{stage}/{static}/{key}/{verb}
+read  GET  /build/{flows}/{stage}/{static}/{key}
+read  GET  /build/{flows}/{stage}/{static}/{key}/log.txt
+read  GET  /build/{flows}/{stage}/{static}/{key}/log/events
+read  GET  /build/{flows}/{stage}/{static}/{key}/log/lines
+read  GET  /build/{flows}/{stage}/{static}/{key}/log/search
+read  GET  /build/{flows}/{stage}/{static}/{key}/log/text
+read  GET  /build/{flows}/{stage}/{static}/{key}/{side}
+read  GET  /build/{flows}/{stage}/{static}/{key}/{side}/{path}
+read  GET  /build/{flows}/{stage}/{static}/{key}/compare
+read  GET  /build/{flows}/{stage}/{static}/{key}/observations
+read  GET  /build/{flows}/{stage}/{static}/{key}/tests
+read  GET  /results/{flows}/{stage}
+any   GET  /flows
+build POST /{flows}/{branch}/{verb}
+read  GET  /{flows}/{branch}
 read  GET  /{user}/{repo}
 read  GET  /{user}/{repo}/pr/{name}
 read  GET  /{user}/{repo}/ref/{kind}/{name}
@@ -123,11 +140,11 @@ any project; ``boss``, who administers any; or who has a role in the project of 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SHUT, OTHER = "me/shut", "me/other"
+OWN_RIGHTS = Rights(username("github:reader"), username("github:builder"), username("github:admin"))
 RULES = Rules(
     projects={
-        SHUT: Rights(
-            username("github:reader"), username("github:builder"), username("github:admin")
-        ),
+        SHUT: OWN_RIGHTS,
+        FLOWS: OWN_RIGHTS,
         OTHER: Rights(username("github:other"), admin=username("github:other")),
     }
 )
@@ -135,7 +152,7 @@ BUILD = BuildId(SHUT, "unit", "a" * 64, "b" * 64)
 SAMPLES = {
     "user": "me", "repo": "shut", "provider": "github", "kind": "heads", "name": "1",
     "stage": "unit", "static": "a" * 64, "key": "b" * 64, "commit": "c" * 40, "side": "output",
-    "which": "output", "path": "a", "id": "1", "version": "x",
+    "which": "output", "path": "a", "id": "1", "version": "x", "branch": "a/b",
 }  # fmt: skip
 """What stands for the parts of addresses; a ``verb`` is the first of its choices."""
 
@@ -157,6 +174,10 @@ class Person:
     @property
     def has_browser(self) -> bool:
         return bool(self.name) and self.scope is None
+
+    @property
+    def is_limited_to_projects(self) -> bool:
+        return self.scope is not None and self.scope.projects is not None
 
     @property
     def administers_anything(self) -> bool:
@@ -237,9 +258,11 @@ def expected(who: str, person: Person, path: str) -> int:
                 return 200
             return 403 if person.name else ask
         case _:
-            if person.role < Role.READ:
+            is_elsewhere = "{flows}" in path and person.is_limited_to_projects
+            role = Role.NONE if is_elsewhere else person.role
+            if role < Role.READ:
                 return 404
-            return 200 if person.role >= ROLES[who] else 403
+            return 200 if role >= ROLES[who] else 403
 
 
 def doors() -> tuple[Route, ...]:
@@ -277,7 +300,7 @@ async def client(
 ) -> AsyncIterator[Client]:
     if getattr(request, "param", "") == "doors":
         monkeypatch.setattr(dashboard, "ROUTES", doors())
-    app = create_app(engine, access=Access(lambda: RULES, accounts))
+    app = create_app(engine, now=lambda: NOW, access=Access(lambda: RULES, accounts))
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -302,7 +325,8 @@ def test_every_address_is_in_the_table_with_what_it_asks() -> None:
     routes = [f"{route.method} {plain(route.path)}" for route in ROUTES]
     assert sorted(f"{method} {path}" for _, method, path in lines()) == sorted(routes)
     for who, method, path in lines():
-        assert ("{repo}" in path) is (who in ROLES), f"{method} {path}"
+        is_about_one = "{repo}" in path or "{flows}" in path
+        assert is_about_one is (who in ROLES), f"{method} {path}"
         if method == "POST":
             assert who != "any", path
             assert who != "read", path
