@@ -20,6 +20,7 @@ from typing import Final
 from aiohttp import web
 
 from datakit_ci.dashboard.ansi import Cursor, Line, LogRenderer
+from datakit_ci.dashboard.live import HEARTBEAT
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
@@ -71,6 +72,7 @@ class Channel:
         leader: Who reads the log; none: whoever notices first is to.
         pulse: Beats when there is news, and when the leader goes.
         next: The number of the next event.
+        beats: How often it was time for readers to say that they are still there.
         users: How many watch.
     """
 
@@ -83,6 +85,7 @@ class Channel:
         self.leader: object | None = None
         self.pulse = Pulse()
         self.next = 0
+        self.beats = 0
         self.users = 0
         self._encode = encode
         self._events: deque[tuple[Cursor, bytes]] = deque()
@@ -104,14 +107,27 @@ class Channel:
                 return first + place
         return self.next if cursor.offset == self.tail.offset else None
 
+    def beat(self) -> None:
+        """Have all readers tell their browsers that they are still there."""
+        self.beats += 1
+        self.pulse.beat()
+
     async def lead(self, source: Source, build: BuildId) -> None:
         """Read the log and tell what comes, until it ends or this is cancelled."""
         feed = _Feed()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._collect(feed, source, build))
+            heart = group.create_task(self._live())
             await self._publish(feed, source, build)
+            heart.cancel()
         self.is_closed = await source.build(build) is not None  # else only our right has ended
         self.pulse.beat()
+
+    async def _live(self) -> None:
+        """Wake all readers now and then: one clock instead of one for each."""
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            self.beat()
 
     async def _collect(self, feed: _Feed, source: Source, build: BuildId) -> None:
         log = source.watch_log(build, self.tail.offset)
@@ -192,6 +208,9 @@ class Channels:
 
     def __len__(self) -> int:
         return len(self._channels)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._channels.values())
 
     @contextmanager
     def join(self, key: Hashable, make: Callable[[], Channel]) -> Iterator[Channel]:

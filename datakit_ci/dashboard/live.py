@@ -34,6 +34,9 @@ _SPACING = 0.1
 _STALLED = 30.0
 """Seconds after which a client that does not read is cut off; it will come back."""
 
+_SMALL = 16 << 10
+"""Bytes that fit into a connection's empty buffer, which makes writers wait at 64 KiB (asyncio)."""
+
 _MOST_NAMED = 50
 """Changed targets that are named; of more, only that there are many."""
 
@@ -69,8 +72,11 @@ STREAMS: Final = web.AppKey("streams", Streams)
 class Stream:
     """One answer of type ``text/event-stream``."""
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(
+        self, response: web.StreamResponse, transport: asyncio.Transport | None = None
+    ) -> None:
         self.response = response
+        self._transport = transport
 
     @classmethod
     async def start(cls, request: web.Request) -> Stream:
@@ -83,7 +89,7 @@ class Stream:
             }
         )
         await response.prepare(request)
-        stream = cls(response)
+        stream = cls(response, request.transport)
         await stream.write(b"retry: 1000\n\n")
         return stream
 
@@ -94,6 +100,9 @@ class Stream:
 
     async def write(self, data: bytes) -> None:
         """Send bytes as they are, such as an event that many get."""
+        if len(data) < _SMALL and self._transport and not self._transport.get_write_buffer_size():
+            await self.response.write(data)  # the buffer has room for it: there is no wait to limit
+            return
         async with asyncio.timeout(_STALLED):
             await self.response.write(data)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from aiohttp import web
@@ -19,7 +19,7 @@ from aiohttp import web
 from datakit_ci.dashboard.ansi import START, Cursor, Line, LogRenderer
 from datakit_ci.dashboard.channel import CHANNELS, Channel, News
 from datakit_ci.dashboard.found import find_build
-from datakit_ci.dashboard.live import HEARTBEAT, STREAMS, Stream
+from datakit_ci.dashboard.live import STREAMS, Stream
 from datakit_ci.dashboard.logbook import LOGS
 from datakit_ci.dashboard.logpage import moment_asked, timed
 from datakit_ci.dashboard.rendering import PAGES, Pages
@@ -87,6 +87,7 @@ class _Reader:
         self._source, self._build, self._encode = source, build, encode
         self._next = 0  # the number of the event that comes next
         self._reason = ""
+        self._beats = channel.beats
         self._checked = asyncio.get_running_loop().time()
         self._group: asyncio.TaskGroup | None = None
         self._lead: asyncio.Task[None] | None = None
@@ -166,17 +167,17 @@ class _Reader:
                 await self._wait(change)
 
     async def _wait(self, change: asyncio.Event) -> None:
-        """Wait for news, but no longer than a heartbeat; read the log if nobody does."""
+        """Wait for news, or a heartbeat; read the log if nobody does."""
         if self._channel.leader is None:
             assert self._group is not None
             self._channel.leader = self
             lead = self._channel.lead(self._source, self._build.id)
             self._lead = self._group.create_task(lead)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT):
-                await change.wait()
-                return
-        await self._stream.send("ping", None)
+        if self._beats == self._channel.beats:
+            await change.wait()
+        if self._beats != self._channel.beats:
+            self._beats = self._channel.beats
+            await self._stream.send("ping", None)
 
     async def _may_read(self) -> bool:
         if self._lead is not None and self._lead.done() and not self._channel.is_closed:

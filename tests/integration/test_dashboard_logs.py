@@ -202,6 +202,21 @@ async def test_who_comes_late_or_comes_back_misses_no_line_and_gets_none_twice(
             last = data.rpartition("\nid: ")[2].partition("\n")[0]
 
 
+async def test_all_who_watch_are_told_now_and_then_that_we_are_still_there(bench: Bench) -> None:
+    live, engine = bench.scene.live, bench.scene.engine
+    answers = [await bench.client.get(bench.path("/events", live)) for _ in range(3)]
+    for answer in answers:
+        await read_until(answer, b'id=\\"L19\\"')
+    (channel,) = bench.client.app[CHANNELS]
+    for word in (b"one", b"two"):
+        channel.beat()
+        for answer in answers:
+            await read_until(answer, b"event: ping")
+        await engine.write_log(live, word + b"\n")
+        for answer in answers:
+            assert b"event: ping" not in await read_until(answer, word)
+
+
 async def test_a_log_that_is_written_very_fast_is_told_in_short(bench: Bench) -> None:
     live, engine = bench.scene.live, bench.scene.engine
     async with bench.client.get(bench.path("/events", live)) as response:

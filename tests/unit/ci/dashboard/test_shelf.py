@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datakit_ci.dashboard import views
@@ -71,6 +71,7 @@ def shown(shelf: Shelf) -> Sequence[object]:
     return overviews, lists, asking, len(shelf)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.lists(STATES, max_size=4), max_size=8), st.data())
 def test_a_shelf_that_is_updated_is_like_a_new_one(
     changes: list[list[TargetState]], data: st.DataObject
@@ -88,7 +89,8 @@ def test_a_shelf_that_is_updated_is_like_a_new_one(
         assert shown(kept) == shown(Shelf(map(entry_of, states)))
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), STATES), max_size=30))
+@settings(max_examples=20)
+@given(st.lists(st.tuples(st.integers(0, 2), STATES), max_size=20))
 def test_shelves_of_several_visitors_do_not_mix(looks: list[tuple[int, TargetState]]) -> None:
     shelves = Shelves()
     seen: Mapping[int, dict[Target, TargetState]] = {0: {}, 1: {}, 2: {}}
