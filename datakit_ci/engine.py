@@ -27,6 +27,7 @@ from datakit_ci.changes import Changes
 from datakit_ci.clerk import Clerk
 from datakit_ci.clock import Clock, SystemClock
 from datakit_ci.control import Command, Pause, Resume
+from datakit_ci.crew import Crew
 from datakit_ci.demand import Demand
 from datakit_ci.docket import Docket
 from datakit_ci.evaluations import Evaluations, Listeners
@@ -60,6 +61,7 @@ from datakit_ci.runner import Runner
 from datakit_ci.schedule import Scheduler
 from datakit_ci.search import Search
 from datakit_ci.secrets import Keyring
+from datakit_ci.spec import DEFAULT_POOL
 from datakit_ci.spool import Spool
 from datakit_ci.stage import fingerprint_stages
 from datakit_ci.state import BuildId, BuildState, TargetState
@@ -120,6 +122,7 @@ class Engine:
         self._database = database
         self._config = config
         self._processors = os.cpu_count() or 1
+        self._crew = Crew()
         self._projects = {project.id for project in config.projects}
         self._canaries = frozenset(canaries)
         self._heads = heads or MetadataHeads(database)
@@ -309,8 +312,17 @@ class Engine:
         """All targets at once, then, each time, those that changed since; never ends by itself."""
         return self._changes.listen()
 
-    def has_processors(self, number: int) -> None:
-        """Run so many builds of pool ``cpu`` at a time, where the pipeline does not say it."""
+    def crew(self) -> Crew:
+        """Who works, where builds run elsewhere."""
+        return self._crew
+
+    def employ(self, crew: Crew) -> None:
+        """Let ``crew`` run builds from now on; it says how large pool ``cpu`` is.
+
+        If the pipeline says that, it counts for all of them together.
+        """
+        self._crew = crew
+        number = max(1, crew.units.get(DEFAULT_POOL, 0))  # for what runs beside us all the same
         if number != self._processors:
             self._processors = number
             self._builds.resize(self._config.capacities(number))

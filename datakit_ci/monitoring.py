@@ -19,6 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from datakit_ci.crew import Crew
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.state import Status, TargetState
 from datakit_ci.tally import Fate, Tally
@@ -48,6 +49,10 @@ class Monitored(Protocol):
 
     def locks(self) -> Mapping[str, LockState]:
         """What has each lock, and what waits for it."""
+        ...
+
+    def crew(self) -> Crew:
+        """Who runs the builds, where they do not run beside the engine."""
         ...
 
 
@@ -188,6 +193,28 @@ def _builds(tally: Tally) -> Iterator[Metric]:
     yield counter("datakit_ci_log_bytes_total", "Bytes of builds' logs.", tally.log_bytes)
 
 
+def _workers(crew: Crew) -> Iterator[Metric]:
+    """Workers of a cluster; without one, nothing."""
+    if not crew.where:
+        return
+    workers = GaugeMetricFamily(
+        "datakit_ci_workers",
+        "Workers of the cluster by state: idle, busy, or refused, as they do not fit.",
+        labels=["state"],
+    )
+    states = Counter(
+        "refused" if each.refusal else "busy" if each.running else "idle" for each in crew.workers
+    )
+    for state in ("idle", "busy", "refused"):
+        workers.add_metric([state], states[state])
+    units = GaugeMetricFamily(
+        "datakit_ci_worker_units", "Units of a pool that all workers announce.", labels=["pool"]
+    )
+    for pool, number in crew.units.items():
+        units.add_metric([pool], number)
+    yield from (workers, units)
+
+
 def _queues(engine: Monitored) -> Iterator[Metric]:
     capacity = GaugeMetricFamily(
         "datakit_ci_pool_capacity", "Units of a pool; 0 if it was never declared.", labels=["pool"]
@@ -203,6 +230,7 @@ def _queues(engine: Monitored) -> Iterator[Metric]:
         busy.add_metric([name], len(pool.busy))
         queue.add_metric([name], len(pool.queue))
     yield from (capacity, busy, queue)
+    yield from _workers(engine.crew())
     locks = engine.locks().values()
     held = sum(1 for lock in locks if lock.holder)
     yield gauge("datakit_ci_locks_held", "Locks that a build holds.", held)

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from datakit_ci.annals import Annals, Change, described
 from datakit_ci.archive import Archive, Dossier
 from datakit_ci.cache import Cache
+from datakit_ci.crew import Crew
 from datakit_ci.docket import BRANCH as CONTROL
 from datakit_ci.docket import read_rulings
 from datakit_ci.explanation import Explanation, JobWhy
@@ -178,6 +179,10 @@ class PastState:
     def pools(self) -> Mapping[str, PoolState]:
         """None: who had a unit of a pool is not recorded."""
         return {}
+
+    def crew(self) -> Crew:
+        """Nobody: who worked is not recorded, but with each build."""
+        return Crew()
 
     def locks(self) -> Mapping[str, LockState]:
         """None: who had a lock is not recorded."""

@@ -33,7 +33,6 @@ from datakit_ci.project import Config, load_pipeline
 from datakit_ci.pruning import Pruner
 from datakit_ci.reception import Reception, open_reception
 from datakit_ci.settings import ServiceSettings
-from datakit_ci.spec import DEFAULT_POOL
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
@@ -134,10 +133,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
         )
         await stack.enter_async_context(engine)
         if home.farm is not None:
-            cluster = home.farm.cluster
-            cluster.listen(
-                lambda crew: engine.has_processors(max(1, crew.units.get(DEFAULT_POOL, 0)))
-            )
+            home.farm.cluster.listen(engine.employ)
         telling = Telling(
             engine, database, settings.public_url or site.url, [*config.webhooks, *config.notify]
         )

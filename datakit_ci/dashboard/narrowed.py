@@ -7,10 +7,12 @@ log, no change is told.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
+from datakit_ci.crew import Crew
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
@@ -103,6 +105,12 @@ class Narrowed:
             name: PoolState(pool.capacity, self._seen(pool.busy), self._seen(pool.queue))
             for name, pool in self._source.pools().items()
         }
+
+    def crew(self) -> Crew:
+        """As :meth:`Source.crew`: all of them, with the builds that may be seen."""
+        crew = self._source.crew()
+        workers = (replace(each, running=self._seen(each.running)) for each in crew.workers)
+        return replace(crew, workers=tuple(workers))
 
     def locks(self) -> Mapping[str, LockState]:
         """As :meth:`Source.locks`: those that a build has, or waits for, that may be seen."""

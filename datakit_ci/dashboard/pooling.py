@@ -14,6 +14,7 @@ from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.shelf import SHELVES
 from datakit_ci.dashboard.source import Source
+from datakit_ci.dashboard.visitor import visitor_of
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.state import BuildId, BuildState
 from datakit_ci.target import Target
@@ -59,7 +60,7 @@ class PoolRow:
 
 
 async def show_pools(request: web.Request) -> web.Response:
-    """Pools and locks."""
+    """Pools, locks, and who works."""
     source = source_of(request)
     pools, locks = source.pools(), source.locks()
     known = users(request.app[SHELVES].of(source.targets()).busy.values())
@@ -69,6 +70,9 @@ async def show_pools(request: web.Request) -> web.Response:
         "pools.html",
         pools=view,
         locks=held,
+        crew=source.crew(),
+        known=known,
+        runs_service=visitor_of(request).runs_service,
         builds=await _builds(source, dict.fromkeys(use.build for use in shown)),
     )
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
+from datakit_ci.crew import Crew
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
@@ -94,6 +95,10 @@ class Source(Protocol):
 
     def pools(self) -> Mapping[str, PoolState]:
         """What each pool is busy with, and what waits for it, the next first."""
+        ...
+
+    def crew(self) -> Crew:
+        """Who runs the builds, where they do not run beside the engine."""
         ...
 
     def locks(self) -> Mapping[str, LockState]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from datakit_ci import Config, Project, TargetTerms, Term, shell
+from datakit_ci.crew import Crew, WorkerState
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, LostBuild
 from datakit_ci.metadata import BRANCH
 from datakit_ci.monitoring import Figures
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
+from datakit_ci.state import BuildId
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.client.api import Database
@@ -93,14 +96,14 @@ async def lose(request: BuildRequest, log: Sink) -> Outcome:
 
 
 @asynccontextmanager
-async def monitored(path: Path) -> AsyncIterator[Monitored]:
+async def monitored(path: Path, config: Config | None = None) -> AsyncIterator[Monitored]:
     async with BACK_ENDS["local"](path / "db.git") as database:
         tally = Tally()
         figures = Figures(tally)
         executor = ScriptedExecutor(database)
         executor.behaviours |= {"unit": fail, "lost": lose}
         async with (
-            Engine(database, CONFIG, executor, path / "spool", tally=tally) as engine,
+            Engine(database, config or CONFIG, executor, path / "spool", tally=tally) as engine,
             asyncio.TaskGroup() as group,
         ):
             tasks = [
@@ -163,6 +166,21 @@ async def test_a_target_that_is_gone_is_not_counted_any_more(tmp_path: Path) -> 
     assert sum(counts.values()) == 1
 
 
+async def test_the_workers_of_a_cluster_are_counted(tmp_path: Path) -> None:
+    works = WorkerState("one", pools={"cpu": 4}, running=(BuildId("p", "s", "0" * 64, "1" * 64),))
+    crew = Crew((works, WorkerState("two", pools={"cpu": 2}, refusal="it is old")), where="farm")
+    async with monitored(tmp_path, replace(CONFIG, pools={"net": 3})) as it:
+        await it.push("main")
+        await it.until("datakit_ci_jobs status=error", 1)
+        assert "datakit_ci_workers state=busy" not in it.figures
+        it.engine.employ(crew)
+        figures = it.figures
+    for state, number in (("busy", 1), ("idle", 0), ("refused", 1)):
+        assert figures[f"datakit_ci_workers state={state}"] == number
+    assert figures["datakit_ci_worker_units pool=cpu"] == 4
+    assert figures["datakit_ci_pool_capacity pool=cpu"] == 4, "as the pipeline does not say it"
+
+
 async def test_builds_that_wait_are_a_queue(tmp_path: Path) -> None:
     released = asyncio.Event()
 
@@ -195,6 +213,7 @@ async def test_builds_that_wait_are_a_queue(tmp_path: Path) -> None:
 
 async def test_every_metric_of_the_engine_is_documented_and_nothing_else(tmp_path: Path) -> None:
     async with monitored(tmp_path) as it:
+        it.engine.employ(Crew(where="farm"))
         await it.push("main")
         await it.engine.idle()
         served = dict(re.findall(r"^# TYPE (\w+) (\w+)$", it.page, re.MULTILINE))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.control import Command
+from datakit_ci.crew import Crew
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.livelog import Pending
 from datakit_ci.logtimes import LogTimes
@@ -51,6 +52,7 @@ class FakeEngine:
         """The projects of the pipeline."""
         self.flowing: list[TargetState] = []
         """The flows of the pipeline."""
+        self.workers = Crew()
         self.busy_pools: dict[str, PoolState] = {}
         self.held_locks: dict[str, LockState] = {}
         self.commands: list[Command] = []
@@ -113,6 +115,9 @@ class FakeEngine:
 
     def pools(self) -> Mapping[str, PoolState]:
         return self.busy_pools
+
+    def crew(self) -> Crew:
+        return self.workers
 
     def locks(self) -> Mapping[str, LockState]:
         return self.held_locks

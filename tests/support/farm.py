@@ -43,7 +43,12 @@ _PATIENCE = 50.0
 class Program:
     """A process, and what it has said on its standard output and error."""
 
-    def __init__(self, *command: str | Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *command: str | Path,
+        variables: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> None:
         environment = {**os.environ, "PYTHONPATH": str(_CHECKOUT), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -51,6 +56,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             env=environment | dict(variables or {}),
+            cwd=directory,
         )
         self._said = ""
         self._grown = threading.Condition()

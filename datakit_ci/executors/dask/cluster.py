@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from distributed import Client, Future
 from distributed.security import Security
 
-from datakit_ci.executors.dask.crew import Crew, read_crew
+from datakit_ci.crew import Crew
+from datakit_ci.executors.dask.crew import read_crew
 from datakit_ci.executors.dask.relay import LogRelay
 from datakit_ci.executors.dask.versions import Versions
 from datakit_ci.executors.dask.wire import TOPIC, read_news
@@ -79,7 +80,7 @@ class Cluster:
         """Nothing is connected yet."""
         self.address = address
         self.versions = Versions.own()
-        self.crew = Crew()
+        self.crew = Crew(where=address)
         self.away: datetime | None = datetime.now(UTC)
         self._problem = "it has not answered yet"
         self._security = security
@@ -165,7 +166,7 @@ class Cluster:
                 self._problem = reason(error)
                 if failures == 1:
                     _log.warning("no scheduler at %s: %s", self.address, self._problem)
-            self.crew = Crew()
+            self.crew = Crew(where=self.address)
             self._changed(self.crew)
             self.away = self.away or datetime.now(UTC)
             await asyncio.sleep(self._timing.backoff.delay(max(1, failures)))

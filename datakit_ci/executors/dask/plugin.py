@@ -14,7 +14,7 @@ import os
 import tempfile
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,7 @@ from datakit_ci.executors.dask.wire import (
 from datakit_ci.livelog import LiveLog, RedactedLog
 from datakit_ci.outcome import Outcome
 from datakit_ci.redaction import Redaction
+from datakit_ci.state import BuildId
 from datakit_core.client.api import TreeId
 
 __all__ = ["BuildPlugin", "Importer"]
@@ -71,11 +72,11 @@ class _Running:
     """A build under way.
 
     Attributes:
-        stage: What runs, for people.
+        build: What runs.
         scope: Cancels it when it is made to expire.
     """
 
-    stage: str
+    build: BuildId
     scope: asyncio.Timeout
 
 
@@ -107,9 +108,9 @@ class BuildPlugin(WorkerPlugin):
         self._idle.set()
 
     @property
-    def running(self) -> Mapping[str, str]:
-        """The stages of the builds under way, by their keys."""
-        return {key: each.stage for key, each in self._running.items()}
+    def running(self) -> Sequence[BuildId]:
+        """The builds under way."""
+        return [each.build for each in self._running.values()]
 
     async def setup(self, worker: Worker) -> None:
         """Belong to a worker, which has started."""
@@ -143,7 +144,7 @@ class BuildPlugin(WorkerPlugin):
         scope = asyncio.timeout(None)
         try:
             async with scope:
-                self._running[key] = _Running(order.spec.label, scope)
+                self._running[key] = _Running(order.build, scope)
                 self._idle.clear()
                 self._tell(Began(key, run, self._worker_name))
                 return (await self._answer(key, run, order)).encode()

@@ -51,6 +51,9 @@ class Versions:
             case _:
                 return None
 
+    def __str__(self) -> str:
+        return f"DataKit {self.datakit}, Python {self.python}, Dask {self.dask}"
+
     @property
     def resource(self) -> str:
         """The name of the resource that workers of these versions have."""

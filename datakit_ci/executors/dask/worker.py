@@ -167,7 +167,7 @@ async def _worker(
     def told(worker: Worker) -> dict[str, object]:
         return {
             "versions": dict(versions.to_json()),
-            "running": sorted(plugin.running.values()),
+            "running": sorted(build.path for build in plugin.running),
             "load": os.getloadavg()[0],
             "processors": os.cpu_count() or 0,
             "cache": bench.cache.size,

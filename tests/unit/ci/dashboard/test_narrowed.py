@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from datakit_ci.crew import Crew, WorkerState
 from datakit_ci.dashboard.narrowed import Narrowed
 from datakit_ci.explanation import JobWhy
 from datakit_ci.pools import LockState, PoolState
@@ -74,6 +75,8 @@ async def test_what_builds_wait_for_is_told_without_those_of_other_projects(
     ruling = Ruling("ann", datetime(2026, 1, 1, tzinfo=UTC))
     engine.paused_projects.update({"me/open": ruling, "me/shut": ruling})
     assert source.pools() == {"cpu": PoolState(2, (SEEN,), ())}
+    engine.workers = Crew((WorkerState("one", running=(HIDDEN, SEEN)),), where="farm")
+    assert source.crew() == Crew((WorkerState("one", running=(SEEN,)),), where="farm")
     assert source.locks() == {"shared": LockState(None, (SEEN,))}
     assert source.paused() == {"me/open": ruling}
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from datakit_ci.conditions import Conditions
+from datakit_ci.crew import Crew, WorkerState
 from datakit_ci.executors.base import LostBuild, TimedOut, Transient
-from datakit_ci.executors.dask.crew import Crew, WorkerState, read_crew
+from datakit_ci.executors.dask.crew import read_crew
 from datakit_ci.executors.dask.pools import parse_pools, pool_of, resource_of
 from datakit_ci.executors.dask.relay import LogRelay
 from datakit_ci.executors.dask.security import Credentials
@@ -169,7 +170,12 @@ def identity(**workers: dict[str, Any]) -> dict[str, Any]:
 
 def told(name: str, versions: Versions = OWN, **pools: int) -> dict[str, Any]:
     resources: dict[str, float] = {resource_of(pool): units for pool, units in pools.items()}
-    ours = {"versions": versions.to_json(), "running": ["unit"], "load": 0.5, "cache": 7}
+    ours = {
+        "versions": versions.to_json(),
+        "running": [BUILD.path, "nonsense"],
+        "load": 0.5,
+        "cache": 7,
+    }
     return {
         "name": name,
         "resources": {**resources, versions.resource: PLENTY, "GPU": 3},
@@ -184,7 +190,7 @@ def test_who_works_is_read_from_what_the_scheduler_says() -> None:
     two = crew.workers[1]
     assert two.seen is not None
     assert two == WorkerState(
-        "two", "a", {"cpu": 2, "gpu": 1}, ("unit",), 0.5, 8, 7, OWN, "", two.seen
+        "two", "a", {"cpu": 2, "gpu": 1}, (BUILD,), 0.5, 8, 7, str(OWN), "", two.seen
     )
     assert crew.units == {"cpu": 6, "gpu": 1}
     assert crew.dashboard == "http://10.0.0.1:8787/status"
