@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
@@ -28,14 +28,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
 """What the API has, in the order of its description."""
 
 
-@cache
+@lru_cache(maxsize=8)  # whoever asks says for which host
 def _document(cookie: str) -> bytes:
     return json.dumps(describe(ENDPOINTS, cookie), indent=1).encode() + b"\n"
 
 
 async def send_description(request: web.Request) -> web.Response:
     """The description for programs."""
-    body = _document(request.app[KEEPER].cookie_name)
+    body = _document(request.app[KEEPER].cookie_name(request.host))
     return web.Response(body=body, content_type="application/json")
 
 
