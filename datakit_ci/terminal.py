@@ -29,10 +29,12 @@ from datakit_ci.process import Sink
 from datakit_ci.progress import LineProgress, Progress, TableProgress, mark
 from datakit_ci.state import BuildId, BuildState, JobState, Status
 from datakit_ci.target import Target
+from datakit_ci.warming import fetch_results, is_web_address
 from datakit_core.client.api import Database
 from datakit_core.client.local import open_local
 from datakit_core.client.readonly import open_read_only
 from datakit_core.errors import ConfigError, RepositoryError
+from datakit_core.store.git import without_credentials
 
 __all__ = ["run_jobs", "show_logs"]
 
@@ -133,7 +135,7 @@ async def _run(session: _Session) -> int:
         ) as local:
             tee = _Tee(local)
             async with (
-                _lender(run.wanted.warm, home.database) as lender,
+                _lender(run, home) as lender,
                 Engine(
                     home.database,
                     run.config,
@@ -163,23 +165,31 @@ async def _home(session: _Session) -> AsyncIterator[_Home]:
 
 
 @asynccontextmanager
-async def _lender(source: str, database: Database) -> AsyncIterator[Lender | None]:
-    """Results of another database, at a server or in a repository of this machine; none if empty.
+async def _lender(run: LocalRun, home: _Home) -> AsyncIterator[Lender | None]:
+    """Results of the other database that was named: a service's, a server's or a repository's.
 
     Raises:
+        ConfigError: The service cannot be reached, or refuses.
         Disconnected: Nobody serves there.
         RepositoryError: The repository cannot be read.
     """
+    source = run.wanted.warm
+    name = without_credentials(source)
     if not source:
         yield None
+    elif is_web_address(source):
+        projects = [each.id for each in run.config.projects]
+        copy = await fetch_results(source, projects, home.repository.with_name("warm"))
+        with open_read_only(copy) as other:
+            yield Lender(other, home.database, name)
     elif "://" in source:
         from datakit_core.client.remote import connect  # only few need 9P
 
         async with connect(source) as remote:
-            yield Lender(remote, database, source)
+            yield Lender(remote, home.database, name)
     else:
         with open_read_only(Path(source)) as other:
-            yield Lender(other, database, source)
+            yield Lender(other, home.database, name)
 
 
 def _open(directory: Path) -> AbstractAsyncContextManager[Database]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from datakit_ci.cli.options import PipelineFile, ShowOutput
+from datakit_ci.cli.server import TokenFile, read_token
 from datakit_core.errors import ConfigError
 
 __all__ = ["commands"]
@@ -52,11 +53,13 @@ def run(
         str,
         typer.Option(
             metavar="URL|PATH",
-            help="Copy results from here instead of running: a server (tcp://HOST:PORT, "
-            "unix:///PATH or tls://...) or a bare repository. It is only read.",
+            help="Copy results from here instead of running: a service (https://HOST/db.git), a "
+            "server (tcp://HOST:PORT, unix:///PATH or tls://...) or a bare repository. It is only "
+            "read.",
             show_default=False,
         ),
     ] = "",
+    token_file: TokenFile = None,
     verbose: ShowOutput = False,
 ) -> None:
     """Run a pipeline on the repository around the current directory.
@@ -67,6 +70,7 @@ def run(
     """
     from datakit_ci.localrun import Wanted  # slow to import
     from datakit_ci.once import run_once
+    from datakit_ci.warming import is_web_address, with_token
 
     if not once and not dry_run:
         raise ConfigError("run needs --once; datakit-ci serve watches a repository")
@@ -74,6 +78,8 @@ def run(
         raise ConfigError("--dry-run looks at results of this checkout only; leave out --warm")
     if as_json and not dry_run:
         raise ConfigError("--json is for --dry-run; results list --json has what was run")
+    if token_file is not None and is_web_address(warm):
+        warm = with_token(warm, read_token(token_file))
     wanted = Wanted(
         pipeline,
         target,

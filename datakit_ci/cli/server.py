@@ -25,7 +25,7 @@ import typer
 
 from datakit_core.errors import ConfigError, NoEntry
 
-__all__ = ["Refused", "Server", "ServerUrl", "TokenFile", "named_server"]
+__all__ = ["Refused", "Server", "ServerUrl", "TokenFile", "named_server", "read_token"]
 
 ServerUrl: TypeAlias = Annotated[
     str,
@@ -43,7 +43,7 @@ TokenFile: TypeAlias = Annotated[
     typer.Option(
         metavar="FILE",
         envvar="DATAKIT_TOKEN_FILE",
-        help="The file with the API token for --server; readable by you alone.",
+        help="The file with the API token for a service; readable by you alone.",
         show_default=False,
     ),
 ]
@@ -93,7 +93,7 @@ class Server:
     @classmethod
     def named(cls, url: str, token_file: Path | None) -> Self:
         """The server that options name."""
-        return cls(url, "" if token_file is None else _read_token(token_file))
+        return cls(url, "" if token_file is None else read_token(token_file))
 
     def get(self, path: str, **query: str) -> Any:
         """What is at an address.
@@ -243,7 +243,12 @@ def named_server(
     return Server.named(server, token_file) if server else None
 
 
-def _read_token(file: Path) -> str:
+def read_token(file: Path) -> str:
+    """The API token in a file.
+
+    Raises:
+        ConfigError: It cannot be read, others can read it, or it holds no token.
+    """
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())

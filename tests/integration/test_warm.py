@@ -6,14 +6,24 @@ import asyncio
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestServer
 
+from datakit_ci.acl import Rights, Rules, username
+from datakit_ci.dashboard.app import Access, create_app
+from datakit_ci.dashboard.clones import Clones
 from datakit_core.client.local import open_local
 from datakit_core.server import serve_store
+from datakit_core.smart_http import Views
 from datakit_core.store import Store
+from tests.support.databases import open_store
+from tests.support.fake_engine import FakeEngine
 from tests.support.git import git
+from tests.support.visitors import TokenAccounts
 
 PIPELINE = """
 from datakit_ci import Config, PlainTree, Project, shell, stage
@@ -60,8 +70,8 @@ def results(database: Path) -> str:
     return git(database, "for-each-ref", "--format=%(refname) %(tree)", "refs/heads/results")
 
 
-def check(root: Path, other: Path, source: str) -> None:
-    done = run(root, "--warm", source)
+def check(root: Path, other: Path, source: str, *options: str) -> None:
+    done = run(root, "--warm", source, *options)
     assert done.returncode == 1, done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if line[:1] in "✓✗"]
     assert [row[1] for row in rows if row[-1] == "cached" or "cached" in row] == [
@@ -95,6 +105,56 @@ async def test_a_server_will_do(other: Path, tmp_path: Path) -> None:
         (endpoint,) = server.endpoints
         await asyncio.to_thread(check, tmp_path / "checkout", other, str(endpoint))
     assert results(other) == before
+
+
+@asynccontextmanager
+async def service(other: Path) -> AsyncIterator[str]:
+    """A dashboard with the database behind it; only ann may read what there is."""
+    accounts = TokenAccounts()
+    accounts.add("good", "ann")
+    accounts.add("foreign", "bob")
+    rules = Rules(projects={"me/app": Rights(read=username("ann"))})
+    async with open_store(other) as store:
+        clones = Clones(store.heads, Views(store.path))
+        access = Access(lambda: rules, accounts)
+        async with TestServer(create_app(FakeEngine(), access=access, repository=clones)) as server:
+            yield str(server.make_url("/private/db.git"))
+
+
+async def test_a_service_will_do_and_is_asked_for_what_is_new_only(
+    other: Path, tmp_path: Path
+) -> None:
+    root, before = tmp_path / "checkout", results(other)
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("good\n")
+    async with service(other) as url:
+        await asyncio.to_thread(check, root, other, url, "--token-file", str(token))
+        (copy,) = (root / ".datakit/warm").iterdir()
+        for directory in (root / ".datakit", copy):
+            assert "good" not in "".join(
+                each.read_text(errors="replace") for each in directory.glob("*") if each.is_file()
+            )
+        shutil.rmtree(root / ".datakit/database.git")
+        again = await asyncio.to_thread(run, root, "--warm", url, "--token-file", str(token))
+        assert again.stdout.count("cached") == 3, again.stderr
+    assert results(copy) == before == results(other)
+
+
+async def test_a_service_that_refuses_is_told_in_a_line(other: Path, tmp_path: Path) -> None:
+    root, token = tmp_path / "checkout", tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("wrong\n")
+    async with service(other) as url:
+        for options in ((), ("--token-file", str(token))):
+            done = await asyncio.to_thread(run, root, "--warm", url, *options)
+            assert done.returncode == 2, done.stdout
+            assert len(done.stderr.splitlines()) == 1
+            assert "--token-file" in done.stderr
+            assert "wrong" not in done.stderr
+    far = run(root, "--warm", "http://ci.example.org/db.git", "--token-file", str(token))
+    assert far.returncode == 2
+    assert "use https" in far.stderr
 
 
 def test_what_is_not_there_is_run(other: Path, tmp_path: Path) -> None:
