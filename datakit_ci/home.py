@@ -6,14 +6,14 @@ where builds read their inputs from: a repository of this machine either way.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datakit_ci.claim import claimed
 from datakit_ci.executors.base import Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
@@ -22,7 +22,6 @@ from datakit_ci.settings import ServiceSettings
 from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
 from datakit_core.client.reconnect import ReconnectingDatabase, reconnecting
-from datakit_core.errors import ConfigError
 from datakit_core.metrics import Address
 from datakit_core.server import serve_store
 from datakit_core.store import Durability, FetchPolicy, Store
@@ -131,7 +130,8 @@ async def _remote(
     settings: ServiceSettings, stack: AsyncExitStack, figures: Sequence[Collector]
 ) -> Home:
     address = settings.metadata_store
-    stack.enter_context(_alone(settings.work))
+    remedy = "start this engine in a checkout of its own"
+    stack.enter_context(claimed(settings.work, remedy))
     if (page := _metrics(settings)) is not None:
         from datakit_core.monitoring import serve_process_metrics  # only for who wants it
 
@@ -167,17 +167,3 @@ def _metrics(settings: ServiceSettings) -> Address | None:
 
 def _executor(database: Database, repository: Path, settings: ServiceSettings) -> LocalExecutor:
     return LocalExecutor(database, repository, settings.pipeline, settings.work / "builds")
-
-
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Keep other engines out of our directory: there is no repository whose lock would do so."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another engine works in {work}; start this one in a checkout of its own"
-            ) from None
-        yield

@@ -208,6 +208,7 @@ async def test_a_scheduler_that_is_killed_ends_builds_and_the_next_one_runs_them
         go.touch()
     assert await opened.database.read(running.result().output, "out") == b"1\n"
     assert go.read_text() == "ran\n"
+    await opened.until(lambda crew: len(crew.workers) == 2)
     assert opened.cluster.trouble == ""
 
 
@@ -254,15 +255,55 @@ async def test_a_worker_of_other_versions_gets_no_builds_and_is_named(
 ) -> None:
     older = Versions("3.9", "0.0.1", opened.cluster.versions.dask)
     async with open_executor(farm, Path("nowhere.py"), older) as other:
-        await other.cluster.client()
+        await other.until(lambda crew: len(crew.workers) == 2)
         said = "one: it has Python 3.11 instead of 3.9, DataKit"
         assert said.replace("3.11", opened.cluster.versions.python) in other.cluster.trouble
         assert other.cluster.crew.units == {}
         # The scheduler knows of that engine now: who fits it not is told so when it starts.
         misfit = farm.hire("third")
         assert misfit.wait() == 2
-        assert "this worker does not fit an engine of the cluster: it has Python" in misfit.said
+        assert "this worker does not fit the engine of the cluster: it has Python" in misfit.said
         del farm.workers["third"]
+
+
+async def test_builds_of_a_worker_that_is_stopped_run_elsewhere(
+    farm: Farm, opened: Opened, tmp_path: Path
+) -> None:
+    log, go = Collector(), tmp_path / "go"
+    request = command_request(held(go), EMPTY_TREE)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(opened.executor.run(request, log))
+        await log.line()
+        pid = int(await log.line())
+        name = worker_of(farm, pid)
+        assert farm.workers[name].stop() == 0
+        await gone(pid)
+        go.touch()
+    assert dict(running.result().details)["worker"] != name
+    farm.hire(name, "cpu=2,gpu=1")
+    farm.ready()
+
+
+async def test_builds_of_an_engine_that_is_gone_end(
+    farm: Farm, opened: Opened, tmp_path: Path
+) -> None:
+    log = Collector()
+    request = command_request(held(tmp_path / "never"), EMPTY_TREE)
+    async with asyncio.TaskGroup() as tasks:
+        async with open_executor(farm, tmp_path / "pipeline.py") as other:
+            running = tasks.create_task(other.executor.run(request, log))
+            await log.line()
+            pid = int(await log.line())
+        await gone(pid)  # its connection has ended, and nobody else wants the key
+        running.cancel()
+
+
+def test_a_second_worker_in_one_directory_is_refused(farm: Farm) -> None:
+    first = farm.workers["one"]
+    second = farm.hire("one")
+    assert second.wait() == 2
+    farm.workers["one"] = first
+    assert "give each worker a --work of its own" in second.said
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datakit_ci.crew import Crew
 from datakit_ci.executors.base import BuildRequest
 from datakit_ci.executors.dask.cluster import Cluster, Timing
 from datakit_ci.executors.dask.code import PipelineCode
@@ -235,6 +237,16 @@ class Opened:
     database: ReconnectingDatabase
     cluster: Cluster
     executor: DaskExecutor
+
+    async def until(self, condition: Callable[[Crew], bool]) -> None:
+        """Wait until a look at who works shows what is wanted."""
+        while True:
+            looked = asyncio.Event()
+            self.cluster.listen(lambda _, looked=looked: looked.set())  # type: ignore[misc]
+            if condition(self.cluster.crew):
+                return
+            looked.clear()
+            await looked.wait()
 
 
 @asynccontextmanager

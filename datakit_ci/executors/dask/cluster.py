@@ -31,8 +31,8 @@ __all__ = ["ANNOUNCED", "Cluster", "Timing", "reason"]
 
 _log = logging.getLogger(__name__)
 
-ANNOUNCED = "datakit-ci engines"
-"""Where in the scheduler's metadata engines say their versions, so that workers can compare."""
+ANNOUNCED = "datakit-ci engine"
+"""Where in the scheduler's metadata the last engine says its versions, for workers to compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Cluster:
         )
         try:
             client.subscribe_topic(TOPIC, self._on_news)
-            await client.set_metadata([ANNOUNCED, client.id], dict(self.versions.to_json()))
+            await client.set_metadata([ANNOUNCED], dict(self.versions.to_json()))
             yield client
         finally:
             self._client = None

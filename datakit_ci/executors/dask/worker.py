@@ -21,6 +21,7 @@ from distributed.core import rpc
 from distributed.security import Security
 from distributed.worker import DEFAULT_METRICS
 
+from datakit_ci.claim import claimed
 from datakit_ci.executors.dask.cluster import ANNOUNCED, reason
 from datakit_ci.executors.dask.crew import METRIC
 from datakit_ci.executors.dask.plugin import BuildPlugin
@@ -104,6 +105,7 @@ class _Bench:
 @asynccontextmanager
 async def _bench(options: WorkerOptions) -> AsyncIterator[_Bench]:
     async with AsyncExitStack() as stack:
+        stack.enter_context(claimed(options.work, "give each worker a --work of its own"))
         database = await stack.enter_async_context(reconnecting(options.database))
         cache = ObjectCache(database, options.work / "objects.git", options.cache)
         await stack.enter_async_context(cache)
@@ -196,7 +198,7 @@ async def _worker(
 
 
 async def _check_versions(scheduler: str, security: Security) -> None:
-    """Compare with the scheduler, and with the engines that it knows.
+    """Compare with the scheduler, and with the engine that has come to it last.
 
     Raises:
         ConfigError: Somebody's versions are others.
@@ -207,7 +209,7 @@ async def _check_versions(scheduler: str, security: Security) -> None:
         rpc(scheduler, connection_args=security.get_connection_args("worker")) as asked,
     ):
         told = await asked.versions()
-        engines = await asked.get_metadata(keys=[ANNOUNCED], default={})
+        engine = await asked.get_metadata(keys=[ANNOUNCED], default=None)
     there = Versions(
         ".".join(str(told["host"]["python"]).split(".")[:2]),
         own.datakit,
@@ -215,9 +217,6 @@ async def _check_versions(scheduler: str, security: Security) -> None:
     )
     if problem := there.misfit(own):
         raise ConfigError(f"this worker does not fit its scheduler: it has {problem}")
-    for engine in engines.values():
-        announced = Versions.read(engine)
-        if announced is not None and (problem := announced.misfit(own)):
-            raise ConfigError(
-                f"this worker does not fit an engine of the cluster: it has {problem}"
-            )
+    announced = Versions.read(engine)
+    if announced is not None and (problem := announced.misfit(own)):
+        raise ConfigError(f"this worker does not fit the engine of the cluster: it has {problem}")
