@@ -106,14 +106,14 @@ def images(source: Term[Tree]) -> dict[str, Term[Tree]]:
     base = docker.published("python:3.12-slim-bookworm")
     db = docker.build(source, dockerfile="Dockerfile.db", from_=base)
     ci = docker.build(source, dockerfile="Dockerfile.ci", from_=base)
-    bridges = {
+    upon_ci = {
         f"image/{name}": docker.build(
             source, dockerfile=f"docker/Dockerfile.{name}", from_={"CI": ci}
         )
-        for name in ("bridge-github", "bridge-local-git")
+        for name in ("bridge-github", "bridge-local-git", "self-ci")
     }
     client = docker.build(source, dockerfile="docker/Dockerfile.client", from_={"DB": db})
-    return {"image/db": db, "image/ci": ci, "image/client": client, **bridges}
+    return {"image/db": db, "image/ci": ci, "image/client": client, **upon_ci}
 
 
 def jobs(target: TargetTerms) -> dict[str, Term[Tree]]:

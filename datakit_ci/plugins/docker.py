@@ -19,7 +19,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar, Unpack, cast
+from typing import Final, TypeVar, Unpack
 
 from datakit_ci.conditions import FACTS
 from datakit_ci.lookup import check_path
@@ -29,7 +29,7 @@ from datakit_ci.options import check_variables, parse_size
 from datakit_ci.plugins.docker_client import Docker
 from datakit_ci.plugins.docker_options import ContainerOptions, ImageOptions, check_known
 from datakit_ci.plugins.dockerignore import ignored
-from datakit_ci.stage import StageFailed, StageTransient, StageValue, stage
+from datakit_ci.stage import Stage, StageFailed, StageTransient, StageValue, stage
 from datakit_ci.term import Term, gate, join, pending, return_
 from datakit_ci.tree import PlainTree, Tree
 from datakit_core.errors import ConfigError
@@ -45,6 +45,8 @@ _RECIPE = "recipe"
 _NETWORKS = ("default", "none", "host")
 _REFERENCE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]*\Z")
 _ATTEMPTS = 3
+_LIMITS = ("--memory=2000000000", "--cpus=1", "--pids-limit=512")
+"""Unless something else is given."""
 
 T = TypeVar("T")
 
@@ -84,13 +86,9 @@ def build(
         _check_reference("docker.build: tags", tag)
     context = docker_context(_with_engine(source), dockerfile=check_path(dockerfile))
     recipe = join({"context": context, **{f"from/{name}": base for name, base in bases.items()}})
-    how: dict[str, object] = {
-        "dockerfile": dockerfile,
-        "args": dict(given),
-        "network": network,
-        "tags": list(tags),
-    }
-    built = docker_build.under(name=stage, **options)(recipe, how=how)
+    how = {"args": dict(given), "network": network, "tags": list(tags)}
+    staged: Stage[...] = docker_build.under(name=stage, **options)
+    built = staged(recipe, dockerfile=dockerfile, **_but(how, network="default"))
     return join({"": built, _RECIPE: recipe})
 
 
@@ -132,18 +130,19 @@ def run(
         raise ConfigError(f"docker.run: network: {network!r} is none of {', '.join(_NETWORKS)}")
     if not command or cpus <= 0 or pids <= 0:
         raise ConfigError("docker.run: command, cpus and pids cannot be empty or nothing")
-    how: dict[str, object] = {
-        "command": ["sh", "-c", command] if isinstance(command, str) else list(command),
+    limits = [f"--memory={parse_size(memory)}", f"--cpus={cpus:g}", f"--pids-limit={pids}"]
+    how = {
         "outputs": [check_path(path) for path in outputs],
         "env": dict(check_variables("docker-run", env or {})),
         "network": network,
-        "limits": [f"--memory={parse_size(memory)}", f"--cpus={cpus:g}", f"--pids-limit={pids}"],
+        "limits": limits,
+        "told": _variables_of(options),
     }
-    staged = docker_run.under(name=stage, **options)
-    if told := _variables_of(options):
-        how["told"] = told
+    words = command if isinstance(command, str) else list(command)
+    staged: Stage[...] = docker_run.under(name=stage, **options)
     given = join({"image": image, **({} if source is None else {"source": source})})
-    return staged(_with_engine(given), how=how)
+    usual = _but(how, network="none", limits=list(_LIMITS))
+    return staged(_with_engine(given), command=words, **usual)
 
 
 def published(
@@ -187,6 +186,11 @@ def _variables_of(options: ContainerOptions) -> list[str]:
     return sorted({*secret, *(FACTS[each] for each in options.get("facts", ()))})
 
 
+def _but(given: Mapping[str, object], **usual: object) -> dict[str, object]:
+    """``given`` without what is empty or usual, as people read it in the names of builds."""
+    return {name: value for name, value in given.items() if value and value != usual.get(name)}
+
+
 def _check_reference(whose: str, name: object) -> None:
     if not isinstance(name, str) or not _REFERENCE.match(name):
         raise ConfigError(f"{whose}: {name!r} is not an image's name, such as debian:12")
@@ -206,23 +210,44 @@ def docker_context(source: PlainTree, dockerfile: str) -> StageValue:
 
 
 @stage(name="docker-build", timeout="1h", retry=_ATTEMPTS)
-def docker_build(recipe: PlainTree, how: dict[str, object]) -> StageValue:
+def docker_build(
+    recipe: PlainTree,
+    dockerfile: str,
+    args: dict[str, str] | None = None,
+    network: str = "default",
+    tags: list[str] | None = None,
+) -> StageValue:
     """The image of a recipe, as ``image.json``."""
+    how = {"dockerfile": dockerfile, "args": args or {}, "network": network, "tags": tags or []}
     docker = Docker()
     docker.tidy()
-    found = _build(docker, recipe, how, Path("build"))
-    return _described(docker, found, {"how": how})
+    return _described(docker, _build(docker, recipe, how, Path("build")), {"how": how})
 
 
 @stage(name="docker-run", timeout="1h", retry=_ATTEMPTS)
-def docker_run(given: PlainTree, how: dict[str, object]) -> StageValue:
+def docker_run(
+    given: PlainTree,
+    command: str | list[str],
+    outputs: list[str] | None = None,
+    env: dict[str, str] | None = None,
+    network: str = "none",
+    limits: list[str] | None = None,
+    told: list[str] | None = None,
+) -> StageValue:
     """What a container leaves behind."""
     docker = Docker()
     docker.tidy()
     image = _needed(docker, given.subtree("image"), Path("image"))
+    variables = [f"--env={name}={value}" for name, value in sorted((env or {}).items())]
+    # Without a value docker takes its own: so a secret is on no command line.
+    variables += [f"--env={name}" for name in told or []]
+    safety = ["--security-opt=no-new-privileges", "--cap-drop=NET_RAW", "--init"]
+    options = [f"--network={network}", *(limits or _LIMITS), *variables, *safety]
+    words = ["sh", "-c", command] if isinstance(command, str) else command
     container = f"datakit-{secrets.token_hex(8)}"
     try:
-        return _run(docker, container, image, given, how)
+        docker.create(container, [*options, "--workdir=/work"], image, words)
+        return _run(docker, container, given, outputs or [])
     finally:  # also when the build is stopped
         docker.remove(container)
 
@@ -295,27 +320,7 @@ def _build(docker: Docker, recipe: PlainTree, how: Mapping[str, object], directo
     return image
 
 
-def _run(
-    docker: Docker, container: str, image: str, given: PlainTree, how: Mapping[str, object]
-) -> StageValue:
-    match how:
-        case {
-            "command": list(command),
-            "outputs": list(outputs),
-            "env": dict(env),
-            "network": str(network),
-            "limits": list(limits),
-            **rest,
-        }:
-            pass
-        case _:
-            raise StageFailed(f"this is no run: {how!r}")
-    variables = [f"--env={name}={value}" for name, value in sorted(env.items())]
-    # Without a value docker takes its own: so a secret is on no command line.
-    variables += [f"--env={name}" for name in cast("list[str]", rest.get("told", []))]
-    safety = ["--security-opt=no-new-privileges", "--cap-drop=NET_RAW", "--init"]
-    options = [f"--network={network}", *limits, *variables, *safety, "--workdir=/work"]
-    docker.create(container, options, image, command)
+def _run(docker: Docker, container: str, given: PlainTree, outputs: Sequence[str]) -> StageValue:
     if given.exists("source"):
         files = given.checkout("input", "source") / "source"
         if not docker.copy(f"{files}/.", f"{container}:/work"):

@@ -1,18 +1,21 @@
 """A container engine of our own: dockerd on a private socket, without bridge and registry.
 
-Images begin with a Debian that mmdebstrap makes, as no registry need be reachable; its archive is
-kept in ``$DATAKIT_BASE_CACHE`` or pytest's cache, so that this happens once. Everything runs in the
-host's network, at ports that are free.
+Our images begin with a Debian that mmdebstrap makes, as no registry need be reachable; its archive
+is kept in ``$DATAKIT_BASE_CACHE`` or pytest's cache, so that this happens once. The plugin's tests
+make do with an image that holds busybox. Everything runs in the host's network, at ports that are
+free.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,17 +25,29 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "BASE",
     "IMAGES",
+    "TINY",
     "ContainerEngine",
+    "add_base",
+    "add_tiny",
     "container_engine",
     "free_ports",
-    "what_is_missing",
+    "no_base",
+    "no_engine",
 ]
 
 ROOT = Path(__file__).parents[2]
+BASE = "datakit-test/base"
+"""What our images begin with: a small Debian with Python."""
+
+TINY = "tiny:1"
+"""Holds a shell and what it needs to read, write and wait."""
+
 IMAGES = ("db", "ci", "client", "bridge-github", "bridge-local-git", "self-ci")
 _PACKAGES = "ca-certificates,python3-minimal,python3-pip,python3-venv"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_PROGRAMS = ("sh", "cat", "cp", "echo", "mkdir", "sleep", "ls", "test", "wget")
 _TRUST = """\
 FROM datakit-test/plain
 COPY ca.crt /usr/local/share/ca-certificates/machine.crt
@@ -40,16 +55,23 @@ RUN update-ca-certificates
 """
 
 
-def what_is_missing() -> str:
+def no_engine() -> str:
     """Why there can be no engine here; empty if there can."""
-    for program, package in (
-        ("dockerd", "docker.io"),
-        ("docker-compose", "docker-compose"),
-        ("mmdebstrap", "mmdebstrap"),
-    ):
+    missing = _missing(dockerd="docker.io", busybox="busybox-static")
+    return missing or ("" if os.geteuid() == 0 else "starting a container engine takes root")
+
+
+def no_base() -> str:
+    """Why our images cannot be built or composed here; empty if they can."""
+    compose = {"docker-compose": "docker-compose", "mmdebstrap": "mmdebstrap"}
+    return no_engine() or _missing(**compose)
+
+
+def _missing(**packages: str) -> str:
+    for program, package in packages.items():
         if shutil.which(program) is None:
             return f"{program} is missing; install Debian's package {package}"
-    return "" if os.geteuid() == 0 else "starting a container engine takes root"
+    return ""
 
 
 def free_ports(number: int) -> list[int]:
@@ -73,12 +95,17 @@ class ContainerEngine:
     socket: Path
 
     @property
+    def host(self) -> str:
+        """For ``DOCKER_HOST``."""
+        return f"unix://{self.socket}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """For programs that talk to it."""
         # Debian's engine builds without BuildKit, which would be a download.
         return {
             **os.environ,
-            "DOCKER_HOST": f"unix://{self.socket}",
+            "DOCKER_HOST": self.host,
             "DOCKER_BUILDKIT": "0",
             "DOCKER_CONFIG": str(self.socket.parent / "config"),
         }
@@ -138,28 +165,24 @@ class ContainerEngine:
 
 
 @contextmanager
-def container_engine(directory: Path, cache: Path) -> Iterator[ContainerEngine]:
-    """Start an engine that keeps everything in ``directory``, with a base to build on.
+def container_engine(directory: Path) -> Iterator[ContainerEngine]:
+    """Start an engine that keeps everything in ``directory``.
 
     Args:
         directory: Empty, with a short path (sockets are made in it).
-        cache: Where the archive of the base is kept.
     """
-    archive = _archive(cache)
     engine = ContainerEngine(directory / "socket")
     with (directory / "log").open("w") as log:
         # Its mounts are nobody else's, and go with it.
         process = subprocess.Popen(
             ["unshare", "--mount", "dockerd", "--storage-driver=overlay2", "--iptables=false",
-             "--ip6tables=false", "--bridge=none", f"--host=unix://{engine.socket}",
+             "--ip6tables=false", "--bridge=none", f"--host={engine.host}",
              f"--data-root={directory / 'data'}", f"--exec-root={directory / 'exec'}",
              f"--pidfile={directory / 'pid'}"],
             stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         _started(engine, process, directory / "log")
-        engine("import", archive, "datakit-test/plain")
-        _trust(engine, directory / "trust")
         yield engine
     finally:
         if engine.socket.exists() and (left := engine("ps", "--quiet", check=False).split()):
@@ -177,6 +200,40 @@ def _started(engine: ContainerEngine, process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.1)
 
 
+def add_tiny(engine: ContainerEngine) -> None:
+    """Give the engine :data:`TINY`."""
+    found = io.BytesIO()
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    with tarfile.open(fileobj=found, mode="w") as archive:
+        archive.add(Path(busybox).resolve(), "bin/busybox")
+        for program in _PROGRAMS:
+            link = tarfile.TarInfo(f"bin/{program}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    subprocess.run(
+        ["docker", "import", "-", TINY],
+        input=found.getvalue(), env=engine.environment, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def add_base(engine: ContainerEngine, cache: Path) -> None:
+    """Give the engine :data:`BASE`, which trusts what the machine trusts.
+
+    The machine may reach its packages by a proxy.
+
+    Args:
+        engine: Which.
+        cache: Where the archive of a plain Debian is kept.
+    """
+    engine("import", _archive(cache), "datakit-test/plain")
+    context = engine.socket.parent / "trust"
+    context.mkdir()
+    (context / "Dockerfile").write_text(_TRUST)
+    shutil.copy(_BUNDLE, context / "ca.crt")
+    engine("build", "--quiet", "--network=host", "--tag", BASE, context)
+
+
 def _archive(cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     archive = cache / "base-bookworm.tar"
@@ -188,11 +245,3 @@ def _archive(cache: Path) -> Path:
         )  # fmt: skip
         new.replace(archive)
     return archive
-
-
-def _trust(engine: ContainerEngine, context: Path) -> None:
-    """What the machine trusts, the base trusts too: it may reach its packages by a proxy."""
-    context.mkdir()
-    (context / "Dockerfile").write_text(_TRUST)
-    shutil.copy(_BUNDLE, context / "ca.crt")
-    engine("build", "--quiet", "--network=host", "--tag", "datakit-test/base", context)

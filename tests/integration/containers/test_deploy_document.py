@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.integration.containers.test_composed import Ports
-from tests.support.containers import ContainerEngine, free_ports
+from tests.support.containers import BASE, ContainerEngine, free_ports
 from tests.support.git import git
 
 pytestmark = [
@@ -68,14 +68,16 @@ def programs(directory: Path, url: str) -> Path:
 
 
 def checkout(directory: Path, ports: Ports) -> Path:
-    """This repository as it is now, with its composed set also for the host's network."""
+    """A clone with the files as they are now, its composed set also for the host's network.
+
+    It is at the same commit, which images name, so that those of the other tests are these.
+    """
+    git(ROOT, "clone", "--quiet", "--shared", str(ROOT), str(directory))
     files = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     for name in filter(None, files.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "bench/")):
+        if (ROOT / name).is_file():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, directory / name)
-    git(directory, "init", "-q", "-b", "main")
-    git(directory, "commit", "-q", "--allow-empty", "-m", "Begin")
     given = yaml.safe_load((ROOT / "compose.yaml").read_text())
     services = {
         name: ports.put_into(each)
@@ -101,7 +103,7 @@ def test_every_command_of_the_page_runs(engine: ContainerEngine, tmp_path: Path)
         done = engine.run(
             "sh", "-c", script, cwd=here,
             variables={
-                **identity, "PATH": f"{path}:{os.environ['PATH']}", "BASE": "datakit-test/base",
+                **identity, "PATH": f"{path}:{os.environ['PATH']}", "BASE": BASE,
             },
         )  # fmt: skip
     finally:

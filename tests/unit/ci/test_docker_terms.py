@@ -61,13 +61,24 @@ def test_one_stage_has_one_set_of_options_and_another_name_makes_another_stage()
     assert replace(found["slow"], name="docker-run", timeout=3600.0) == found["docker-run"]
 
 
+def test_a_build_s_name_says_what_is_not_usual() -> None:
+    image = docker.build(SOURCE, dockerfile="ci/Dockerfile", from_=TINY, args={"A": "1"})
+    found = specs_of(a=docker.run(image, "make check", memory="1g"))
+    build = 'docker-build(args={"A": "1"}, dockerfile="ci/Dockerfile")'
+    assert found["docker-build"].label == build
+    assert found["docker-run"].arguments == {
+        "command": "make check",
+        "limits": ["--memory=1000000000", "--cpus=1", "--pids-limit=512"],
+    }
+    usual = specs_of(a=docker.run(TINY, "make"))["docker-run"]
+    assert usual.label == 'docker-run(command="make")'
+
+
 def test_a_container_is_told_secrets_and_facts_by_their_variables() -> None:
     term = docker.run(TINY, "true", secrets={"GH": "TOKEN"}, facts=["target"])
     graph = Project("me/app", lambda _: {"a": term}).graph(MAIN)
     (run,) = (each for each in stages(graph) if each.name == "docker-run")
-    how = run.arguments["how"]
-    assert isinstance(how, dict)
-    assert how["told"] == ["DATAKIT_TARGET", "GH"]
+    assert run.arguments["told"] == ["DATAKIT_TARGET", "GH"]
     assert run.conditions.secrets == (("GH", "TOKEN"),)
 
 

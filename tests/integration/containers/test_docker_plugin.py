@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from datakit_ci.heads import FixedHeads
 from datakit_ci.plugins import docker
 from datakit_ci.state import BuildId, JobState, Status
 from datakit_ci.target import Target
-from tests.support.bench import Bench, open_bench
+from tests.support.bench import Bench
 from tests.support.branches import commit_files
-from tests.support.engines import TINY, tiny_engine, why_no_engine
+from tests.support.containers import TINY
+
+pytestmark = [pytest.mark.foreign, pytest.mark.xdist_group("containers")]
 
 MAIN = Target("me/app", "heads", "main")
 
@@ -35,29 +37,15 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[str]:
-    """An engine of these tests' own."""
-    if missing := why_no_engine():
-        pytest.skip(missing)
-    with tiny_engine() as found:
-        yield found
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with open_bench(tmp_path, grace=5) as opened:  # a container takes a moment to end
-        yield opened
-
-
 @asynccontextmanager
 async def running(
     bench: Bench,
     jobs: Jobs,
     changes: Mapping[str, bytes] = {},
     secrets: Mapping[str, Secret] = {},
+    files: Mapping[str, bytes] = FILES,
 ) -> AsyncIterator[Engine]:
-    head = await commit_files(bench.database, "source", {**FILES, **changes})
+    head = await commit_files(bench.database, "source", {**files, **changes})
     config = Config(projects=[Project("me/app", jobs)], secrets=secrets)
     async with (
         Engine(
