@@ -271,6 +271,9 @@ class Mailbox:
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             return self._judged(min(codes, default=0))
+        except smtplib.SMTPAuthenticationError:  # no fault of the message, which waits
+            _log.warning("%s does not let %s log in; is the password right?", self.title, mail.user)
+            return Outcome.AWAY
         except smtplib.SMTPResponseException as error:
             return self._judged(error.smtp_code)
         except (smtplib.SMTPException, OSError) as error:

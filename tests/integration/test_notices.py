@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from datakit_ci.state import JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database
 from datakit_core.client.local import LocalDatabase
+from tests.support.certificates import Authority
 from tests.support.ci_scene import NOW, commit
 from tests.support.databases import open_store
 from tests.support.fake_engine import FakeEngine
@@ -131,6 +133,79 @@ async def test_a_mail_that_is_put_off_comes_once_and_one_that_is_refused_is_give
         await noted(database, "success")
     assert server.got.empty()
     assert not server.answers
+
+
+async def test_a_server_that_was_away_is_told_once_when_it_is_back(
+    server: MailServer, database: Database
+) -> None:
+    server.away = 3
+    engine = FakeEngine()
+    async with telling(engine, database, [by(server)]):
+        await engine.set_target(standing(Status.FAILURE))
+        assert (await server.got.get())[1]["Subject"] == "[broken] acme/shop main"
+        await noted(database, "failure")
+    assert server.away == 0
+    assert server.got.empty()
+
+
+@pytest.fixture
+def strict(server: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MailServer:
+    """A server that asks for encryption and a password, of an authority that we trust."""
+    authority = Authority(tmp_path, "authority")
+    own = authority.identity("mail")
+    server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.tls.load_cert_chain(own.cert, own.key)
+    server.login = ("ci", "correct horse")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
+    monkeypatch.setenv("MAIL_PASSWORD", "correct horse")
+    return server
+
+
+def encrypted(server: MailServer) -> Mail:
+    """Mail as the documentation shows it."""
+    return Mail(
+        ["team@example.org"], server.address, sender="ci@example.org", user="ci",
+        password=Secret.env("MAIL_PASSWORD"),
+    )  # fmt: skip
+
+
+async def test_mail_is_encrypted_before_anything_is_said_and_a_password_is_sent(
+    strict: MailServer, database: Database
+) -> None:
+    engine = FakeEngine()
+    async with telling(engine, database, [encrypted(strict)]):
+        await engine.set_target(standing(Status.FAILURE))
+        people, message = await strict.got.get()
+    assert (people, message["Subject"]) == (["team@example.org"], "[broken] acme/shop main")
+    assert strict.in_clear
+    assert all(line.startswith(b"ehlo ") for line in strict.in_clear)
+
+
+async def test_with_a_wrong_password_news_wait_for_the_right_one(
+    strict: MailServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAIL_PASSWORD", "wrong horse")
+    engine = FakeEngine()
+    async with telling(engine, database, [encrypted(strict)]):
+        await engine.set_target(standing(Status.FAILURE))
+        for _ in range(6):  # more often than a message may be refused
+            assert await strict.failed.get() == "login"
+    assert strict.got.empty()
+    monkeypatch.setenv("MAIL_PASSWORD", "correct horse")
+    async with telling(engine, database, [encrypted(strict)]):
+        assert (await strict.got.get())[1]["Subject"] == "[broken] acme/shop main"
+
+
+async def test_a_server_that_nobody_vouches_for_is_told_nothing(
+    strict: MailServer, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "stranger").cert))
+    engine = FakeEngine()
+    async with telling(engine, database, [encrypted(strict)]):
+        await engine.set_target(standing(Status.FAILURE))
+        assert await strict.failed.get() == "tls"
+    assert strict.got.empty()
+    assert all(line.startswith(b"ehlo ") for line in strict.in_clear)
 
 
 async def test_an_author_is_told_of_a_branch_whose_address_is_one_of_ours(

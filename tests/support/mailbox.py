@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email
 import email.policy
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,17 +22,68 @@ class MailServer:
     Attributes:
         address: ``HOST:PORT``.
         answers: The next answers to a message's end, instead of taking it.
+        away: How many of the next clients it hangs up on, as a server does that is not ready.
+        tls: With it mail is taken only after STARTTLS (RFC 3207), and ``login``.
+        login: User and password of AUTH PLAIN (RFC 4954).
+        failed: Why clients did not get so far as to send something: ``login`` or ``tls``.
+        in_clear: What clients have said before the connection was encrypted.
         got: To whom, and what.
     """
 
     address: str = ""
     answers: list[bytes] = field(default_factory=list)
+    away: int = 0
+    tls: ssl.SSLContext | None = None
+    login: tuple[str, str] = ("", "")
+    failed: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    in_clear: list[bytes] = field(default_factory=list)
     got: asyncio.Queue[tuple[list[str], EmailMessage]] = field(default_factory=asyncio.Queue)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with one client."""
-        people: list[str] = []
+        if self.away:
+            self.away -= 1
+            writer.close()
+            return
         writer.write(b"220 here\r\n")
+        if self.tls is None or await self._begin(reader, writer, self.tls):
+            await self._deliver(reader, writer)
+        writer.close()
+
+    async def _begin(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext
+    ) -> bool:
+        """Encrypt, and have the client log in; whether that went well."""
+        while (line := await reader.readline()).strip() not in (b"STARTTLS", b""):
+            self.in_clear.append(line.strip())
+            writer.write(b"250-here\r\n250 STARTTLS\r\n")
+        writer.write(b"220 go on\r\n")
+        try:
+            await writer.start_tls(tls)
+            return await self._log_in(reader, writer)
+        except (ssl.SSLError, ConnectionError):  # the client does not know us
+            self.failed.put_nowait("tls")
+            return False
+
+    async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        while line := await reader.readline():
+            match line.split():
+                case [b"AUTH", b"PLAIN", given]:
+                    if base64.b64decode(given).decode().split("\0")[1:] == list(self.login):
+                        writer.write(b"235 welcome\r\n")
+                        return True
+                    self.failed.put_nowait("login")
+                    writer.write(b"535 who are you\r\n")
+                case [b"ehlo", *_]:
+                    writer.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+                case [b"QUIT"]:
+                    writer.write(b"221 bye\r\n")
+                case _:
+                    writer.write(b"530 log in\r\n")
+        return False
+
+    async def _deliver(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        people: list[str] = []
         while line := await reader.readline():
             match line.split(b":")[0].strip().upper().split(b" "):
                 case [b"RCPT", *_]:
@@ -45,7 +98,6 @@ class MailServer:
                     break
                 case _:
                     writer.write(b"250 ok\r\n")
-        writer.close()
 
     def _take(self, people: list[str], data: bytes, writer: asyncio.StreamWriter) -> None:
         if self.answers:
