@@ -7,7 +7,9 @@ description; strict, so that a field that there is not is an error, as with kube
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +28,9 @@ from datakit_ci.target import Target
 from datakit_core.cli import app as database
 
 ROOT = Path(__file__).parents[2]
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-COMPOSED = [ROOT / "compose.yaml", ROOT / "deploy" / "compose.yaml"]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+COMPOSED = [ROOT / "compose.yaml", DEPLOY / "compose.yaml"]
 COMMANDS = {
     "datakit/db": typer.main.get_command(database).commands["serve"],  # type: ignore[attr-defined]
     "datakit/ci": typer.main.get_command(ci).commands["serve"],  # type: ignore[attr-defined]
@@ -151,6 +154,107 @@ def test_every_metric_of_the_dashboard_for_grafana_is_documented() -> None:
         assert names, panel["title"]
         for name in names:
             assert f"`{re.sub('_(bucket|count)$', '', name)}`" in text, name
+
+
+def test_every_metric_of_an_alert_is_documented_with_its_labels() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    (group,) = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        names = re.findall(r"datakit_\w+", rule["expr"])
+        assert names or rule["expr"].startswith("up{"), rule["alert"]
+        for name in names:
+            row = f"| `{name.removesuffix('_bucket')}`"
+            (line,) = (each for each in text.splitlines() if each.startswith(row))
+            said = rule["expr"] + rule["annotations"]["summary"]
+            for label in re.findall(r"labels\.(?!instance)(\w+)|\b(\w+)=~?\"", said):
+                assert f"`{''.join(label)}`" in line, (rule["alert"], label)
+
+
+def test_promtool_takes_the_configuration_and_its_alerts() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    done = subprocess.run(
+        [promtool, "check", "config", DEPLOY / "prometheus.yml"],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "9 rules found" in done.stdout
+
+
+ALERTS = """
+rule_files: [{rules}]
+tests:
+  - interval: 1m
+    input_series:
+      - series: up{{job="datakit-ci", instance="ci:9090"}}
+        values: 1x3 0x9
+      - series: datakit_ci_pool_queue{{pool="cpu"}}
+        values: 2x30
+      - series: datakit_ci_pool_busy{{pool="cpu"}}
+        values: 1x10 0x20
+      - series: datakit_github_syncs_total{{result="failed"}}
+        values: 0+1x30
+    alert_rule_test:
+      - {{eval_time: 7m, alertname: DataKitDown}}
+      - eval_time: 10m
+        alertname: DataKitDown
+        exp_alerts:
+          - exp_labels: {{job: datakit-ci, instance: "ci:9090"}}
+            exp_annotations: {{summary: datakit-ci at ci:9090 does not answer}}
+      - {{eval_time: 20m, alertname: DataKitBuildsQueue}}
+      - eval_time: 28m
+        alertname: DataKitBuildsQueue
+        exp_alerts:
+          - exp_labels: {{pool: cpu}}
+            exp_annotations: {{summary: "Builds wait for pool cpu, and none runs"}}
+      - {{eval_time: 3m, alertname: DataKitGitHubFails}}
+      - eval_time: 20m
+        alertname: DataKitGitHubFails
+        exp_alerts:
+          - exp_labels: {{result: failed}}
+            exp_annotations:
+              summary: >-
+                Repositories cannot be brought in step with GitHub; the bridge's log says why
+"""
+
+
+def test_alerts_come_when_they_should_and_not_before(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    story = tmp_path / "story.yml"
+    story.write_text(ALERTS.format(rules=DEPLOY / "alerts.yml"))
+    done = subprocess.run(
+        [promtool, "test", "rules", story], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", COMPOSED, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("profiles", ["", "monitoring", "redis,monitoring"])
+def test_docker_compose_understands_every_variant(
+    file: Path, profiles: str, tmp_path: Path
+) -> None:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed")
+    own = tmp_path / "deploy"
+    shutil.copytree(DEPLOY, own, ignore=shutil.ignore_patterns("secrets", ".env"))
+    shutil.copy(ROOT / "compose.yaml", tmp_path)
+    (own / "secrets").mkdir()
+    (own / "secrets" / "db.env").write_text("DATAKIT_AUTO_PUSH=\n")
+    shutil.copy(own / "env.example", own / ".env")
+    done = subprocess.run(
+        ["docker-compose", "--file", tmp_path / file.relative_to(ROOT), "config"],
+        env={"PATH": os.environ["PATH"], "COMPOSE_PROFILES": profiles,
+             "REPOSITORY": "/app", "PROJECT": "me/app"},
+        cwd=(tmp_path / file.relative_to(ROOT)).parent,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert "monitoring" not in profiles or "prometheus" in services
+    assert "WARNING" not in done.stderr
 
 
 def test_prometheus_is_told_of_every_port_with_metrics() -> None:
