@@ -40,6 +40,9 @@ _FIRST_RETRY, _LAST_RETRY = 2.0, 300.0
 _MOST_TRIES = 20
 """Lost races for a commit in a row, after which the sync begins anew."""
 
+_UNDER_WAY = b"under way\n"
+"""What is in a mark while it is heeded: whoever sets it again, then, changes it."""
+
 
 def agreed_branch(branch: str) -> str:
     """The branch that keeps what GitHub said when it and ``branch`` last agreed."""
@@ -125,9 +128,9 @@ class Sync:
 
     async def once(self, scope: Scope) -> bool:
         """Look, push, commit; tells whether a commit was made."""
-        local, base = await self._local.read(), await self._agreed.read()
+        local, base = await self._heed(), await self._agreed.read()
         scope |= local.asked
-        heeded = local.marks
+        self._refused = {k: push for k, push in self._refused.items() if k in local.snapshot}
         scope |= _careful(self._pushes(base.snapshot, base.snapshot, local.snapshot))
         seen = await self._hub.look(self._project, scope) if scope else {}
         remote = overlay(base.snapshot, seen, scope)
@@ -135,9 +138,8 @@ class Sync:
             remote = await self._with_commits(base.snapshot, remote)
         for _ in range(_MOST_TRIES):
             remote, settled = await self._push(base.snapshot, remote, local.snapshot)
-            # A mark that was set, or set again with another content, while we looked asks for a
-            # look of its own.
-            marks = {path for path, said in local.marks.items() if heeded.get(path) == said}
+            # A mark that was set, or set again, while we looked asks for a look of its own.
+            marks = {path for path, said in local.marks.items() if said == _UNDER_WAY}
             changes = reconcile.edits(
                 local.snapshot, reconcile.merged(base.snapshot, remote, settled, self._may)
             )
@@ -149,6 +151,24 @@ class Sync:
             await self._agree(base, remote)
             self._meter.synced("changed" if changed else "same")
             return changed
+        raise Unavailable(f"others commit to {self._branch} all the time")
+
+    async def _heed(self) -> Record:
+        """Read what the database says, once all its marks say that they are being heeded.
+
+        Nobody could tell otherwise that a client has set a mark again that was still there: the
+        same content makes the same tree. If the look fails, the marks stay, and ask for the next.
+        """
+        for _ in range(_MOST_TRIES):
+            local = await self._local.read()
+            fresh = [path for path, said in local.marks.items() if said != _UNDER_WAY]
+            if not fresh:
+                return local
+            with suppress(NotFastForward):
+                async with self._database.transaction(self._branch) as transaction:
+                    for path in fresh:
+                        await transaction.write(f"{self._project}/{path}", _UNDER_WAY)
+                    await transaction.commit_if(local.head, f"{self._project}: looking, as asked")
         raise Unavailable(f"others commit to {self._branch} all the time")
 
     def _pushes(self, base: Snapshot, remote: Snapshot, local: Snapshot) -> list[Push]:

@@ -13,8 +13,8 @@ from datakit_ci.bridges.github.hub import Hub, Refused, Unavailable
 from datakit_ci.bridges.github.reconcile import Push, pruned
 from datakit_ci.bridges.github.resources import Key, Snapshot, Value
 from datakit_ci.bridges.github.scope import NOTHING, WHOLE, Scope
-from tests.integration.github.test_convergence import Chaos
 from tests.support.fake_github import FakePull, Fault
+from tests.support.github_chaos import Chaos
 from tests.support.github_world import PROJECT, World, commit_id, open_world
 
 A, B = commit_id(1), commit_id(2)
@@ -54,29 +54,51 @@ def _bridge(world: World, then: Callable[[], Awaitable[None]]) -> GitHubBridge:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [("ref/heads/main/.dirty", ".dirty"), (".dirty", ".dirty")],
-    ids=["another mark", "the same mark with another content"],
+    ("first", "second", "said"),
+    [
+        ("ref/heads/main/.dirty", ".dirty", b""),
+        (".dirty", ".dirty", b"second"),
+        (".dirty", ".dirty", b""),
+    ],
+    ids=["another mark", "the same mark with another content", "the same mark as it was"],
 )
 async def test_a_mark_that_is_set_while_it_looks_asks_for_another_look(
-    world: World, first: str, second: str
+    world: World, first: str, second: str, said: bytes
 ) -> None:
     world.repository.set_ref("heads/main", A)
     await world.sync()
-    await world.edit({first: b"first"})
+    await world.edit({first: b""})
 
     async def then() -> None:
         world.repository.open_pull(FakePull(1, B, "Too late for this look"))
-        await world.edit({second: b"second"})
+        await world.edit({second: said})
 
     await _bridge(world, then).sync(PROJECT, NOTHING)
     files = await world.files()
-    assert files[second] == b"second"
+    assert files[second] == said
     assert "pr/1/title" not in files
     await world.bridge.sync(PROJECT, NOTHING)
     files = await world.files()
     assert files["pr/1/title"] == b"Too late for this look\n"
     assert not [path for path in files if path.endswith(".dirty")]
+
+
+async def test_a_mark_whose_look_failed_or_was_interrupted_is_still_heeded(world: World) -> None:
+    world.repository.set_ref("heads/main", A)
+    await world.sync()
+    await world.edit({".dirty": b""})
+
+    async def then() -> None:
+        raise Unavailable("the bridge dies, say")
+
+    with pytest.raises(Unavailable):
+        await _bridge(world, then).sync(PROJECT, NOTHING)
+    assert ".dirty" in await world.files()
+    world.repository.set_ref("heads/main", B)
+    await world.restart().sync(PROJECT, NOTHING)
+    files = await world.files()
+    assert ".dirty" not in files
+    assert files["ref/heads/main/head"] == f"{B}\n".encode()
 
 
 async def test_what_a_client_says_while_it_looks_is_pushed_once_and_kept(world: World) -> None:
