@@ -154,7 +154,7 @@ class CommitStatus:
 
     Attributes:
         state: ``pending``, ``success``, ``failure`` or ``error``.
-        description: One line for people.
+        description: One line for people; may be empty.
         target_url: Where they can read more; empty when there is no such page.
     """
 
@@ -166,7 +166,7 @@ class CommitStatus:
         """The contents of the status's files by name; none where a file has to be absent."""
         return {
             "state": field(self.state),
-            "description": field(self.description),
+            "description": field(self.description) if self.description else None,
             "target_url": field(self.target_url) if self.target_url else None,
         }
 

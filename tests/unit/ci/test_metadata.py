@@ -86,6 +86,7 @@ def test_a_status_is_three_files_with_a_newline_each() -> None:
 
 def test_a_status_without_page_has_no_such_file() -> None:
     assert CommitStatus("pending", "soon").files()["target_url"] is None
+    assert CommitStatus("pending", "").files()["description"] is None
     assert CommitStatus.parse({}) == CommitStatus("pending", "")
 
 
