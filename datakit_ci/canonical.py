@@ -28,10 +28,10 @@ def canonical_json(value: JsonValue) -> bytes:
         ValueError: A number is infinite or not a number, which JSON cannot say.
         TypeError: Something in it is not JSON, or a key is not a string.
     """
-    _check_keys(value)
     text = json.dumps(
         value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
     )
+    _check_keys(value)
     return text.encode("ascii") + b"\n"
 
 
@@ -41,12 +41,17 @@ def digest(value: JsonValue) -> str:
 
 
 def _check_keys(value: object) -> None:
-    """``json`` would turn the key 1 into "1", and two different values into one text."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"a JSON key must be a string, not {key!r}")
-            _check_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check_keys(item)
+    """``json`` would turn the key 1 into "1", and two different values into one text.
+
+    Called for what ``json`` has accepted: dictionaries, lists and tuples, and not in a circle.
+    """
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            for key in each:
+                if not isinstance(key, str):
+                    raise TypeError(f"a JSON key must be a string, not {key!r}")
+            left += each.values()
+        elif isinstance(each, list | tuple):
+            left += each

@@ -181,12 +181,13 @@ class Evaluations:
 
     def _timed(self, job: JobState) -> JobState:
         """Say how long a job's own build took."""
-        build = self._recorded(job.builds[-1]) if job.builds else None
-        if job.status is not Status.SUCCESS or build is None:
+        if job.status is not Status.SUCCESS or not job.builds:
             return job
-        if build.started is None or build.finished is None:
+        build = self._recorded(job.builds[-1])
+        if build is None or build.started is None or build.finished is None:
             return job
-        return replace(job, description=f"passed in {duration(build.started, build.finished)}")
+        spent = duration(build.started, build.finished)
+        return JobState(job.name, job.status, f"passed in {spent}", job.builds)
 
     def _show(self, watched: Watched, state: TargetState) -> None:
         if replace(state, updated=watched.state.updated) != watched.state:

@@ -306,10 +306,15 @@ class Build(Need[BuildFact]):
     spec: StageSpec
     input: TreeId
     since: datetime | None = None
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Hash once: a need is looked up dozens of times for each answer."""
+        key = (self.project, self.input, self.spec)  # ``since`` hardly ever is all that differs
+        object.__setattr__(self, "_hash", hash(key))
 
     def __hash__(self) -> int:
-        """Without ``since``, which hardly ever is all that differs."""
-        return hash((self.project, self.input, self.spec))
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)
