@@ -167,7 +167,9 @@ class Engine:
         )
         self._inbox = Inbox(database, self._docket, self._clerk, self._commanded, self._until_known)
         self._archive, self._annals = Archive(database), Annals(database)
-        self._explainer = Explainer(database, self._builds, self._docket, self.target, trouble)
+        self._explainer = Explainer(
+            database, self._builds, self._docket, self.target, trouble, self._archive
+        )
         self._publisher = (
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
         )

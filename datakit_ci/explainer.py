@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+from datakit_ci.archive import Archive
 from datakit_ci.builds import Builds
 from datakit_ci.docket import Docket
 from datakit_ci.explanation import Explanation, JobWhy, Reason, ReasonKind, Verdict
@@ -33,6 +34,7 @@ class Explainer:
         docket: Docket,
         target: Callable[[Target], TargetState | None],
         trouble: Callable[[], str],
+        archive: Archive,
     ) -> None:
         """Explain what is in ``database`` and what ``builds`` has under way.
 
@@ -42,8 +44,9 @@ class Explainer:
             docket: What people have decided.
             target: The state of a target.
             trouble: What is wrong with the database; empty: nothing.
+            archive: Remembers what was read of ``database``.
         """
-        self._inquiry = Inquiry(database)
+        self._inquiry = Inquiry(database, archive)
         self._builds = builds
         self._docket = docket
         self._target = target

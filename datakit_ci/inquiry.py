@@ -7,9 +7,11 @@ the results of the same stage. How far is bounded: who asks wants an answer at o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from datakit_ci.archive import Archive
 from datakit_ci.cache import Cache
 from datakit_ci.docket import read_rulings
 from datakit_ci.explanation import Explanation, JobWhy
@@ -25,6 +27,9 @@ __all__ = ["Inquiry"]
 
 _FAR = 200
 """States of a target, and results of a stage, among which the one before is looked for."""
+
+_NEAR = 400
+"""Newer results of a stage that are passed before it is not looked for any more."""
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -45,10 +50,11 @@ class _Before:
 class Inquiry:
     """Explains what is recorded in a database."""
 
-    def __init__(self, database: Database) -> None:
-        """Look at ``database``."""
+    def __init__(self, database: Database, archive: Archive | None = None) -> None:
+        """Look at ``database``; ``archive``, which is of the same, remembers what it has read."""
         self._database = database
         self._cache = Cache(database)
+        self._archive = archive or Archive(database)
 
     async def build(self, build: BuildId, target: TargetState | None = None) -> Explanation | None:
         """Why a recorded build ran; none if it is not recorded.
@@ -144,23 +150,43 @@ class Inquiry:
     async def _earlier(self, build: BuildId, run: Run) -> BuildState | None:
         """A result, if it was made before ``run``."""
         state = await self._cache.read(build)
-        if state is None or state.started is None or state.started >= (run.started or _EVER):
-            return None
-        return state
+        return state if state is not None and _is_earlier(state, run) else None
 
     async def _newest(self, run: Run) -> BuildState | None:
-        """The newest earlier result of the same stage, whoever it was for."""
-        head = await self._database.head(run.build.branch)
-        if head is None:
-            return None
-        root = (await self._database.commit(head)).tree
-        entry = await self._database.entry(root, run.build.directory.rpartition("/")[0])
-        if entry is None or not entry.is_directory:
+        """The newest earlier result of the same stage, whoever it was for.
+
+        Of a run that was long ago, one of the earlier results.
+        """
+        looked = 0
+        async with aclosing(self._archive.results(run.build.project, run.build.stage)) as results:
+            async for dossier in results:
+                if _is_earlier(dossier.state, run) and _is_alike(dossier.state.id, run.build):
+                    return dossier.state
+                looked += 1
+                if looked >= _NEAR:
+                    return await self._newest_of_some(run)
+        return None
+
+    async def _newest_of_some(self, run: Run) -> BuildState | None:
+        root = await self._cache.root(run.build.branch)
+        directory = run.build.directory.rpartition("/")[0]
+        entry = None if root is None else await self._database.entry(root, directory)
+        if root is None or entry is None or not entry.is_directory:
             return None
         keys = list(await self._database.tree(TreeId(entry.id)))[:_FAR]
         others = [replace(run.build, key=key) for key in keys if key != run.build.key]
-        found = [state for each in others if (state := await self._earlier(each, run)) is not None]
+        states = [await self._cache.read_in(root, each) for each in others]
+        found = [state for state in states if state is not None and _is_earlier(state, run)]
         return max(found, key=lambda state: state.started or _EVER, default=None)
+
+
+def _is_alike(build: BuildId, other: BuildId) -> bool:
+    """Whether two builds are of the very same stage, and not of the same input."""
+    return build.static == other.static and build.key != other.key
+
+
+def _is_earlier(state: BuildState, run: Run) -> bool:
+    return state.started is not None and state.started < (run.started or _EVER)
 
 
 def _is_for(run: Run, target: TargetState) -> bool:

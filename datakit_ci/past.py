@@ -155,14 +155,14 @@ class PastState:
         if found is None:
             return None
         if found.status.is_final:
-            return await Inquiry(self.database).build(build)
+            return await Inquiry(self.database, self._archive).build(build)
         return why_it_waits(
             Waiting(build, found.status, found.reason, "", {}, (), {}, self._rulings)
         )
 
     async def why(self, target: Target, job: str) -> JobWhy:
         """Why a job had run, had not, or waited; raises ``NoEntry`` if there was none."""
-        return await Inquiry(self.database).job(target, job)
+        return await Inquiry(self.database, self._archive).job(target, job)
 
     def paused(self) -> Mapping[str, Ruling]:
         """The projects in which nothing new was started."""
