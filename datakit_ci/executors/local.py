@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import datakit_core
 from datakit_ci.canonical import digest
@@ -34,11 +34,11 @@ from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, run_process
 from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
 from datakit_ci.spec import StageKind
-from datakit_core.client.api import Database, TreeId
+from datakit_core.client.api import TreeId
 from datakit_core.errors import InvalidArgument, InvalidName, TooLarge
 from datakit_core.store.objects import EMPTY_TREE
 
-__all__ = ["LocalExecutor"]
+__all__ = ["DirectoryStore", "LocalExecutor"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,14 @@ _MARGIN = 2.0
 """Seconds that the child has, after the grace, to kill what is below it."""
 
 
+class DirectoryStore(Protocol):
+    """What outputs are given to: any ``Database`` will do."""
+
+    async def import_directory(self, path: Path) -> TreeId:
+        """Store a directory of this machine."""
+        ...
+
+
 class LocalExecutor:
     """Runs builds as child processes; ``async with`` makes its directory ready."""
 
@@ -61,7 +69,7 @@ class LocalExecutor:
 
     def __init__(
         self,
-        database: Database,
+        database: DirectoryStore,
         repository: Path,
         pipeline: Path,
         directory: Path,

@@ -14,7 +14,15 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+    Set,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +116,11 @@ class ObjectCache:
         """Bytes of the files in it."""
         return self._size
 
+    @property
+    def held(self) -> Set[BlobId]:
+        """The files in what builds under way are given: the source has them for certain."""
+        return {blob for tree in self._below(self._held) for blob in self._trees[tree].blobs}
+
     @asynccontextmanager
     async def holding(self, tree: TreeId) -> AsyncIterator[None]:
         """Have all of ``tree`` in the repository; it stays until the context is left.
@@ -171,19 +184,24 @@ class ObjectCache:
 
     async def _sweep(self) -> None:
         """Remove what no build reads that is under way."""
-        trees: set[TreeId] = set()
-        left = [tree for tree in self._held if tree in self._trees]
-        while left:
-            tree = left.pop()
-            if tree not in trees and tree in self._trees:
-                trees.add(tree)
-                left.extend(self._trees[tree].trees)
+        trees = self._below(self._held)
         blobs = {blob for tree in trees for blob in self._trees[tree].blobs}
         gone = [*(self._trees.keys() - trees), *(self._blobs.keys() - blobs)]
         self._trees = {tree: self._trees[tree] for tree in trees}
         self._blobs = {blob: self._blobs[blob] for blob in blobs & self._blobs.keys()}
         self._size -= await asyncio.to_thread(_remove, self.path, gone)
         self._bound = max(self._limit, 2 * self._size)  # what is in use is not looked at each time
+
+    def _below(self, roots: Iterable[TreeId]) -> set[TreeId]:
+        """The trees that are copied, of ``roots`` and all that is below them."""
+        found: set[TreeId] = set()
+        left = list(roots)
+        while left:
+            tree = left.pop()
+            if tree not in found and tree in self._trees:
+                found.add(tree)
+                left.extend(self._trees[tree].trees)
+        return found
 
 
 class CopyingExecutor:

@@ -17,10 +17,13 @@ from datakit_ci.cli import main as datakit_ci
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
 from datakit_ci.executors.dask.versions import Versions
 from datakit_ci.executors.dask.wire import key_of
+from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.pipeline import import_pipeline
 from datakit_ci.question import Question, QuestionKind
 from datakit_ci.state import BuildId
+from datakit_core.client.api import Entry, FileMode
 from datakit_core.store.objects import EMPTY_TREE
+from self_ci import pipeline as self_ci
 from tests.support.farm import (
     Farm,
     Opened,
@@ -87,6 +90,35 @@ async def test_a_function_brings_its_pipeline_along_and_what_it_looked_at_comes_
     assert await opened.database.read(outcome.output, "count") == b"2"
     assert outcome.questions == (Question(QuestionKind.FILE, "text"),)
     assert bytes(log.data) == b"counting\n"
+
+
+async def test_an_output_that_is_an_input_comes_back_as_the_same_tree(opened: Opened) -> None:
+    tree = await opened.database.import_tree({"a/b": b"kept", "a/c": b"old", "d": b"kept as well"})
+    request = command_request("echo new > a/c", tree, outputs=("a", "d"))
+    outcome = await opened.executor.run(request, Collector())
+    new = {"a/b": b"kept", "a/c": b"new\n", "d": b"kept as well"}
+    assert outcome.output == await opened.database.import_tree(new)
+
+
+async def test_our_own_pipeline_makes_equal_trees_here_and_on_the_cluster(
+    farm: Farm, tmp_path: Path
+) -> None:
+    stages = (self_ci.sizes, self_ci.links)
+    assert self_ci.__file__ is not None
+    path = Path(self_ci.__file__)
+    async with open_executor(farm, path) as opened:
+        tree = await opened.database.import_directory(path.parents[1] / "docs")
+        docs = Entry(FileMode.DIRECTORY, tree)
+        tree = await opened.database.import_tree({"docs": docs, "README.md": b"[a](docs/api.md)"})
+        local = LocalExecutor(opened.database, farm.repository, path, tmp_path / "work")
+        async with local:
+            for spec in (stage.spec for stage in stages):
+                build = BuildId("me/app", spec.name, "0" * 64, "1" * 64)
+                request = BuildRequest(build, spec, tree)
+                here = await local.run(request, Collector())
+                there = await opened.executor.run(request, Collector())
+                assert (here.output, here.failure) == (there.output, there.failure)
+                assert here.questions == there.questions
 
 
 async def test_failures_time_outs_and_bugs_are_told_apart(opened: Opened) -> None:

@@ -152,12 +152,16 @@ class Farm:
     _serving: Program | None = None
     _scheduling: Program | None = None
 
+    @property
+    def repository(self) -> Path:
+        """The database's, on this machine."""
+        return self.directory / f"database{self.repositories}.git"
+
     def serve(self) -> None:
         """Start the database, or start it again."""
         self.database = f"unix://{self.directory}/socket"
-        repository = self.directory / f"database{self.repositories}.git"
         self._serving = Program(
-            "datakit_core.cli", "--git", repository, "--listen-9p", self.database
+            "datakit_core.cli", "--git", self.repository, "--listen-9p", self.database
         )
         self._serving.until("serving|unix://")
 

@@ -18,7 +18,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from dask.typing import Key
 from distributed import Worker
@@ -37,13 +36,13 @@ from datakit_ci.executors.dask.wire import (
     Piece,
     key_of,
 )
+from datakit_ci.executors.local import DirectoryStore
 from datakit_ci.livelog import LiveLog, RedactedLog
 from datakit_ci.outcome import Outcome
 from datakit_ci.redaction import Redaction
 from datakit_ci.state import BuildId
-from datakit_core.client.api import TreeId
 
-__all__ = ["BuildPlugin", "Importer"]
+__all__ = ["BuildPlugin"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,14 +57,6 @@ _PACE = 0.05
 
 _STARTING = 0.1
 """Seconds after which a build's log is told while it runs: most that are quick need no news."""
-
-
-class Importer(Protocol):
-    """Where a log that is too long for an answer is put."""
-
-    async def import_directory(self, path: Path) -> TreeId:
-        """Store a directory."""
-        ...
 
 
 @dataclass(slots=True)
@@ -90,7 +81,9 @@ class BuildPlugin(WorkerPlugin):
 
     name = PLUGIN
 
-    def __init__(self, executor: Executor, database: Importer, logs: Path, worker: str) -> None:
+    def __init__(
+        self, executor: Executor, database: DirectoryStore, logs: Path, worker: str
+    ) -> None:
         """Run builds by ``executor``, and write their logs into the directory ``logs``.
 
         Args:

@@ -30,6 +30,7 @@ from datakit_ci.executors.dask.security import Credentials
 from datakit_ci.executors.dask.versions import PLENTY, Versions
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
+from datakit_ci.executors.sparing import Sparing
 from datakit_core.client.reconnect import Backoff, ReconnectingDatabase, reconnecting
 from datakit_core.errors import ConfigError
 
@@ -111,7 +112,8 @@ async def _bench(options: WorkerOptions) -> AsyncIterator[_Bench]:
         await stack.enter_async_context(cache)
         # The pipeline's file comes with each order, as a tree: there is none of our own.
         nowhere = options.work / "pipeline.py"
-        local = LocalExecutor(database, cache.path, nowhere, options.work / "builds")
+        outputs = Sparing(database, lambda: cache.held, options.work)
+        local = LocalExecutor(outputs, cache.path, nowhere, options.work / "builds")
         await stack.enter_async_context(local)
         yield _Bench(CopyingExecutor(local, cache), database, cache)
 
