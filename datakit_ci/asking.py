@@ -15,16 +15,25 @@ from datakit_ci.control import Command
 from datakit_ci.docket import BRANCH
 from datakit_ci.errands import Answer, Errand, answer_path, errand_id, errand_path, title_of
 from datakit_ci.filing import write_files
-from datakit_core.client.api import BlobId, CommitId, Database
+from datakit_core.client.api import BlobId, CommitId, Database, TreeId
 from datakit_core.errors import NoEntry
 
 __all__ = ["ask", "leave"]
 
 
-async def leave(database: Database, command: Command) -> str:
-    """Leave ``command`` for the engine that watches ``database``, or the next one; its id."""
+async def leave(database: Database, command: Command, tag: str = "") -> str:
+    """Leave ``command`` for the engine that watches ``database``, or the next one; its id.
+
+    Args:
+        database: The engine's.
+        command: What to do.
+        tag: Tells it from others, if not empty: what was left with the same tag is not left again,
+            as long as it waits or its answer is kept.
+    """
     now = datetime.now(UTC)
-    id_ = _new_id(now)
+    if tag and (known := await _tagged(database, tag)) is not None:
+        return known
+    id_ = errand_id(now, tag) if tag else _new_id(now)
     await _write(database, id_, Errand(command, now))
     return id_
 
@@ -56,6 +65,21 @@ async def ask(database: Database, command: Command, patience: float) -> Answer:
     raise NoEntry(
         "no engine is watching this database, or none that has the project; nothing was done"
     )
+
+
+async def _tagged(database: Database, tag: str) -> str | None:
+    """The command with this tag that was left before; none if there is none."""
+    head = await database.head(BRANCH)
+    if head is None:
+        return None
+    root = (await database.commit(head)).tree
+    for path in (errand_path(""), answer_path("")):
+        entry = await database.entry(root, path.rstrip("/"))
+        if entry is not None and entry.is_directory:
+            for name in await database.tree(TreeId(entry.id)):
+                if name.endswith(f"-{tag}"):
+                    return name
+    return None
 
 
 def _new_id(now: datetime) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,33 +12,25 @@ from aiohttp import web
 from datakit_ci.archive import Dossier, Objects
 from datakit_ci.dashboard.addressed import number_in
 from datakit_ci.dashboard.found import BUILD, find_dossier
-from datakit_ci.dashboard.junit import BadReport, Case, JUnitReader, Result
 from datakit_ci.dashboard.naming import known_label
 from datakit_ci.dashboard.neighbours import is_result_of
 from datakit_ci.dashboard.rendering import PAGES
 from datakit_ci.dashboard.routes import read
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import Source, finish
-from datakit_ci.dashboard.testreport import (
+from datakit_ci.junit import Case
+from datakit_ci.reportfiles import read_report
+from datakit_ci.state import BuildState
+from datakit_ci.testreport import (
     Past,
-    Problem,
     TestReport,
     Verdicts,
     flaky_tests,
     judge,
 )
-from datakit_ci.state import BuildState
-from datakit_core.client.api import BlobId, Entry, TreeId
-from datakit_core.errors import DatakitError
+from datakit_core.client.api import TreeId
 
 __all__ = ["REPORTS", "ROUTES", "Judged", "ReportReader", "judged_report", "show_tests"]
-
-_MOST_FILES = 500
-_MOST_BYTES = 64 << 20
-"""Of the reports of one build; what is beyond is told of, and not read."""
-
-_SLICE = 64 << 10
-"""Bytes parsed before others get their turn on the loop: some milliseconds."""
 
 _MOST_KEPT, _MOST_NAMES = 16, 500_000
 """Reports, and names of tests of further ones, that are remembered."""
@@ -80,7 +71,7 @@ class ReportReader:
         """The report in a tree of JUnit files; what is broken is told in it."""
         known = self._reports.get(tree)
         if known is None:
-            known = await _read(objects, tree)
+            known = await read_report(objects, tree)
             self._reports[tree] = known
             if len(self._reports) > _MOST_KEPT:
                 self._reports.popitem(last=False)
@@ -90,7 +81,7 @@ class ReportReader:
         """What came of each test, which takes less room than the report."""
         known = self._verdicts.get(tree)
         if known is None:
-            known = (self._reports.get(tree) or await _read(objects, tree)).verdicts
+            known = (self._reports.get(tree) or await read_report(objects, tree)).verdicts
             self._verdicts[tree] = known
             self._names += len(known)
             while self._names > _MOST_NAMES and len(self._verdicts) > 1:
@@ -99,57 +90,6 @@ class ReportReader:
 
 
 REPORTS: Final = web.AppKey("reports", ReportReader)
-
-
-async def _read(objects: Objects, tree: TreeId) -> TestReport:
-    cases: list[Case] = []
-    problems: list[Problem] = []
-    more, left, files = 0, _MOST_BYTES, 0
-    async for path, entry in _files(objects, tree):
-        files += 1
-        try:
-            left -= await objects.blob_size(BlobId(entry.id))
-            _check(files, left)
-            found, further = await _parse(objects, BlobId(entry.id))
-        except (BadReport, DatakitError) as error:
-            problems.append(Problem(path, str(error)))
-            if files > _MOST_FILES:
-                break
-            continue
-        cases += found
-        more += further
-    order = {result: number for number, result in enumerate((Result.FAILED, Result.ERROR))}
-    cases.sort(key=lambda case: order.get(case.result, 2))
-    return TestReport(tuple(cases), tuple(problems), more)
-
-
-def _check(files: int, left: int) -> None:
-    if files > _MOST_FILES or left < 0:
-        raise BadReport("the reports are too many, or too large, to be read")
-
-
-async def _files(objects: Objects, tree: TreeId) -> AsyncIterator[tuple[str, Entry]]:
-    left = [("", tree)]
-    while left:
-        above, tree = left.pop()
-        for name, entry in (await objects.tree(tree)).items():
-            if entry.is_directory:
-                left.append((f"{above}{name}/", TreeId(entry.id)))
-            elif entry.mode.is_file:
-                yield f"{above}{name}", entry
-
-
-async def _parse(objects: Objects, blob: BlobId) -> tuple[list[Case], int]:
-    reader = JUnitReader()
-    pieces = objects.stream_blob(blob)
-    try:
-        async for piece in pieces:
-            for start in range(0, len(piece), _SLICE):
-                reader.feed(piece[start : start + _SLICE])
-                await asyncio.sleep(0)
-    finally:
-        await finish(pieces)
-    return reader.close()
 
 
 async def judged_report(reader: ReportReader, source: Source, dossier: Dossier) -> Judged | None:

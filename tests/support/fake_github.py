@@ -1,6 +1,7 @@
 """A GitHub on loopback: a real HTTP server with as much state and API as the bridge uses.
 
-REST: pull requests, refs, statuses, comments, hooks; with pagination, ETags, limits and faults.
+REST: pull requests, refs, statuses, comments, hooks, check runs; with pagination, ETags, limits and
+faults. Requests and answers have to be as GitHub's published description has them.
 GraphQL: executed by graphql-core against a part of the published schema. What happens in a
 repository is told to its hooks, signed, unless the test loses events.
 """
@@ -17,58 +18,25 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from graphql import build_schema, graphql_sync
 
+from tests.support.fake_checks import FakeApp, FakeRun, latest
+from tests.support.github_rest import complaint_about_answer, complaint_about_request
+
 __all__ = ["FakeGitHub", "FakePull", "FakeRepository", "Fault", "serve_github"]
 
 _SCHEMA = build_schema(
-    """
-    scalar GitObjectID
-    scalar URI
-    type Query { repository(owner: String!, name: String!): Repository }
-    type Repository {
-      nameWithOwner: String!
-      pullRequests(states: [PullRequestState!], first: Int, after: String): PullRequestConnection!
-      pullRequest(number: Int!): PullRequest
-      refs(refPrefix: String!, first: Int, after: String): RefConnection
-      ref(qualifiedName: String!): Ref
-      object(oid: GitObjectID): GitObject
-    }
-    enum PullRequestState { OPEN CLOSED MERGED }
-    enum StatusState { EXPECTED ERROR FAILURE PENDING SUCCESS }
-    type PageInfo { hasNextPage: Boolean! endCursor: String }
-    type PullRequestConnection { nodes: [PullRequest] pageInfo: PageInfo! totalCount: Int! }
-    type RefConnection { nodes: [Ref] pageInfo: PageInfo! totalCount: Int! }
-    type PullRequest {
-      number: Int! title: String! state: PullRequestState! headRefOid: GitObjectID!
-      baseRefName: String! isCrossRepository: Boolean! headRepositoryOwner: User
-      comments(first: Int, after: String): IssueCommentConnection!
-      commits(last: Int): PullRequestCommitConnection!
-    }
-    type User { login: String! }
-    type IssueCommentConnection { nodes: [IssueComment] pageInfo: PageInfo! totalCount: Int! }
-    type IssueComment { databaseId: Int body: String! author: User }
-    type PullRequestCommitConnection { nodes: [PullRequestCommit] }
-    type PullRequestCommit { commit: Commit! }
-    type Ref { name: String! prefix: String! target: GitObject }
-    interface GitObject { oid: GitObjectID! }
-    type Commit implements GitObject { oid: GitObjectID! status: Status }
-    type Tag implements GitObject { oid: GitObjectID! target: GitObject! }
-    type Blob implements GitObject { oid: GitObjectID! }
-    type Status { contexts: [StatusContext!]! }
-    type StatusContext {
-      context: String! state: StatusState! description: String targetUrl: URI
-    }
-    """
+    (Path(__file__).parent / "github_schema.graphql").read_text(encoding="utf-8")
 )
 
+_TOKENS = "/app/installations/{installation_id}/access_tokens"
 _PAGE = 30
 _MOST_PER_PAGE = 100
-_STATES = ("error", "failure", "pending", "success")
 
 
 @dataclass
@@ -93,6 +61,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str = "a fault"
     lost: bool = False
+    at: str = ""
+    """Part of the request line that it waits for; others behind it wait as well."""
 
 
 class FakeRepository:
@@ -107,6 +77,10 @@ class FakeRepository:
         self.statuses: dict[str, dict[str, dict[str, str]]] = {}
         self.status_posts = 0
         self.hooks: dict[int, dict[str, Any]] = {}
+        self.writers = {"ann"}
+        self.runs: dict[int, FakeRun] = {}
+        self.run_requests: list[tuple[str, str, str]] = []
+        """Of check runs: method, name and status."""
 
     def open_pull(self, pull: FakePull) -> FakePull:
         self.pulls[pull.number] = pull
@@ -165,6 +139,30 @@ class FakeRepository:
         self.statuses.setdefault(commit, {})[context] = said
         self.hub.tell(self, "status", {"sha": commit, "context": context, "state": state})
 
+    def rerequest(self, name: str, commit: str, user: str = "ann", app: int = 0) -> None:
+        """Click on "Re-run" beside a check run; without a name, on "Re-run all checks"."""
+        about = {"head_sha": commit, "app": {"id": app or self.hub.app.id}}
+        event, said = ("check_run", {"name": name, **about}) if name else ("check_suite", about)
+        self.hub.tell_app(self, event, {"action": "rerequested", event: said}, user)
+
+    def click(self, identifier: str, run: FakeRun, user: str = "ann") -> None:
+        """Click on a button of a check run."""
+        assert identifier in [action["identifier"] for action in run.actions], "no such button"
+        self.hub.tell_app(
+            self,
+            "check_run",
+            {
+                "action": "requested_action",
+                "requested_action": {"identifier": identifier},
+                "check_run": run.to_json(),
+            },
+            user,
+        )
+
+    def run(self, name: str) -> FakeRun:
+        """The newest check run of this name."""
+        return max((run for run in self.runs.values() if run.name == name), key=lambda r: r.id)
+
     def heads(self) -> set[str]:
         """The commits that something is at."""
         open_pulls = (pull.head for pull in self.pulls.values() if pull.state == "open")
@@ -176,12 +174,19 @@ class FakeRepository:
             "number": pull.number,
             "state": pull.state,
             "title": pull.title,
+            "user": {"login": pull.owner},
             "head": {
+                "ref": "work",
                 "sha": pull.head,
                 "user": {"login": pull.owner},
                 "repo": {"full_name": fork if pull.fork else self.name},
             },
-            "base": {"ref": pull.base, "repo": {"full_name": self.name}},
+            "base": {
+                "ref": pull.base,
+                "sha": self.refs.get(f"heads/{pull.base}", "0" * 40),
+                "user": {"login": self.name.partition("/")[0]},
+                "repo": {"full_name": self.name},
+            },
         }
 
     # The names below are those of the GraphQL schema.
@@ -249,7 +254,23 @@ class FakeRepository:
             for context, said in self.statuses.get(commit, {}).items()
         ]
         status = {"contexts": contexts} if contexts else None
-        return {"__typename": "Commit", "oid": commit, "status": status}
+
+        def suites(_info: object, first: int, **given: Any) -> dict[str, Any]:
+            app = (given.get("filterBy") or {}).get("appId")
+            runs = [run for run in self.runs.values() if run.head_sha == commit]
+            suites = {run.app for run in runs if app in (None, run.app)}
+            nodes = [{"checkRuns": _pages([r for r in runs if r.app == a])} for a in sorted(suites)]
+            return _connection(nodes, first, None)
+
+        return {"__typename": "Commit", "oid": commit, "status": status, "checkSuites": suites}
+
+
+def _pages(runs: Sequence[FakeRun]) -> Callable[..., dict[str, Any]]:
+    def page(_info: object, first: int, after: str | None = None, **given: Any) -> dict[str, Any]:
+        wanted = latest(runs) if given["filterBy"]["checkType"] == "LATEST" else runs
+        return _connection([run.of_query() for run in wanted], first, after)
+
+    return page
 
 
 def _connection(nodes: Sequence[object], first: int, after: str | None) -> dict[str, Any]:
@@ -274,6 +295,9 @@ class FakeGitHub:
         self.requests: list[tuple[str, str]] = []
         self.faults: deque[Fault] = deque()
         self.remaining = 5000
+        self.app = FakeApp()
+        self.wrong: list[str] = []
+        """What is not as GitHub describes its API; :func:`serve_github` fails at the end."""
         self.latency = 0.0
         self.loses: Callable[[], bool] = lambda: False
         self.deliveries: asyncio.Queue[tuple[str, str, bytes, dict[str, str]]] = asyncio.Queue()
@@ -293,20 +317,36 @@ class FakeGitHub:
         """Send an event to the hooks of a repository, unless it is lost."""
         if self.loses():
             return
-        body = json.dumps(
-            {**payload, "repository": {"full_name": repository.name}, "sender": {"login": "ann"}}
-        ).encode()
         for hook in repository.hooks.values():
             if event in hook["events"]:
-                secret = hook["config"]["secret"].encode()
-                headers = {
-                    "X-GitHub-Event": event,
-                    "X-GitHub-Delivery": f"d-{next(self.ids)}",
-                    "X-Hub-Signature-256": "sha256="
-                    + hmac.new(secret, body, hashlib.sha256).hexdigest(),
-                    "Content-Type": "application/json",
-                }
-                self.deliveries.put_nowait((hook["config"]["url"], event, body, headers))
+                self._send(hook["config"], repository, event, payload, "ann")
+
+    def tell_app(
+        self, repository: FakeRepository, event: str, payload: dict[str, Any], user: str
+    ) -> None:
+        """Send an event to the App, if it wants any."""
+        if self.app.hook is not None and not self.loses():
+            self._send(self.app.hook, repository, event, payload, user)
+
+    def _send(
+        self,
+        hook: Mapping[str, str],
+        repository: FakeRepository,
+        event: str,
+        payload: dict[str, Any],
+        user: str,
+    ) -> None:
+        body = json.dumps(
+            {**payload, "repository": {"full_name": repository.name}, "sender": {"login": user}}
+        ).encode()
+        signature = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": f"d-{next(self.ids)}",
+            "X-Hub-Signature-256": f"sha256={signature}",
+            "Content-Type": "application/json",
+        }
+        self.deliveries.put_nowait((hook["url"], event, body, headers))
 
     async def deliver(self) -> None:
         """Send the events that wait to be sent, one after the other, for ever."""
@@ -323,21 +363,25 @@ class FakeGitHub:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._answer])
-        project = "/repos/{user}/{repo}"
+        project = "/repos/{owner}/{repo}"
         app.add_routes(
             [
                 web.post("/graphql", self._graphql),
-                web.get(project, self._repository),
                 web.get(project + "/pulls", self._pulls),
-                web.patch(project + "/pulls/{number}", self._change_pull),
-                web.get(project + "/git/matching-refs/{prefix:.*}", self._refs),
+                web.patch(project + "/pulls/{pull_number}", self._change_pull),
+                web.get(project + "/git/matching-refs/{ref:.*}", self._refs),
                 web.post(project + "/statuses/{sha}", self._status),
                 web.get(project + "/issues/comments", self._all_comments),
-                web.post(project + "/issues/{number}/comments", self._comment),
-                web.patch(project + "/issues/comments/{id}", self._change_comment),
+                web.post(project + "/issues/{issue_number}/comments", self._comment),
+                web.patch(project + "/issues/comments/{comment_id}", self._change_comment),
                 web.get(project + "/hooks", self._hooks),
                 web.post(project + "/hooks", self._add_hook),
-                web.patch(project + "/hooks/{id}", self._change_hook),
+                web.patch(project + "/hooks/{hook_id}", self._change_hook),
+                web.post(project + "/check-runs", self._add_run),
+                web.patch(project + "/check-runs/{check_run_id}", self._change_run),
+                web.get(project + "/commits/{ref}/check-runs", self._runs),
+                web.get(project + "/collaborators/{username}/permission", self._permission),
+                web.post(_TOKENS, self.app.make_token),
             ]
         )
         return app
@@ -353,15 +397,20 @@ class FakeGitHub:
     async def _respond(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if self.latency:
             await asyncio.sleep(self.latency)
-        fault = self.faults.popleft() if self.faults else None
+        line = f"{request.method} {request.path}"
+        fault = self.faults.popleft() if self.faults and self.faults[0].at in line else None
         if fault is not None and not fault.lost:
             return self._limited(_json({"message": fault.message}, fault.status, fault.headers))
-        if request.headers.get("Authorization") != f"token {self.token}":
+        operation = f"{request.method} {_path(request)}"
+        if operation != f"POST {_TOKENS}" and self._sent_token(request) not in (
+            self.token,
+            *self.app.tokens,
+        ):
             return _json({"message": "Bad credentials"}, 401)
         if self.remaining <= 0:
             return self._limited(_json({"message": "API rate limit exceeded"}, 403))
         try:
-            response: web.StreamResponse = await handler(request)
+            response: web.StreamResponse = await self._checked(operation, request, handler)
         except web.HTTPException as error:
             return self._limited(_json({"message": error.text}, error.status))
         if fault is not None:
@@ -370,6 +419,26 @@ class FakeGitHub:
             self.remaining -= 1
         return self._limited(response)
 
+    async def _checked(
+        self, operation: str, request: web.Request, handler: Any
+    ) -> web.StreamResponse:
+        """Do it as GitHub's description of its API says, or refuse it as GitHub does."""
+        if operation == "POST /graphql" or request.match_info.http_exception is not None:
+            response: web.StreamResponse = await handler(request)
+            return response
+        complaint = complaint_about_request(operation, request.query, await request.read())
+        if complaint:
+            raise web.HTTPUnprocessableEntity(text=f"Validation Failed: {complaint}")
+        response = await handler(request)
+        if isinstance(response, web.Response) and response.status < 300:
+            assert isinstance(response.body, bytes)
+            if wrong := complaint_about_answer(operation, response.status, response.body):
+                self.wrong.append(f"{operation}: {wrong}")
+        return response
+
+    def _sent_token(self, request: web.Request) -> str:
+        return request.headers.get("Authorization", "").removeprefix("token ")
+
     def _limited(self, response: web.StreamResponse) -> web.StreamResponse:
         response.headers["X-RateLimit-Limit"] = "5000"
         response.headers["X-RateLimit-Remaining"] = str(max(0, self.remaining))
@@ -377,13 +446,13 @@ class FakeGitHub:
         return response
 
     def _find(self, request: web.Request) -> FakeRepository:
-        name = f"{request.match_info['user']}/{request.match_info['repo']}"
+        name = f"{request.match_info['owner']}/{request.match_info['repo']}"
         if name not in self.repositories:
             raise web.HTTPNotFound(text="Not Found")
         return self.repositories[name]
 
-    def _find_pull(self, request: web.Request) -> FakePull:
-        pull = self._find(request).pulls.get(int(request.match_info["number"]))
+    def _find_pull(self, request: web.Request, name: str) -> FakePull:
+        pull = self._find(request).pulls.get(int(request.match_info[name]))
         if pull is None:
             raise web.HTTPNotFound(text="Not Found")
         return pull
@@ -400,13 +469,10 @@ class FakeGitHub:
             asked["query"],
             {"repository": find},
             variable_values=asked.get("variables"),
-            type_resolver=lambda value, _info, _type: value["__typename"],
+            type_resolver=lambda value, _info, _type: value.get("__typename", "User"),
         )
         assert not result.errors, result.errors
         return _json({"data": result.data})
-
-    async def _repository(self, request: web.Request) -> web.StreamResponse:
-        return _cached(request, {"full_name": self._find(request).name})
 
     async def _pulls(self, request: web.Request) -> web.StreamResponse:
         repository = self._find(request)
@@ -415,16 +481,16 @@ class FakeGitHub:
         return _cached(request, *_page(request, pulls))
 
     async def _change_pull(self, request: web.Request) -> web.StreamResponse:
-        pull, asked = self._find_pull(request), await request.json()
+        pull, asked = self._find_pull(request, "pull_number"), await request.json()
         if not asked.get("title", "").strip():
             raise web.HTTPUnprocessableEntity(text="Validation Failed")
         self._find(request).change_pull(pull.number, title=asked["title"].strip())
         return _json(self._find(request).pull_json(pull))
 
     async def _refs(self, request: web.Request) -> web.StreamResponse:
-        prefix = request.match_info["prefix"]
+        prefix = request.match_info["ref"]
         found = [
-            {"ref": f"refs/{ref}", "object": {"sha": commit, "type": "commit"}}
+            {"ref": f"refs/{ref}", "object": {"sha": commit, "type": "commit", "url": ""}}
             for ref, commit in sorted(self._find(request).refs.items())
             if ref.startswith(prefix)
         ]
@@ -433,7 +499,7 @@ class FakeGitHub:
     async def _status(self, request: web.Request) -> web.StreamResponse:
         repository, asked = self._find(request), await request.json()
         commit = request.match_info["sha"]
-        if asked.get("state") not in _STATES or len(asked.get("description") or "") > 140:
+        if len(asked.get("description") or "") > 140:
             raise web.HTTPUnprocessableEntity(text="Validation Failed")
         repository.status_posts += 1
         repository.statuses.setdefault(commit, {})[asked["context"]] = {
@@ -454,12 +520,12 @@ class FakeGitHub:
         return _cached(request, *_page(request, found))
 
     async def _comment(self, request: web.Request) -> web.StreamResponse:
-        pull, asked = self._find_pull(request), await request.json()
+        pull, asked = self._find_pull(request, "issue_number"), await request.json()
         identity = self._find(request).comment(pull.number, self.login, asked["body"])
         return _json(self._comment_json(identity, pull.comments[identity]), 201)
 
     async def _change_comment(self, request: web.Request) -> web.StreamResponse:
-        wanted, asked = int(request.match_info["id"]), await request.json()
+        wanted, asked = int(request.match_info["comment_id"]), await request.json()
         for pull in self._find(request).pulls.values():
             if wanted in pull.comments:
                 self._find(request).edit_comment(pull.number, wanted, asked["body"])
@@ -467,7 +533,8 @@ class FakeGitHub:
         raise web.HTTPNotFound(text="Not Found")
 
     def _comment_json(self, identity: int, said: Mapping[str, str]) -> dict[str, Any]:
-        return {"id": identity, "body": said["body"], "user": {"login": said["user"]}}
+        user = {"login": said["user"], "id": 1}
+        return {"id": identity, "body": said["body"], "user": user}
 
     async def _hooks(self, request: web.Request) -> web.StreamResponse:
         return _cached(request, *_page(request, list(self._find(request).hooks.values())))
@@ -475,15 +542,66 @@ class FakeGitHub:
     async def _add_hook(self, request: web.Request) -> web.StreamResponse:
         repository, asked = self._find(request), await request.json()
         identity = next(self.ids)
-        repository.hooks[identity] = {"id": identity, "name": "web", "active": True, **asked}
+        about = {"id": identity, "name": "web", "active": True, "url": str(request.url)}
+        repository.hooks[identity] = about | asked
         return _json(repository.hooks[identity], 201)
 
     async def _change_hook(self, request: web.Request) -> web.StreamResponse:
-        hook = self._find(request).hooks.get(int(request.match_info["id"]))
+        hook = self._find(request).hooks.get(int(request.match_info["hook_id"]))
         if hook is None:
             raise web.HTTPNotFound(text="Not Found")
         hook.update(await request.json())
         return _json(hook)
+
+    def _app_only(self, request: web.Request) -> None:
+        if self._sent_token(request) not in self.app.tokens:
+            raise web.HTTPForbidden(text="You must authenticate via a GitHub App.")
+
+    async def _add_run(self, request: web.Request) -> web.StreamResponse:
+        self._app_only(request)
+        repository, asked = self._find(request), await request.json()
+        run = FakeRun(next(self.ids), self.app.id, asked["name"], asked["head_sha"])
+        run.change(asked)
+        repository.runs[run.id] = run
+        repository.run_requests.append(("POST", run.name, run.status))
+        return _json(run.to_json(), 201)
+
+    async def _change_run(self, request: web.Request) -> web.StreamResponse:
+        self._app_only(request)
+        repository = self._find(request)
+        run = repository.runs.get(int(request.match_info["check_run_id"]))
+        if run is None:
+            raise web.HTTPNotFound(text="Not Found")
+        run.change(await request.json())
+        repository.run_requests.append(("PATCH", run.name, run.status))
+        return _json(run.to_json())
+
+    async def _runs(self, request: web.Request) -> web.StreamResponse:
+        name, app = request.query.get("check_name"), request.query.get("app_id")
+        found = [
+            run
+            for run in self._find(request).runs.values()
+            if run.head_sha == request.match_info["ref"]
+            and name in (None, run.name)
+            and app in (None, str(run.app))
+        ]
+        if request.query.get("filter", "latest") == "latest":
+            found = latest(found)
+        page, headers = _page(request, [run.to_json() for run in found])
+        return _cached(request, {"total_count": len(found), "check_runs": page}, headers)
+
+    async def _permission(self, request: web.Request) -> web.StreamResponse:
+        user = request.match_info["username"]
+        level = "write" if user in self._find(request).writers else "read"
+        return _cached(
+            request, {"permission": level, "role_name": level, "user": {"login": user, "id": 1}}
+        )
+
+
+def _path(request: web.Request) -> str:
+    """The path of the route, with the names of its parts."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
 
 
 def _page(request: web.Request, items: list[Any]) -> tuple[list[Any], dict[str, str]]:
@@ -530,3 +648,4 @@ async def serve_github(hub: FakeGitHub) -> AsyncIterator[FakeGitHub]:
                 delivering.cancel()
     finally:
         await runner.cleanup()
+    assert not hub.wrong, hub.wrong

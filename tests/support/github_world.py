@@ -11,6 +11,8 @@ import aiohttp
 
 from datakit_ci.bridges.github.bridge import GitHubBridge
 from datakit_ci.bridges.github.capabilities import Capabilities
+from datakit_ci.bridges.github.checkruns import CheckRuns
+from datakit_ci.bridges.github.evidence import Evidence
 from datakit_ci.bridges.github.records import Records
 from datakit_ci.bridges.github.resources import Snapshot
 from datakit_ci.bridges.github.rest import GitHub
@@ -22,6 +24,7 @@ from tests.support.fake_github import FakeGitHub, FakeRepository, serve_github
 __all__ = ["PROJECT", "World", "commit_id", "open_world"]
 
 PROJECT = "ann/app"
+APP_TOKEN = "ghs_of_the_test"
 
 
 def commit_id(number: int) -> str:
@@ -37,6 +40,7 @@ class World:
         repository: ``ann/app`` there.
         database: Where the bridge works.
         paused: Seconds that GitHub has asked to wait, which nobody did.
+        is_app: Whether the next bridge is a GitHub App.
         bridge: Not running; :meth:`restart` makes another one, which knows nothing.
     """
 
@@ -46,6 +50,7 @@ class World:
         self.database = database
         self.paused = 0.0
         self.clone = "https://github.com"
+        self.is_app = False
         self._session = session
         self.bridge = self.restart()
 
@@ -53,16 +58,24 @@ class World:
         """A new bridge in the place of the old one."""
 
         async def token() -> str:
-            return self.hub.token
+            return APP_TOKEN if self.is_app else self.hub.token
 
         async def pause(seconds: float) -> None:
             self.paused += seconds
 
-        self.client = GitHub(self._session, token, url=self.hub.url, clone=self.clone, pause=pause)
+        may = Capabilities.parse(capabilities)
+        checks = None
+        if self.is_app:
+            self.hub.app.tokens.add(APP_TOKEN)
+            may = may.of_app()
+            checks = CheckRuns.of(self.hub.app.id, may, Evidence(self.database).of)
+        self.client = GitHub(
+            self._session, token, url=self.hub.url, clone=self.clone, pause=pause, checks=checks
+        )
         self.bridge = GitHubBridge(
             self.database,
             self.client,
-            capabilities=Capabilities.parse(capabilities),
+            capabilities=may,
             **{"fetch": False, **options},
         )
         return self.bridge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from datakit_core.errors import ConfigError
@@ -53,9 +53,14 @@ class Capabilities:
 
     For instance ``*:r,status[ci/datakit]:x,webhook:rw`` reads everything, and writes our statuses
     and webhooks only.
+
+    Attributes:
+        rules: By the names of resources and contexts.
+        checks: Whether statuses are check runs on GitHub, where those may be written.
     """
 
     rules: Mapping[tuple[str, str], _Rule]
+    checks: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -81,6 +86,14 @@ class Capabilities:
                 )
             rules[match["resource"], match["context"] or ""] = _rule(match["letters"])
         return cls(rules)
+
+    def of_app(self) -> Self:
+        """The same for a GitHub App, which may make check runs."""
+        return replace(self, checks=True)
+
+    def holds_check(self, context: str) -> bool:
+        """Whether a status of this context is a check run on GitHub."""
+        return self.checks and self.may_write(Resource.CHECK, context)
 
     def may_read(self, resource: Resource, context: str = "") -> bool:
         """Whether what GitHub says of it is to be believed."""

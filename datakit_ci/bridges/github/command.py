@@ -148,6 +148,8 @@ def _app(identity: str, key: Path | None, installation: str) -> AppIdentity | No
         return None
     if not identity or key is None or not installation:
         raise ConfigError("an App needs --app-id, --app-key and --installation")
+    if not (identity.isascii() and identity.isdigit()):
+        raise ConfigError("the App's id is a number; its settings show it", "--app-id")
     return AppIdentity(identity, key, installation)
 
 

@@ -13,8 +13,8 @@ from gidgethub import GitHubException
 from gidgethub.aiohttp import GitHubAPI
 from gidgethub.apps import get_installation_access_token
 
+from datakit_ci.bridges.github.client import Token
 from datakit_ci.bridges.github.hub import Unavailable
-from datakit_ci.bridges.github.rest import Token
 from datakit_ci.secrets import Secret
 from datakit_core.errors import ConfigError
 

@@ -1,18 +1,21 @@
 """What a webhook says has changed, as a part of a repository to look at: pure.
 
 The event only says where to look; what is there is then asked for. So a forged, late, repeated or
-lost event does no harm. Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+lost event does no harm. Only a wish to have check runs made again is something to do by itself.
+Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+from datakit_ci.bridges.github.checks import REBUILD_FAILED
 from datakit_ci.bridges.github.resources import RefKey
 from datakit_ci.bridges.github.scope import WHOLE, Scope
 
-__all__ = ["EVENTS", "scope_of"]
+__all__ = ["EVENTS", "Wish", "scope_of", "wish_of"]
 
 EVENTS: Final = (
     "create",
@@ -25,6 +28,28 @@ EVENTS: Final = (
 )
 """The events to subscribe to."""
 
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants check runs made again.
+
+    Attributes:
+        project: ``USER/REPO``.
+        commit: What they are about.
+        context: Which one; empty for all.
+        only_failed: Of all only what did not pass.
+        user: Who, on GitHub.
+        app: The id of the App that has made the check runs.
+    """
+
+    project: str
+    commit: str
+    context: str
+    only_failed: bool
+    user: str
+    app: int
+
+
 _KINDS = {"branch": "heads", "tag": "tags"}
 
 
@@ -35,6 +60,48 @@ def scope_of(event: str, payload: object) -> tuple[str, Scope] | None:
             assert isinstance(payload, Mapping)
             scope = _scope(event, payload)
             return None if scope is None else (project, scope)
+        case _:
+            return None
+
+
+def wish_of(event: str, payload: object) -> Wish | None:
+    """What somebody asks for by a click beside a check run; none for any other event.
+
+    These events are only sent to the App itself, not to a repository's hooks.
+    """
+    match payload:
+        case {
+            "action": "rerequested",
+            "check_run": {"name": str(name)} as run,
+            "repository": {"full_name": str(project)},
+            "sender": {"login": str(user)},
+        } if event == "check_run":
+            return _wish(project, user, run, name)
+        case {
+            "action": "requested_action",
+            "requested_action": {"identifier": identifier},
+            "check_run": dict(run),
+            "repository": {"full_name": str(project)},
+            "sender": {"login": str(user)},
+        } if event == "check_run" and identifier == REBUILD_FAILED:
+            return _wish(project, user, run, "", only_failed=True)
+        case {
+            "action": "rerequested",
+            "check_suite": dict(suite),
+            "repository": {"full_name": str(project)},
+            "sender": {"login": str(user)},
+        } if event == "check_suite":
+            return _wish(project, user, suite, "")
+        case _:
+            return None
+
+
+def _wish(
+    project: str, user: str, about: object, context: str, *, only_failed: bool = False
+) -> Wish | None:
+    match about:
+        case {"head_sha": str(commit), "app": {"id": int(app)}}:
+            return Wish(project, commit, context, only_failed, user, app)
         case _:
             return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from datakit_ci.bridges.github.checks import status_of
 from datakit_ci.bridges.github.resources import (
     Comment,
     CommentKey,
@@ -23,11 +24,54 @@ from datakit_ci.bridges.github.resources import (
 )
 from datakit_ci.metadata import CommitStatus
 
-__all__ = ["COMMENTS", "COMMIT", "PULL", "PULLS", "REF", "REFS", "of_commit", "of_pull", "of_ref"]
+__all__ = [
+    "COMMENTS",
+    "COMMIT",
+    "PULL",
+    "PULLS",
+    "REF",
+    "REFS",
+    "more_checks",
+    "of_commit",
+    "of_pull",
+    "of_ref",
+    "unfinished_checks",
+    "with_checks",
+]
+
+_Json = Mapping[str, Any]
+
+_MOST_DEREFERENCED = 3
 
 _STATUS: Final = (
     "fragment said on Commit { oid status { contexts { context state description targetUrl } } }"
 )
+
+_RUNS: Final = "pageInfo { hasNextPage endCursor } nodes { name externalId title detailsUrl }"
+
+_WITH_CHECKS: Final = """
+fragment said on Commit {
+  oid status { contexts { context state description targetUrl } }
+  checkSuites(first: 1, filterBy: {appId: APP}) {
+    nodes { checkRuns(first: 100, filterBy: {checkType: LATEST}) { RUNS } }
+  }
+}
+"""
+
+_CHECKS: Final = """
+query($owner: String!, $name: String!, $commit: GitObjectID!, $cursor: String) {
+  repository(owner: $owner, name: $name) {
+    object(oid: $commit) {
+      __typename oid
+      ... on Commit {
+        checkSuites(first: 1, filterBy: {appId: APP}) {
+          nodes { checkRuns(first: 100, after: $cursor, filterBy: {checkType: LATEST}) { RUNS } }
+        }
+      }
+    }
+  }
+}
+"""
 
 _REF: Final = """
 fragment where on Ref {
@@ -119,8 +163,22 @@ query($owner: String!, $name: String!, $commit: GitObjectID!) {
     + _STATUS
 )
 
-_Json = Mapping[str, Any]
-_MOST_DEREFERENCED = 3
+
+def with_checks(query: str, app: int) -> str:
+    """A query that also asks for the check runs that an App has made of commits.
+
+    There is one check suite for an App and a commit; of its check runs the newest of each name.
+    """
+    return query.replace(_STATUS, _completed(_WITH_CHECKS, app))
+
+
+def more_checks(app: int) -> str:
+    """The query for further check runs of a commit: few have more than a hundred."""
+    return _completed(_CHECKS, app)
+
+
+def _completed(query: str, app: int) -> str:
+    return query.replace("APP", str(app)).replace("RUNS", _RUNS)
 
 
 def of_pull(node: _Json, comments: list[_Json]) -> Iterator[tuple[Key, Value]]:
@@ -158,7 +216,7 @@ def of_ref(kind: str, node: _Json) -> Iterator[tuple[Key, Value]]:
 
 
 def of_commit(node: _Json) -> Iterator[tuple[Key, Value]]:
-    """The statuses of a commit, the newest of each context."""
+    """The statuses of a commit, the newest of each context; a check run of ours comes after it."""
     for said in (node.get("status") or {}).get("contexts", ()):
         key = StatusKey(node["oid"], said["context"])
         if is_storable(key):
@@ -171,3 +229,35 @@ def of_commit(node: _Json) -> Iterator[tuple[Key, Value]]:
                     target_url=said["targetUrl"] or "",
                 ),
             )
+    for run in (run for page in _pages(node) for run in page["nodes"]):
+        key = StatusKey(node["oid"], run["name"])
+        status = status_of(run)
+        if status is not None and is_storable(key):
+            yield key, status
+
+
+def unfinished_checks(node: _Json) -> Iterator[tuple[str, str]]:
+    """Commits in an answer, about a pull request, ref or commit, that have more check runs.
+
+    Yields:
+        The commit, and the cursor to go on from.
+    """
+    for commit in _commits(node):
+        for page in _pages(commit):
+            if page["pageInfo"]["hasNextPage"]:
+                yield commit["oid"], page["pageInfo"]["endCursor"]
+
+
+def _commits(node: _Json) -> Iterator[_Json]:
+    if "commits" in node:
+        yield from (each["commit"] for each in node["commits"]["nodes"])
+    while (target := node.get("target")) is not None:
+        node = target
+    if "checkSuites" in node:
+        yield node
+
+
+def _pages(commit: _Json) -> Iterator[_Json]:
+    for suite in (commit.get("checkSuites") or {}).get("nodes", ()):
+        if suite["checkRuns"] is not None:
+            yield suite["checkRuns"]

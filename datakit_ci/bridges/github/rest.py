@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from gidgethub import (
@@ -21,9 +20,10 @@ from gidgethub import (
     QueryError,
     RateLimitExceeded,
 )
-from gidgethub.aiohttp import GitHubAPI
 
 from datakit_ci.bridges.github import queries
+from datakit_ci.bridges.github.checkruns import CheckRuns
+from datakit_ci.bridges.github.client import Client, Pause, Token
 from datakit_ci.bridges.github.hub import Refused, Unavailable
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.options import PUBLIC
@@ -40,109 +40,17 @@ from datakit_ci.bridges.github.resources import (
     Key,
     Pull,
     Snapshot,
+    StatusKey,
     Value,
 )
 from datakit_ci.bridges.github.scope import Scope
 from datakit_ci.metadata import DESCRIPTION_LIMIT, CommitStatus
 
-__all__ = ["GitHub", "Token"]
+__all__ = ["GitHub"]
 
 _log = logging.getLogger(__name__)
 
-Token = Callable[[], Awaitable[str]]
-"""Gives the token to use now; empty for none."""
-
-Pause = Callable[[float], Awaitable[None]]
-
-_AGENT = "datakit-bridge-github"
-_ATTEMPTS = 4
-_LONGEST_WAIT = 900.0
-"""Seconds that a request waits because GitHub says so; of more, the bridge is told at once."""
-
-_RESERVE = 20
-"""Requests of the limit that are left to others who use the same token."""
-
 _GONE = frozenset({"NOT_FOUND"})
-
-
-class _Client(GitHubAPI):
-    """Waits where GitHub asks for it, and counts what is asked."""
-
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, token: Token, meter: Meter, pause: Pause
-    ) -> None:
-        super().__init__(session, _AGENT, cache={}, base_url=url)
-        self._token = token
-        self._meter = meter
-        self._pause = pause
-
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request; again, as often as GitHub says that it did nothing and why.
-
-        One that may have been carried out (a change that a broken server answered) is not sent
-        again: only another look can tell.
-        """
-        harmless = method == "GET" or url.endswith("/graphql")
-        attempt = 0
-        while True:
-            attempt += 1
-            await self._spare()
-            answer = await self._send(method, url, headers, body)
-            wait = _asked_to_wait(answer, attempt, harmless=harmless)
-            if wait is None or attempt >= _ATTEMPTS:
-                return answer
-            await self._wait(wait)
-
-    async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        token = await self._token()
-        sent = {**headers, "authorization": f"token {token}"} if token else headers
-        try:
-            answer = await super()._request(method, url, sent, body)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            place = urlsplit(url).netloc
-            raise Unavailable(f"cannot reach {place}: {str(error) or 'time-out'}") from error
-        self._meter.answered(method, answer[0], answer[1])
-        return answer
-
-    async def _spare(self) -> None:
-        """Leave a few requests of the limit to others who use the same token."""
-        limit = self.rate_limit
-        if limit is not None and limit.remaining < min(_RESERVE, limit.limit // 10):
-            await self._wait(limit.reset_datetime.timestamp() - time.time())
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait as long as GitHub says.
-
-        Raises:
-            Unavailable: That is too long.
-        """
-        if seconds > _LONGEST_WAIT:
-            raise Unavailable(f"GitHub's limit of requests is used up for {seconds:.0f} s")
-        if seconds > 0:
-            self._meter.waited(seconds)
-            _log.warning("waiting %.0f s, as GitHub asks for", seconds)
-            await self._pause(seconds)
-
-
-def _asked_to_wait(
-    answer: tuple[int, Mapping[str, str], bytes], attempt: int, *, harmless: bool
-) -> float | None:
-    """Seconds until a failed request may be sent again; none if it shall not be.
-
-    Source: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
-    """
-    status, headers, body = answer
-    if status in (403, 429):
-        if (after := headers.get("retry-after", "")).isdigit():
-            return float(after)
-        if headers.get("x-ratelimit-remaining") == "0":
-            return max(0.0, float(headers.get("x-ratelimit-reset", 0)) - time.time()) + 1
-        return 60.0 * attempt if b"secondary rate" in body else None
-    return 0.5 * 4.0 ** (attempt - 1) if status >= 500 and harmless else None
 
 
 class GitHub:
@@ -157,6 +65,7 @@ class GitHub:
         clone: str = "https://github.com",
         meter: Meter | None = None,
         pause: Pause = asyncio.sleep,
+        checks: CheckRuns | None = None,
     ) -> None:
         """Prepare; nothing is asked yet.
 
@@ -167,11 +76,13 @@ class GitHub:
             clone: What comes before ``/USER/REPO.git`` in the addresses to fetch from.
             meter: What to count with.
             pause: Waits so many seconds.
+            checks: Says by check runs what it may; none: the token is no App's.
         """
+        self._checks = checks
         self._url = url.rstrip("/")
         self._clone = clone.rstrip("/")
         self._token = token
-        self.client = _Client(session, self._url, token, meter or Meter(), pause)
+        self.client = Client(session, self._url, token, meter or Meter(), pause)
         self._seen: dict[str, tuple[object, ...]] = {}
 
     async def look(self, project: str, scope: Scope) -> Snapshot:
@@ -181,30 +92,67 @@ class GitHub:
 
     async def _whole(self, project: str) -> AsyncIterator[tuple[Key, Value]]:
         async for node in self._nodes(project, queries.PULLS, "pullRequests"):
-            for each in queries.of_pull(node, await self._comments(project, node)):
+            async for each in self._of_pull(project, node):
                 yield each
         for kind in ("heads", "tags"):
             async for node in self._nodes(project, queries.REFS, "refs", prefix=f"refs/{kind}/"):
-                for each in queries.of_ref(kind, node):
+                async for each in self._of_ref(project, kind, node):
                     yield each
 
     async def _part(self, project: str, scope: Scope) -> AsyncIterator[tuple[Key, Value]]:
         for number in sorted(scope.pulls):
             node = (await self._ask(project, queries.PULL, number=number))["pullRequest"]
-            if node is not None:
-                for each in queries.of_pull(node, await self._comments(project, node)):
-                    yield each
+            async for each in self._of_pull(project, node):
+                yield each
         for ref in sorted(scope.refs, key=repr):
             name = f"refs/{ref.kind}/{ref.name}"
             node = (await self._ask(project, queries.REF, ref=name))["ref"]
-            if node is not None:
-                for each in queries.of_ref(ref.kind, node):
-                    yield each
+            async for each in self._of_ref(project, ref.kind, node):
+                yield each
         for commit in sorted(scope.commits):
             node = (await self._ask(project, queries.COMMIT, commit=commit))["object"]
             if node is not None and node["__typename"] == "Commit":
-                for each in queries.of_commit(node):
+                async for each in self._of_commit(project, node):
                     yield each
+
+    async def _of_pull(
+        self, project: str, node: Mapping[str, Any] | None
+    ) -> AsyncIterator[tuple[Key, Value]]:
+        if node is not None:
+            for each in queries.of_pull(node, await self._comments(project, node)):
+                yield each
+            async for more in self._more_checks(project, node):
+                yield more
+
+    async def _of_ref(
+        self, project: str, kind: str, node: Mapping[str, Any] | None
+    ) -> AsyncIterator[tuple[Key, Value]]:
+        if node is not None:
+            for each in queries.of_ref(kind, node):
+                yield each
+            async for more in self._more_checks(project, node):
+                yield more
+
+    async def _of_commit(
+        self, project: str, node: Mapping[str, Any]
+    ) -> AsyncIterator[tuple[Key, Value]]:
+        for each in queries.of_commit(node):
+            yield each
+        async for more in self._more_checks(project, node):
+            yield more
+
+    async def _more_checks(
+        self, project: str, node: Mapping[str, Any]
+    ) -> AsyncIterator[tuple[Key, Value]]:
+        """The check runs of an answer's commits that did not fit into it."""
+        left = list(queries.unfinished_checks(node)) if self._checks is not None else []
+        while left and self._checks is not None:
+            commit, cursor = left.pop()
+            query = queries.more_checks(self._checks.app)
+            found = (await self._ask(project, query, commit=commit, cursor=cursor))["object"]
+            for each in queries.of_commit(found):
+                yield each
+            left += queries.unfinished_checks(found)
 
     async def _nodes(
         self, project: str, query: str, field: str, **variables: object
@@ -235,6 +183,8 @@ class GitHub:
 
     async def _ask(self, project: str, query: str, **variables: object) -> Mapping[str, Any]:
         owner, name = project.split("/")
+        if self._checks is not None:
+            query = queries.with_checks(query, self._checks.app)
         try:
             answer = await self.client.graphql(
                 query, endpoint=self._graphql, owner=owner, name=name, **variables
@@ -260,12 +210,19 @@ class GitHub:
     async def push(self, project: str, push: Push) -> tuple[Key, Value]:
         """Change something, and return it as GitHub says it is now."""
         try:
-            return await self._push(f"/repos/{project}", push)
+            return await self._push(project, push)
         except GitHubException as error:
             raise self._said(error, project) from error
 
-    async def _push(self, path: str, push: Push) -> tuple[Key, Value]:
+    def _as_check(self, key: StatusKey) -> bool:
+        return self._checks is not None and self._checks.may.holds_check(key.context)
+
+    async def _push(self, project: str, push: Push) -> tuple[Key, Value]:
+        path = f"/repos/{project}"
         match push:
+            case SetStatus(key, status) if self._as_check(key):
+                assert self._checks is not None
+                return key, await self._checks.push(self.client, project, key, status)
             case SetStatus(key, status):
                 data = {
                     "state": status.state,
@@ -290,6 +247,18 @@ class GitHub:
                     f"{path}/issues/comments/{quote(key.id)}", data={"body": body}
                 )
                 return key, _comment(said)
+
+    async def may_write(self, project: str, user: str) -> bool:
+        """Whether GitHub lets a person write to a repository."""
+        path = f"/repos/{project}/collaborators/{quote(user, safe='')}/permission"
+        try:
+            return (await self.client.getitem(path, None))["permission"] in ("admin", "write")
+        except GitHubException as error:
+            said = self._said(error, project)
+            if isinstance(said, Refused):
+                _log.warning("it cannot be known whether %s may write: %s", user, said)
+                return False
+            raise said from error
 
     async def set_hook(self, project: str, url: str, secret: str, events: tuple[str, ...]) -> None:
         """Have a repository's events sent to ``url``; a hook that is there is brought in line."""

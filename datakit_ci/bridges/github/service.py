@@ -8,13 +8,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 
 from datakit_ci.bridges.github.bridge import GitHubBridge
-from datakit_ci.bridges.github.capabilities import Resource
+from datakit_ci.bridges.github.capabilities import Capabilities, Resource
+from datakit_ci.bridges.github.checkruns import CheckRuns
+from datakit_ci.bridges.github.client import Token
 from datakit_ci.bridges.github.credentials import AppToken, read_secret, token_file
+from datakit_ci.bridges.github.evidence import Evidence
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.options import DEFAULT_TOKEN, Options
-from datakit_ci.bridges.github.rest import GitHub, Token
-from datakit_ci.bridges.github.webhook import Hook, register, serve_webhooks
+from datakit_ci.bridges.github.reruns import Reruns
+from datakit_ci.bridges.github.rest import GitHub
+from datakit_ci.bridges.github.webhook import Heed, Hook, register, serve_webhooks
 from datakit_ci.bridges.running import open_database, until_signal
+from datakit_core.client.api import Database
 from datakit_core.errors import ConfigError
 from datakit_core.monitoring import serve_process_metrics
 
@@ -38,42 +43,57 @@ async def serve(options: Options, *, once: bool) -> None:
         token = _token(options, session)
         database = await stack.enter_async_context(open_database(options.datakit))
         hook = _hook(options)
-        hub = GitHub(session, token, url=options.api, clone=options.clone, meter=meter)
+        may = options.capabilities if options.app is None else options.capabilities.of_app()
+        checks = _checks(options, may, database)
+        hub = GitHub(
+            session, token, url=options.api, clone=options.clone, meter=meter, checks=checks
+        )
 
         async def greet(project: str) -> None:
             if hook is not None:
-                may = options.capabilities.may_write(Resource.WEBHOOK)
-                await register(hub, hook, project, may_write=may)
+                await register(hub, hook, project, may_write=may.may_write(Resource.WEBHOOK))
 
         bridge = GitHubBridge(
             database,
             hub,
             branch=options.branch,
-            capabilities=options.capabilities,
+            capabilities=may,
             repositories=options.repositories,
             resync=options.resync,
             fetch=options.fetch,
             meter=meter,
             greet=greet,
         )
+        heed = None
+        if checks is not None:
+            heed = Reruns(database, options.branch, checks.app, hub, bridge.notice).heed
         if once:
             await bridge.sync_all()
             return
-        await stack.enter_async_context(_listening(options, hook, bridge, meter))
+        await stack.enter_async_context(_listening(options, hook, bridge, meter, heed))
         await until_signal(bridge.run())
 
 
 @asynccontextmanager
 async def _listening(
-    options: Options, hook: Hook | None, bridge: GitHubBridge, meter: Meter
+    options: Options, hook: Hook | None, bridge: GitHubBridge, meter: Meter, heed: Heed | None
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if options.prometheus is not None:
             await stack.enter_async_context(serve_process_metrics(options.prometheus, meter))
         if hook is not None:
             listen = options.webhook_listen.host, options.webhook_listen.port
-            await stack.enter_async_context(serve_webhooks(hook, listen, bridge.notice, meter))
+            await stack.enter_async_context(
+                serve_webhooks(hook, listen, bridge.notice, meter, heed)
+            )
         yield
+
+
+def _checks(options: Options, may: Capabilities, database: Database) -> CheckRuns | None:
+    """Only Apps may make check runs; with any other token there are statuses."""
+    if options.app is None:
+        return None
+    return CheckRuns.of(int(options.app.id), may, Evidence(database).of)
 
 
 def _hook(options: Options) -> Hook | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,18 +17,27 @@ from aiohttp import web
 from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
 
-from datakit_ci.bridges.github.events import EVENTS, scope_of
+from datakit_ci.bridges.github.events import EVENTS, Wish, scope_of, wish_of
 from datakit_ci.bridges.github.hub import Refused, Unavailable
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.scope import Scope
-from datakit_core.errors import ConfigError
+from datakit_core.errors import ConfigError, DatakitError
 
-__all__ = ["Hook", "HookRegistry", "register", "serve_webhooks"]
+__all__ = ["Heed", "Hook", "HookRegistry", "register", "serve_webhooks"]
 
 _log = logging.getLogger(__name__)
 
 _LARGEST = 25 * 1024 * 1024
 """Bytes of a payload; GitHub sends none that is larger."""
+
+_PATIENCE = 8.0
+"""Seconds in which a wish is granted or not; after ten GitHub hangs up."""
+
+_WISHES = 4
+"""Wishes that are looked at at the same time; others wait, and GitHub tells of some again."""
+
+Heed = Callable[[Wish, str], Awaitable[bool]]
+"""Grants a wish that came with this delivery; says whether it was granted."""
 
 _REMEMBERED = 10_000
 """Deliveries that are known when they come again."""
@@ -82,6 +92,7 @@ async def serve_webhooks(
     listen: tuple[str, int],
     notice: Callable[[str, Scope], bool],
     meter: Meter,
+    heed: Heed | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve ``hook`` until the context is left.
 
@@ -90,6 +101,7 @@ async def serve_webhooks(
         listen: Host and port of this machine; port 0 for any free one.
         notice: Is told where to look; says whether anybody wants to know.
         meter: What to count with.
+        heed: Grants wishes to have check runs made again; none: there are no check runs.
 
     Yields:
         Where it listens.
@@ -99,7 +111,7 @@ async def serve_webhooks(
     """
     app = web.Application(client_max_size=_LARGEST)
     app.router.add_post(
-        urlsplit(hook.url).path or "/", _Receiver(hook.secret, notice, meter).receive
+        urlsplit(hook.url).path or "/", _Receiver(hook.secret, notice, meter, heed).receive
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
@@ -118,12 +130,20 @@ async def serve_webhooks(
 
 
 class _Receiver:
-    """Answers one request after the other; nothing waits for anything but the body."""
+    """Answers requests; but for wishes nothing waits for anything but the body."""
 
-    def __init__(self, secret: str, notice: Callable[[str, Scope], bool], meter: Meter) -> None:
+    def __init__(
+        self,
+        secret: str,
+        notice: Callable[[str, Scope], bool],
+        meter: Meter,
+        heed: Heed | None,
+    ) -> None:
         self._secret = secret
         self._notice = notice
         self._meter = meter
+        self._heed = heed
+        self._wishes = asyncio.Semaphore(_WISHES)
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -138,11 +158,27 @@ class _Receiver:
         if event == "ping":
             return self._answer("ping", 200, "pong")
         try:
-            found = scope_of(event, json.loads(body))
+            payload = json.loads(body)
         except ValueError:
             return self._answer("broken", 400, "The body is no JSON.")
+        if (wish := wish_of(event, payload)) is not None and self._heed is not None:
+            return await self._grant(self._heed, wish, delivery)
+        found = scope_of(event, payload)
         if found is None or not self._notice(*found):
             return self._answer("ignored", 202, "Nobody here wants to know.")
+        return self._answer("heeded", 202, "Thank you.")
+
+    async def _grant(self, heed: Heed, wish: Wish, delivery: str) -> web.Response:
+        """Answer when it is done, so that GitHub shows what failed, and can send it again."""
+        try:
+            async with asyncio.timeout(_PATIENCE), self._wishes:
+                granted = await heed(wish, delivery)
+        except (DatakitError, TimeoutError) as error:
+            self._known.pop(delivery, None)
+            _log.error("%s asks to rebuild, in vain: %s", wish.user, str(error) or "time-out")
+            return self._answer("failed", 503, "That cannot be done now; send it again.")
+        if not granted:
+            return self._answer("refused", 202, "That will not be done.")
         return self._answer("heeded", 202, "Thank you.")
 
     def _is_signed(self, signature: str, body: bytes) -> bool:

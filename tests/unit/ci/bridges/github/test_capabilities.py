@@ -44,3 +44,10 @@ def test_the_most_particular_item_counts(
 def test_what_makes_no_sense_is_named(text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         Capabilities.parse(text)
+
+
+def test_only_an_app_says_by_check_runs_what_may_be_one() -> None:
+    may = Capabilities.parse("*:rw,check[ci/datakit]:x")
+    assert not may.holds_check("ci/datakit/test")
+    assert may.of_app().holds_check("ci/datakit/test")
+    assert not may.of_app().holds_check("other")

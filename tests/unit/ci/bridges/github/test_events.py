@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datakit_ci.bridges.github.events import scope_of
+from datakit_ci.bridges.github.events import Wish, scope_of, wish_of
 from datakit_ci.bridges.github.resources import Head, Pull, PullKey, RefKey, Snapshot
 from datakit_ci.bridges.github.scope import NOTHING, WHOLE, Scope, overlay
 
@@ -72,3 +72,52 @@ def test_a_look_at_a_part_leaves_the_rest_as_it_was() -> None:
         PullKey(2): Pull("d" * 40),
         RefKey("heads", "main"): Head("c" * 40),
     }
+
+
+ABOUT = {"head_sha": "a" * 40, "app": {"id": 3}}
+CLICK = HERE | {"sender": {"login": "ann"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "context", "only_failed"),
+    [
+        ("check_run", {"action": "rerequested", "check_run": ABOUT | {"name": "x"}}, "x", False),
+        ("check_suite", {"action": "rerequested", "check_suite": ABOUT}, "", False),
+        (
+            "check_run",
+            {
+                "action": "requested_action",
+                "requested_action": {"identifier": "rebuild-failed"},
+                "check_run": ABOUT | {"name": "x"},
+            },
+            "",
+            True,
+        ),
+    ],
+)
+def test_a_click_beside_a_check_run_is_a_wish(
+    event: str, payload: dict[str, object], context: str, only_failed: bool
+) -> None:
+    wish = Wish("ann/app", "a" * 40, context, only_failed, "ann", 3)
+    assert wish_of(event, CLICK | payload) == wish
+    assert wish_of("push", CLICK | payload) is None
+    assert wish_of(event, HERE | payload) is None  # nobody
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"action": "created", "check_run": ABOUT | {"name": "x"}},
+        {"action": "rerequested", "check_run": {"name": "x"}},
+        {
+            "action": "requested_action",
+            "requested_action": {"identifier": "other"},
+            "check_run": ABOUT,
+        },
+        {},
+        [],
+    ],
+)
+def test_other_events_of_check_runs_are_no_wishes(payload: object) -> None:
+    said = CLICK | payload if isinstance(payload, dict) else payload
+    assert wish_of("check_run", said) is None

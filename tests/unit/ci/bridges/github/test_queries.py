@@ -20,6 +20,14 @@ def test_a_query_is_one_that_github_understands(name: str) -> None:
     assert validate(_SCHEMA, parse(getattr(queries, name))) == []
 
 
+@pytest.mark.parametrize("name", ["COMMIT", "PULL", "PULLS", "REF", "REFS"])
+def test_a_query_with_check_runs_is_one_that_github_understands(name: str) -> None:
+    query = queries.with_checks(getattr(queries, name), 3)
+    assert "appId: 3" in query
+    assert validate(_SCHEMA, parse(query)) == []
+    assert validate(_SCHEMA, parse(queries.more_checks(3))) == []
+
+
 def test_a_field_that_github_does_not_have_would_be_found() -> None:
     [error] = validate(_SCHEMA, parse(queries.REFS.replace("hasNextPage", "hasMorePages")))
     assert "hasMorePages" in error.message

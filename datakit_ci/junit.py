@@ -66,6 +66,7 @@ class Case:
         detail: In full, such as a traceback.
         output: What it printed, if it went wrong.
         wavered: Whether it failed at first, and passed when it was tried again.
+        file, line: Where the test is, as far as that is said; some tools count lines from 0.
     """
 
     group: str
@@ -76,6 +77,8 @@ class Case:
     detail: str = ""
     output: str = ""
     wavered: bool = False
+    file: str = ""
+    line: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -152,7 +155,13 @@ class _Handler(ContentHandler):
         elif name == "testcase":
             group = attrs.get("classname") or attrs.get("file") or self._suite
             seconds = _seconds(attrs.get("time", ""))
-            self._case = Case(_cut(group), _cut(attrs.get("name", "")), seconds=seconds)
+            self._case = Case(
+                _cut(group),
+                _cut(attrs.get("name", "")),
+                seconds=seconds,
+                file=_cut(attrs.get("file", "")),
+                line=_line(attrs.get("line", "")),
+            )
         elif self._case is not None and (name in _RESULTS or name in _OUTPUTS | _WAVERED):
             self._begin(name, attrs.get("message", ""))
 
@@ -211,3 +220,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         return 0.0
     return found if math.isfinite(found) and found > 0 else 0.0
+
+
+def _line(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0

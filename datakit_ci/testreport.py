@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from datakit_ci.dashboard.junit import Case, Result
+from datakit_ci.junit import Case, Result
 
 __all__ = ["Past", "Problem", "TestReport", "Verdicts", "flaky_tests", "judge"]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datakit_ci.dashboard import junit
-from datakit_ci.dashboard.junit import BadReport, Case, JUnitReader, Result
-from datakit_ci.dashboard.testreport import Past, TestReport, flaky_tests, judge
+from datakit_ci import junit
+from datakit_ci.junit import BadReport, Case, JUnitReader, Result
+from datakit_ci.testreport import Past, TestReport, flaky_tests, judge
 
 REPORT = b"""<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest" tests="4">
