@@ -21,7 +21,14 @@ from datakit_ci.target import Target
 from datakit_core.client import connect
 from tests.support.command import datakit, port_in
 
-__all__ = ["PASSWORD", "RunningService", "embedded", "running_service", "service_command"]
+__all__ = [
+    "PASSWORD",
+    "RunningService",
+    "embedded",
+    "running_service",
+    "service_command",
+    "started_service",
+]
 
 _CHECKOUT = Path(__file__).parents[2]
 
@@ -159,31 +166,50 @@ async def running_service(
             address = f"tcp://127.0.0.1:{port_in(line)}"
             where = ["--metadata-store", f"unix://{socket}"]
         command = service_command(pipeline, repository, project, *where, *options, web_ui=web_ui)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=repository if remote else _CHECKOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_CHECKOUT)},
+        directory = repository if remote else _CHECKOUT
+        yield await stack.enter_async_context(
+            started_service(command, git, project, directory, address)
         )
-        try:
-            said = await _said(process)
-            database = address or said["database"]
-            yield RunningService(
-                process,
-                said["dashboard"],
-                database,
-                git,
-                project,
-                said.get("set-up", ""),
-                said.get("--server", ""),
-            )
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+
+
+@asynccontextmanager
+async def started_service(
+    command: Sequence[str], git: Path, project: str, directory: Path, address: str = ""
+) -> AsyncIterator[RunningService]:
+    """Run a service's command; afterwards stop it with SIGTERM and expect a clean end.
+
+    Args:
+        command: What to run.
+        git: The database's repository.
+        project: What it tests.
+        directory: Where to run it.
+        address: Where another process serves the database; empty: the service says where.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=directory,
+        env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_CHECKOUT)},
+    )
+    try:
+        said = await _said(process)
+        database = address or said["database"]
+        yield RunningService(
+            process,
+            said["dashboard"],
+            database,
+            git,
+            project,
+            said.get("set-up", ""),
+            said.get("--server", ""),
+        )
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def _said(process: asyncio.subprocess.Process) -> dict[str, str]:
