@@ -44,7 +44,8 @@ def verify_password(hashed: str | None, password: str) -> bool:
     """
     given = password[:LONGEST].encode(errors="surrogatepass")
     try:
-        _HASHER.verify(hashed or _nobodys(), given)
+        nobodys = _nobodys()  # made at the first attempt, whosever that is
+        _HASHER.verify(hashed or nobodys, given)
     except (VerificationError, InvalidHashError):
         return False
     return hashed is not None and len(password) <= LONGEST

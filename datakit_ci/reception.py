@@ -68,6 +68,7 @@ async def open_reception(
             sessions=sessions,
             public_url=public,
             is_secure=(public or settings.web_ui).startswith("https:"),
+            host=settings.web_host,
         )
         tls = None
         if certificate is not None:

@@ -125,6 +125,8 @@ class Access:
         public_url: Where browsers find the service, ``https://HOST[:PORT]``, if that is not where
             they connect to (a proxy).
         is_secure: Whether they speak TLS.
+        host: The name or address that is listened on. If only this machine can reach it, requests
+            in other names are refused; empty: none is.
     """
 
     rules: Callable[[], Rules] = _all_may_read
@@ -135,6 +137,7 @@ class Access:
     sessions: SessionStore | None = None
     public_url: str = ""
     is_secure: bool = False
+    host: str = ""
 
 
 def create_app(
@@ -196,7 +199,7 @@ def create_app(
     app[LOGINS] = Logins(access.book, time.monotonic, access.setup, bool(access.public_url))
     app[provided.CLIENTS] = {name: client_of(each) for name, each in access.providers.items()}
     app[provided.OWN_URL] = access.public_url
-    guard.keep_safe(app, is_secure=access.is_secure)
+    guard.keep_safe(app, is_secure=access.is_secure, host=access.host, public_url=access.public_url)
     static = public("/static/{version}/{name:.+}", assets.serve)
     table = add_routes(app, [*ROUTES, static])
     if meters is not None:

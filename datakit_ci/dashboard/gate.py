@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -42,6 +43,9 @@ NOT_FOUND: Final = (
 
 _PATIENCE = 20.0
 """Seconds that the body of a request may take; forms are small."""
+
+_NO_PAGE: Final = re.compile(r"/(?:login|logout|setup)(?:[/?#]|\Z)")
+"""Where nobody wants to come back to; users may have names that begin like that."""
 
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -148,8 +152,16 @@ def _ask_to_log_in(request: web.Request) -> web.HTTPException:
 
 def _referring_page(request: web.Request) -> str:
     """The page of ours that a form was on."""
-    parts = urlsplit(request.headers.get("Referer", ""))
-    return parts.path if parts.netloc == request.host else "/"
+    referer = request.headers.get("Referer", "")
+    return urlsplit(referer).path if _host_in(referer) == request.host else "/"
+
+
+def _host_in(url: str) -> str:
+    """The host and port of a URL; empty if there is none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # brackets around what is no address
+        return ""
 
 
 def safe_next(address: str) -> str:
@@ -159,7 +171,7 @@ def safe_next(address: str) -> str:
     """
     is_local = address.startswith("/") and address[1:2] not in ("/", "\\")
     is_plain = address.isascii() and address.isprintable() and "\\" not in address
-    is_page = not address.startswith(("/login", "/logout", "/setup"))
+    is_page = not _NO_PAGE.match(address)
     return address if is_local and is_plain and is_page and len(address) <= 2_000 else "/"
 
 
@@ -179,17 +191,18 @@ async def _read_body(request: web.Request) -> None:
 async def _check_form(request: web.Request, own_origin: str) -> None:
     """Refuse what another site's page has sent in a visitor's name.
 
-    A program that sends a token in a header cannot be made to by a page, and needs no more.
+    A program that sends a token in a header needs no more; a browser may send one by itself, if
+    somebody has typed it in where Git asks for it.
 
     Raises:
         HTTPForbidden: It does not come from a page of ours.
     """
     visitor = visitor_of(request)
-    if visitor.how is How.BEARER:
-        return
     if not _is_same_origin(request, own_origin):
         _LOG.warning("a form from %r was refused", request.headers.get("Origin", ""))
         raise web.HTTPForbidden(text="This form was sent by a page of another site.")
+    if visitor.how is How.BEARER:
+        return
     given = request.headers.get(CSRF_HEADER)
     if given is None:
         field = (await request.post()).get(CSRF_FIELD, "")
@@ -209,4 +222,4 @@ def _is_same_origin(request: web.Request, own_origin: str) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return True
-    return origin == own_origin or urlsplit(origin).netloc == request.host != ""
+    return origin == own_origin or _host_in(origin) == request.host != ""

@@ -6,14 +6,16 @@ import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from datakit_ci.dashboard.api.problem import is_api, problem
 from datakit_ci.dashboard.gate import NOT_FOUND, forget_visitor
-from datakit_ci.dashboard.redis_sessions import SessionsAway
 from datakit_ci.dashboard.rendering import PAGES
+from datakit_ci.dashboard.sessions import SessionsAway
+from datakit_core.smart_http import host_name, is_for_us
 
 __all__ = ["HEADERS", "add_headers", "errors_as_pages", "keep_safe"]
 
@@ -104,9 +106,34 @@ async def _insist_on_tls(_request: web.Request, response: web.StreamResponse) ->
     response.headers["Strict-Transport-Security"] = "max-age=31536000"
 
 
-def keep_safe(app: web.Application, *, is_secure: bool = False) -> None:
-    """Put all of this around ``app``; if it speaks TLS, browsers shall do nothing else again."""
+def _of_own_names(host: str, public_url: str) -> Middleware:
+    """Refuse requests in names that are not ours, where only this machine comes in."""
+    public = urlsplit(public_url).hostname
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_for_us(request.host, host) and host_name(request.host).lower() != public:
+            raise web.HTTPMisdirectedRequest(
+                text=f"This server is not {request.host}. If a proxy brings you here, "
+                f"start the service with --public-url {request.scheme}://{request.host}."
+            )
+        return await handler(request)
+
+    return check
+
+
+def keep_safe(
+    app: web.Application, *, is_secure: bool = False, host: str = "", public_url: str = ""
+) -> None:
+    """Put all of this around ``app``.
+
+    Args:
+        app: What to guard.
+        is_secure: Whether browsers speak TLS; then they shall do nothing else again.
+        host: The name or address that is listened on; empty: any.
+        public_url: Where browsers see the service, if that is not where they connect to.
+    """
     if is_secure:
         app.on_response_prepare.append(_insist_on_tls)
-    app.middlewares.extend((forget_visitor, errors_as_pages))
+    app.middlewares.extend((forget_visitor, errors_as_pages, _of_own_names(host, public_url)))
     app.on_response_prepare.append(add_headers)

@@ -17,6 +17,7 @@ from datakit_ci.acl import LOCAL, Identity, Rules, Scope
 from datakit_ci.dashboard.sessions import (
     Lifetimes,
     Session,
+    SessionsAway,
     SessionStore,
     key_of,
     new_cookie,
@@ -173,7 +174,7 @@ class Keeper:
         if now - session.seen > _TOUCH:
             session = replace(session, seen=now)
             left = self.lifetimes.left(session, now)
-            await self.sessions.save(key, session, left)
+            await self.sessions.touch(key, session, left)
         return session
 
     def _identity(self, session: Session) -> Identity:
@@ -215,12 +216,37 @@ class Keeper:
         response.del_cookie(name, secure=self.is_secure, httponly=True, samesite="Lax")
         introduce(request, Visitor(rules=self.rules))
 
+    async def let_out_everywhere(self, request: web.Request, response: web.StreamResponse) -> None:
+        """End all sessions of the visitor, in whatever browser."""
+        for key in await self.sessions.remove_all(visitor_of(request).user):
+            self._note_end(key)
+        await self.let_out(request, response)
+
+    async def is_still_in(self, visitor: Visitor) -> bool:
+        """Whether a visitor's session is still there; asked now and then while a stream is open.
+
+        Another service that shares the sessions may have ended it.
+        """
+        if visitor.how is not How.SESSION:
+            return True
+        key = key_of(visitor.cookie)
+        try:
+            session = await self.sessions.load(key)
+        except SessionsAway:
+            return False
+        if session is None:
+            self._note_end(key)
+        return session is not None
+
     async def _end(self, cookie: str) -> None:
         key = key_of(cookie)
+        self._note_end(key)
+        await self.sessions.remove(key)
+
+    def _note_end(self, key: str) -> None:
         self.ended[key] = None
         while len(self.ended) > _MOST_ENDED:
             self.ended.popitem(last=False)
-        await self.sessions.remove(key)
 
     def stranger(self, cookie: str) -> Visitor:
         """Who has not logged in, and has a cookie, so that they can be given a form."""

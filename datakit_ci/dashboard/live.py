@@ -16,12 +16,15 @@ from typing import Final
 
 from aiohttp import web
 
+from datakit_ci.acl import Role
+from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import finish
+from datakit_ci.dashboard.visitor import visitor_of
 from datakit_ci.target import Target
 
-__all__ = ["HEARTBEAT", "STREAMS", "Stream", "Streams", "send_changes"]
+__all__ = ["HEARTBEAT", "STREAMS", "Guest", "Stream", "Streams", "send_changes"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,14 +125,37 @@ async def send_changes(request: web.Request) -> web.StreamResponse:
             await finish(changes)
 
     async with request.app[STREAMS].open(request) as stream, asyncio.TaskGroup() as group:
-        group.create_task(collect())
-        await _send_names(stream, changed, news)
+        collecting = group.create_task(collect())
+        await _send_names(stream, changed, news, Guest(request))
+        collecting.cancel()
     return stream.response
 
 
-async def _send_names(stream: Stream, changed: set[Target], news: asyncio.Event) -> None:
-    """Send and empty ``changed`` whenever there is ``news``; ends only with the connection."""
-    while True:
+class Guest:
+    """Who has opened a stream, and is to be shown out when they may see nothing any more."""
+
+    def __init__(self, request: web.Request) -> None:
+        """They have just been let in."""
+        self._visitor = visitor_of(request)
+        self._keeper = request.app[KEEPER]
+        self._asked = asyncio.get_running_loop().time()
+
+    async def is_welcome(self) -> bool:
+        """Whether they may read something, and, asked now and then, have not logged out."""
+        if not self._visitor.may(Role.READ):
+            return False
+        now = asyncio.get_running_loop().time()
+        if now - self._asked < HEARTBEAT / 2:
+            return True
+        self._asked = now
+        return await self._keeper.is_still_in(self._visitor)
+
+
+async def _send_names(
+    stream: Stream, changed: set[Target], news: asyncio.Event, guest: Guest
+) -> None:
+    """Send and empty ``changed`` whenever there is ``news``, for as long as they are welcome."""
+    while await guest.is_welcome():
         if not await _happens(news):
             await stream.send("ping", None)
             continue

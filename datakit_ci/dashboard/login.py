@@ -21,7 +21,15 @@ from datakit_ci.dashboard.visitor import introduce, visitor_of
 from datakit_ci.passwords import SHORTEST
 from datakit_core.errors import ConfigError
 
-__all__ = ["ROUTES", "log_in", "log_out", "set_up", "show_login", "show_setup"]
+__all__ = [
+    "ROUTES",
+    "log_in",
+    "log_out",
+    "log_out_everywhere",
+    "set_up",
+    "show_login",
+    "show_setup",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,9 +63,25 @@ async def log_in(request: web.Request) -> web.StreamResponse:
 
 async def log_out(request: web.Request) -> web.StreamResponse:
     """End the session."""
-    response = web.Response(status=303, headers={"Location": "/login"})
+    response = _good_bye()
     await request.app[KEEPER].let_out(request, response)
     return response
+
+
+async def log_out_everywhere(request: web.Request) -> web.StreamResponse:
+    """End all sessions of whoever asks."""
+    response = _good_bye()
+    await request.app[KEEPER].let_out_everywhere(request, response)
+    return response
+
+
+def _good_bye() -> web.Response:
+    """To the page for logging in; what browsers keep of pages is not for who comes after.
+
+    ``Clear-Site-Data`` (W3C) also takes the pages that one could go back to.
+    """
+    headers = {"Location": "/login", "Clear-Site-Data": '"cache"', "Cache-Control": "no-store"}
+    return web.Response(status=303, headers=headers)
 
 
 async def show_setup(request: web.Request) -> web.StreamResponse:
@@ -145,6 +169,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     public("/login", show_login),
     public("/login", log_in, "POST"),
     account("/logout", log_out, "POST"),
+    account("/logout/everywhere", log_out_everywhere, "POST"),
     public("/setup", show_setup),
     public("/setup", set_up, "POST"),
 )

@@ -44,6 +44,14 @@ class _Busy(web.HTTPTooManyRequests):
         )
 
 
+def _without_port(address: str) -> str:
+    """``[2001:db8::1]:80`` and ``192.0.2.1:80`` are hosts with a port, which some proxies tell."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    host, _, port = address.rpartition(":")
+    return host if ":" not in host and port.isdecimal() and host else address
+
+
 def _in_words(seconds: int) -> str:
     return f"{seconds} seconds" if seconds < 120 else f"{ceil(seconds / 60)} minutes"
 
@@ -81,8 +89,10 @@ class Logins:
         """Who connects, as far as it can be told."""
         remote = request.remote or ""
         if self.is_behind_proxy and remote in ("127.0.0.1", "::1", ""):
-            told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-            remote = told or remote
+            # The proxy's word is the last one: those before are the client's own. Some proxies add
+            # a header of their own to the one that came, others go on with that.
+            told = ",".join(request.headers.getall("X-Forwarded-For", ())).rpartition(",")[2]
+            remote = _without_port(told.strip()) or remote
         return network_of(remote)
 
     async def is_right(self, name: str, password: str, address: str) -> bool:

@@ -38,7 +38,7 @@ _TOLD_EVERY = 2 << 20
 
 _PLAIN: Final = {
     "Content-Type": "text/plain; charset=utf-8",
-    "Cache-Control": "no-cache",
+    "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
 
@@ -62,7 +62,7 @@ async def send_lines(request: web.Request) -> web.Response:
             "html": request.app[PAGES].text("lines.html", lines=lines),
             "sections": outline(log.index.sections),
         }
-    return web.json_response(answer, headers={"Cache-Control": "no-cache"})
+    return web.json_response(answer, headers={"Cache-Control": "private, no-cache"})
 
 
 async def send_matches(request: web.Request) -> web.StreamResponse:
@@ -76,7 +76,7 @@ async def send_matches(request: web.Request) -> web.StreamResponse:
     build = await find_build(request)
     query = _query(request)
     response = web.StreamResponse(
-        headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"}
+        headers={"Content-Type": "application/x-ndjson", "Cache-Control": "private, no-cache"}
     )
     async with (
         _turn(request.app[SEARCHES]),

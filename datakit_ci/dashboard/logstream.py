@@ -19,7 +19,7 @@ from aiohttp import web
 from datakit_ci.dashboard.ansi import START, Cursor, Line, LogRenderer
 from datakit_ci.dashboard.channel import CHANNELS, Channel, News
 from datakit_ci.dashboard.found import find_build
-from datakit_ci.dashboard.live import STREAMS, Stream
+from datakit_ci.dashboard.live import STREAMS, Guest, Stream
 from datakit_ci.dashboard.logbook import LOGS
 from datakit_ci.dashboard.logpage import moment_asked, timed
 from datakit_ci.dashboard.rendering import PAGES, Pages
@@ -51,7 +51,7 @@ async def send_log(request: web.Request) -> web.StreamResponse:
     key = (build.id, build.started, moment)
     with request.app[CHANNELS].join(key, lambda: Channel(tail, encode)) as channel:
         async with request.app[STREAMS].open(request) as stream:
-            reader = _Reader(stream, channel, source, build, encode)
+            reader = _Reader(stream, Guest(request), channel, source, build, encode)
             async with reader.leading():
                 if await reader.catch_up(cursor):
                     await reader.watch()
@@ -78,12 +78,13 @@ class _Reader:
     def __init__(
         self,
         stream: Stream,
+        guest: Guest,
         channel: Channel,
         source: Source,
         build: BuildState,
         encode: partial[bytes],
     ) -> None:
-        self._stream, self._channel = stream, channel
+        self._stream, self._guest, self._channel = stream, guest, channel
         self._source, self._build, self._encode = source, build, encode
         self._next = 0  # the number of the event that comes next
         self._reason = ""
@@ -186,7 +187,8 @@ class _Reader:
         if now - self._checked < _TRUSTED:
             return True
         self._checked = now
-        return await self._source.build(self._build.id) is not None
+        is_welcome = await self._guest.is_welcome()
+        return is_welcome and await self._source.build(self._build.id) is not None
 
 
 def _cursor(request: web.Request) -> Cursor:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from datakit_ci.dashboard.sessions import Session
+from datakit_ci.dashboard.sessions import MOST_EACH, Session, SessionsAway
 from datakit_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["RedisSessions", "SessionsAway", "open_redis"]
+__all__ = ["RedisSessions", "open_redis"]
 
 _PREFIX = "datakit:session:"
 
+_OF_USER = "datakit:sessions-of:"
+"""A sorted set for each user: the keys of their sessions by when those began, or later."""
+
+_KEPT = 8 * 86_400
+"""Seconds for which a key is kept there: longer than any session is good."""
+
 _PATIENCE = 2.0
 """Seconds that Redis gets for an answer."""
-
-
-class SessionsAway(Exception):
-    """Redis does not answer, so nobody knows who has logged in."""
 
 
 class RedisSessions:
@@ -43,24 +45,58 @@ class RedisSessions:
             return None
 
     async def save(self, key: str, session: Session, seconds: float) -> None:
-        """As :meth:`SessionStore.save`."""
-        text = json.dumps(
-            {
-                "user": session.user,
-                "began": session.began,
-                "seen": session.seen,
-                "stamp": session.stamp,
-                "groups": sorted(session.groups),
-                "repositories": sorted(session.repositories),
-            }
-        )
+        """As :meth:`SessionStore.save`; ends the oldest ones of a user who has very many."""
+        index = _OF_USER + session.user
+        async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(_PREFIX + key, _text(session), px=_milliseconds(seconds))
+            pipeline.zremrangebyscore(index, "-inf", session.began - _KEPT)
+            pipeline.zadd(index, {key: session.began})
+            pipeline.expire(index, _KEPT)
+            pipeline.zrange(index, 0, -MOST_EACH - 1)
+            surplus = (await pipeline.execute())[-1]
+        await self._end(index, surplus)
+
+    async def touch(self, key: str, session: Session, seconds: float) -> None:
+        """As :meth:`SessionStore.touch`."""
         async with _translated():
-            await self._redis.set(_PREFIX + key, text, px=max(1, int(seconds * 1000)))
+            await self._redis.set(_PREFIX + key, _text(session), px=_milliseconds(seconds), xx=True)
 
     async def remove(self, key: str) -> None:
         """As :meth:`SessionStore.remove`."""
         async with _translated():
             await self._redis.delete(_PREFIX + key)
+
+    async def remove_all(self, user: str) -> Collection[str]:
+        """As :meth:`SessionStore.remove_all`."""
+        index = _OF_USER + user
+        async with _translated():
+            keys = await self._redis.zrange(index, 0, -1)
+        await self._end(index, keys)
+        return [key.decode() for key in keys]
+
+    async def _end(self, index: str, keys: Sequence[bytes]) -> None:
+        if keys:
+            async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.delete(*(_PREFIX.encode() + key for key in keys))
+                pipeline.zrem(index, *keys)
+                await pipeline.execute()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _text(session: Session) -> str:
+    return json.dumps(
+        {
+            "user": session.user,
+            "began": session.began,
+            "seen": session.seen,
+            "stamp": session.stamp,
+            "groups": sorted(session.groups),
+            "repositories": sorted(session.repositories),
+        }
+    )
 
 
 def _session(fields: dict[str, object]) -> Session:

@@ -139,7 +139,10 @@ class Pages:
         return web.Response(
             body=body,
             status=status,
-            headers={"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"},
+            headers={
+                "Content-Type": "text/html; charset=utf-8",
+                "Cache-Control": "private, no-cache",
+            },
         )
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 __all__ = [
     "COOKIE_BYTES",
+    "MOST_EACH",
     "Lifetimes",
     "MemorySessions",
     "Session",
     "SessionStore",
+    "SessionsAway",
     "key_of",
     "new_cookie",
 ]
@@ -29,7 +31,7 @@ COOKIE_BYTES: Final = 32
 _MOST = 10_000
 """Sessions that are kept in memory; a further one ends the one that was used least lately."""
 
-_MOST_EACH = 50
+MOST_EACH: Final = 50
 """Sessions of one user: who logs in without end logs out themselves only."""
 
 
@@ -76,19 +78,31 @@ class Lifetimes:
         return min(session.began + whole, session.seen + self.idle) - now
 
 
+class SessionsAway(Exception):
+    """What keeps the sessions does not answer, so nobody knows who has logged in."""
+
+
 class SessionStore(Protocol):
-    """Where sessions are."""
+    """Where sessions are; every method may raise :class:`SessionsAway`."""
 
     async def load(self, key: str) -> Session | None:
         """The session of a key, if there is one that has not ended."""
         ...
 
     async def save(self, key: str, session: Session, seconds: float) -> None:
-        """Keep a session for so long."""
+        """Begin a session, and keep it for so long."""
+        ...
+
+    async def touch(self, key: str, session: Session, seconds: float) -> None:
+        """Keep a session for so long from now, unless it has ended meanwhile: then it stays so."""
         ...
 
     async def remove(self, key: str) -> None:
         """End a session, if there is one."""
+        ...
+
+    async def remove_all(self, user: str) -> Collection[str]:
+        """End all sessions of a user; their keys."""
         ...
 
 
@@ -106,7 +120,7 @@ class MemorySessions:
     """Sessions in this process; a restart ends them."""
 
     def __init__(
-        self, clock: Callable[[], float], *, most: int = _MOST, most_each: int = _MOST_EACH
+        self, clock: Callable[[], float], *, most: int = _MOST, most_each: int = MOST_EACH
     ) -> None:
         """Keep at most ``most`` sessions, and ``most_each`` of each user."""
         self._clock = clock
@@ -134,12 +148,28 @@ class MemorySessions:
         if is_new:
             self._forget(session.user)
 
+    async def touch(self, key: str, session: Session, seconds: float) -> None:
+        """As :meth:`SessionStore.touch`."""
+        if key in self._sessions:
+            await self.save(key, session, seconds)
+
     async def remove(self, key: str) -> None:
         """As :meth:`SessionStore.remove`."""
         self._sessions.pop(key, None)
 
+    async def remove_all(self, user: str) -> Collection[str]:
+        """As :meth:`SessionStore.remove_all`."""
+        own = self._of(user)
+        for key in own:
+            del self._sessions[key]
+        return own
+
+    def _of(self, user: str) -> list[str]:
+        """The keys of a user's sessions, the one that was used least lately first."""
+        return [key for key, (each, _) in self._sessions.items() if each.user == user]
+
     def _forget(self, user: str) -> None:
-        own = [key for key, (each, _) in self._sessions.items() if each.user == user]
+        own = self._of(user)
         for key in own[: max(0, len(own) - self._most_each)]:
             del self._sessions[key]
         while len(self._sessions) > self._most:

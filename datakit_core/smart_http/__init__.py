@@ -6,7 +6,8 @@
 
 from datakit_core.smart_http.address import HttpAddress
 from datakit_core.smart_http.exchange import Limits
+from datakit_core.smart_http.hosts import host_name, is_for_us
 from datakit_core.smart_http.server import serve_http
 from datakit_core.smart_http.view import Views
 
-__all__ = ["HttpAddress", "Limits", "Views", "serve_http"]
+__all__ = ["HttpAddress", "Limits", "Views", "host_name", "is_for_us", "serve_http"]

@@ -13,7 +13,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 
 from aiohttp import web
@@ -22,6 +21,7 @@ from datakit_core.errors import ConfigError
 from datakit_core.smart_http.address import FLAG, HttpAddress, Token
 from datakit_core.smart_http.backend import Call
 from datakit_core.smart_http.exchange import Exchange, Limits, too_large
+from datakit_core.smart_http.hosts import is_for_us
 from datakit_core.tls import anonymous_context
 
 __all__ = ["serve_http"]
@@ -128,7 +128,7 @@ class _Handlers:
 
     def _check(self, request: web.Request, service: str) -> None:
         """Refuse who may not ask for ``service``, before Git is started."""
-        if not _is_for_us(request.host, self._address.host):
+        if not is_for_us(request.host, self._address.host):
             raise web.HTTPMisdirectedRequest(text=f"this is not {request.host}\n")
         if service == _READ:
             return
@@ -163,24 +163,3 @@ class _Handlers:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "datakit"
     response.headers["X-Content-Type-Options"] = "nosniff"
-
-
-def _is_for_us(asked: str, host: str) -> bool:
-    """Whether a request names this server, if only this machine can reach it.
-
-    A page in somebody's browser may have a name that it lets point to 127.0.0.1; what it reads
-    would otherwise leave the machine (DNS rebinding).
-    """
-    if not _is_loopback(host):
-        return True
-    name = asked.rpartition(":")[0] if not asked.endswith("]") and ":" in asked else asked
-    return _is_loopback(name.strip("[]"))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

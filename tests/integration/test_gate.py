@@ -21,7 +21,7 @@ from datakit_ci.target import Target
 from tests.support.ci_scene import NOW, build_id
 from tests.support.fake_engine import FakeEngine
 from tests.support.html import read_page
-from tests.support.visitors import TokenAccounts, csrf_of, sign_in
+from tests.support.visitors import TokenAccounts, cookie_name, csrf_of, sign_in
 
 Client = TestClient[web.Request, web.Application]
 
@@ -254,6 +254,30 @@ async def test_the_password_of_basic_authentication_may_be_a_token(
     assert (await answer(client, "/me/shut", headers={"Authorization": "Basic YTp0MQ=="}))[0] == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://["},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_a_browser_that_knows_a_token_is_not_sent_by_another_site(
+    client: Client, accounts: TokenAccounts, headers: dict[str, str]
+) -> None:
+    """Where Git asks for a password, a person may type one; then their browser sends it."""
+    accounts.add("t1", "github:ann")
+    basic = {"Authorization": "Basic YTp0MQ=="}
+    assert (await answer(client, "/me/open/press", "POST", headers=basic))[0] == 200
+    assert (await answer(client, "/me/open/press", "POST", headers=basic | headers))[0] == 403
+
+
+async def test_a_referrer_that_is_no_address_leads_nowhere(client: Client) -> None:
+    pressed = await answer(client, "/me/open/press", "POST", headers={"Referer": "http://["})
+    assert pressed[::2] == (303, "/login?next=/")
+
+
 async def test_a_session_is_good_for_as_long_as_it_lasts(client: Client) -> None:
     await sign_in(client, "ann")
     assert client.app is not None
@@ -265,7 +289,7 @@ async def test_a_session_is_good_for_as_long_as_it_lasts(client: Client) -> None
 
 @pytest.mark.parametrize("cookie", ["", "x", "a" * 43, "a" * 5000, "../../x", "%00"])
 async def test_a_made_up_cookie_is_nobody(client: Client, cookie: str) -> None:
-    headers = {"Cookie": f"datakit={cookie}"}
+    headers = {"Cookie": f"{cookie_name(client)}={cookie}"}
     assert (await answer(client, "/who", headers=headers))[1] == '["", ["me/open"]]'
 
 
@@ -280,6 +304,11 @@ async def test_a_made_up_cookie_is_nobody(client: Client, cookie: str) -> None:
         ("/a\nb", "/"),
         ("/\t/evil.example", "/"),
         ("/login?next=/login", "/"),
+        ("/login", "/"),
+        ("/login/github?next=/", "/"),
+        ("/logout/everywhere", "/"),
+        ("/setup#x", "/"),
+        ("/login-team/app", "/login-team/app"),
         ("/" + "a" * 3000, "/"),
         ("", "/"),
     ],

@@ -231,7 +231,7 @@ async def test_logging_out_ends_the_session_and_needs_a_form(
 ) -> None:
     book.add("bob", PASSWORD)
     await log_in(client, "bob")
-    held = {"Cookie": f"datakit={cookie(client)}"}
+    held = {"Cookie": f"{cookie_name(client)}={cookie(client)}"}
     async with client.post("/logout", allow_redirects=False) as response:
         assert response.status == 403
     await see(client, "/me/shut")

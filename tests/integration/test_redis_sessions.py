@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from datakit_ci.acl import Rights, Rules, username
 from datakit_ci.dashboard.app import Access, create_app
-from datakit_ci.dashboard.redis_sessions import RedisSessions, SessionsAway, open_redis
-from datakit_ci.dashboard.sessions import Session
+from datakit_ci.dashboard.redis_sessions import RedisSessions, open_redis
+from datakit_ci.dashboard.sessions import MOST_EACH, Session, SessionsAway
 from datakit_ci.state import TargetState
 from datakit_ci.target import Target
 from datakit_core.errors import ConfigError
@@ -77,6 +77,36 @@ async def test_a_session_ends_by_itself(sessions: RedisSessions) -> None:
 async def test_what_cannot_be_read_is_nobody(sessions: RedisSessions, data: str) -> None:
     await sessions._redis.set("datakit:session:k", data)
     assert await sessions.load("k") is None
+
+
+async def test_a_session_that_has_ended_is_not_kept_by_a_late_note_that_it_is_in_use(
+    sessions: RedisSessions,
+) -> None:
+    await sessions.save("a", ANN, 100)
+    await sessions.touch("a", ANN, 200)
+    assert await sessions.load("a") == ANN
+    await sessions.remove("a")
+    await sessions.touch("a", ANN, 200)
+    assert await sessions.load("a") is None
+
+
+async def test_all_sessions_of_a_user_end_and_no_other_s(sessions: RedisSessions) -> None:
+    bob = Session("github:bob", 1.5, 2.5)
+    for key, session in (("a", ANN), ("b", bob), ("c", ANN)):
+        await sessions.save(key, session, 100)
+    assert sorted(await sessions.remove_all(ANN.user)) == ["a", "c"]
+    assert [await sessions.load(key) for key in "abc"] == [None, bob, None]
+    assert await sessions.remove_all(ANN.user) == []
+
+
+async def test_who_logs_in_without_end_logs_out_only_themselves(sessions: RedisSessions) -> None:
+    await sessions.save("other", Session("github:bob", 1.5, 2.5), 100)
+    for number in range(MOST_EACH + 2):
+        await sessions.save(f"k{number}", Session("github:ann", number, number), 100)
+    assert await sessions.load("k1") is None
+    assert await sessions.load("k2") is not None
+    assert await sessions.load("other") is not None
+    assert len(await sessions.remove_all("github:ann")) == MOST_EACH
 
 
 async def test_a_redis_that_is_away_is_told_and_lets_nobody_in(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ TABLE = """
 all   GET  /login
 all   POST /login
 own   POST /logout
+own   POST /logout/everywhere
 all   GET  /setup
 all   POST /setup
 own   GET  /profile
@@ -440,6 +441,25 @@ async def test_pages_about_everything_do_not_name_what_is_hidden(
             ) as response:
                 text = (await response.text()).replace("q=shut", "").replace('"shut"', "")
                 assert "me/shut" not in text, route.path
+
+
+async def test_what_is_shown_to_one_is_kept_for_no_other(
+    client: Client, accounts: TokenAccounts
+) -> None:
+    """No cache between us and a browser keeps an answer for somebody else (RFC 9111, 5.2.2.7)."""
+    headers = await become(client, accounts, Person("admin", Role.ADMIN))
+    shown = set()
+    for route in ROUTES:
+        if route.method != "GET":
+            continue
+        async with client.get(
+            sample(route.path), headers=headers, allow_redirects=False
+        ) as response:
+            if response.status < 300:
+                kept = response.headers.get("Cache-Control", "").split(", ")
+                assert {"private", "no-store"} & set(kept), route.path
+                shown.add(plain(route.path))
+    assert {"/", "/events", "/profile", "/{user}/{repo}", "/api/v1/targets"} <= shown
 
 
 async def test_who_may_read_is_shown_it_so_that_these_tests_can_fail(

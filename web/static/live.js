@@ -5,6 +5,7 @@ import { setClock } from "./clock.js";
 import { morphKeepingFocus } from "./morph.js";
 
 const SILENCE = 35_000; // twice the server's heartbeat and a bit
+const SLEEP = 20_000; // no timer of a page that is awake and visible is as late as that
 const link = document.getElementById("link");
 /** A page of the past does not change. */
 export const isPast = "past" in document.documentElement.dataset;
@@ -51,9 +52,10 @@ function apply(html, response) {
 
 /**
  * Keep a stream open while the page is visible (a browser allows six connections per server, and
- * people have many tabs). `open` makes the EventSource, or gives null when it is not needed.
+ * people have many tabs). `open` makes the EventSource, or gives null when it is not needed;
+ * `refused` is called when the server answers something else.
  */
-export function keepStream(open, onLost, onBack) {
+export function keepStream(open, onLost, onBack, refused) {
   let source = null, timer = 0, lost = false;
   const alive = () => {
     clearTimeout(timer);
@@ -70,10 +72,19 @@ export function keepStream(open, onLost, onBack) {
     source.addEventListener("ping", alive);
     source.addEventListener("error", () => {
       const closed = source?.readyState === EventSource.CLOSED;
-      setTimeout(() => { if (source && source.readyState !== EventSource.OPEN) fail(); }, 1500);
-      if (closed) { close(); setTimeout(connect, 3000); }
+      setTimeout(() => { if (source?.readyState !== EventSource.OPEN && !document.hidden) fail(); }, 1500);
+      if (closed) { close(); refused?.(); setTimeout(connect, 3000); }
     });
   };
+  // After a sleep, and on another network, a connection only looks open: nobody is at its other end.
+  const anew = () => { if (source) { close(); connect(); } };
+  let awake = Date.now();
+  setInterval(() => {
+    const now = Date.now(), slept = now - awake > SLEEP;
+    awake = now;
+    if (slept) anew();
+  }, SLEEP / 4);
+  addEventListener("online", anew);
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : connect()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", connect);
@@ -98,5 +109,6 @@ export function startLive() {
       stale.hidden = false;
     },
     () => { stale.hidden = true; },
+    refresh, // who has been logged out is led to where one logs in
   );
 }

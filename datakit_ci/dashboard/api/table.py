@@ -36,7 +36,8 @@ def _document(cookie: str) -> bytes:
 async def send_description(request: web.Request) -> web.Response:
     """The description for programs."""
     body = _document(request.app[KEEPER].cookie_name(request.host))
-    return web.Response(body=body, content_type="application/json")
+    headers = {"Content-Type": "application/json", "Cache-Control": "private, no-cache"}
+    return web.Response(body=body, headers=headers)
 
 
 async def show_description(request: web.Request) -> web.Response:

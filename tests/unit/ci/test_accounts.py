@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from datakit_ci import passwords
 from datakit_ci.accounts import MOST_TOKENS, AccountBook, NewToken
 from datakit_ci.acl import Identity, Role, Scope
 from datakit_ci.passwords import verify_password
@@ -43,6 +44,14 @@ def wanted(time: Time, role: Role = Role.READ, days: int = 7, *projects: str) ->
 
 def again(book: AccountBook, time: Time) -> AccountBook:
     return AccountBook.open(book.directory, time.now)
+
+
+def test_the_first_attempt_takes_as_long_for_a_name_that_is_known() -> None:
+    """What an unknown name is compared with is made at the first attempt, whosever that is."""
+    hashed = passwords.hash_password(PASSWORD)
+    passwords._nobodys.cache_clear()
+    assert passwords.verify_password(hashed, PASSWORD)
+    assert passwords._nobodys.cache_info().currsize == 1
 
 
 def test_an_account_is_there_after_a_restart(book: AccountBook, time: Time) -> None:

@@ -42,6 +42,25 @@ async def test_a_session_that_was_removed_is_gone() -> None:
     assert await sessions.load("k") is None
 
 
+async def test_a_session_that_has_ended_is_not_kept_by_a_late_note_that_it_is_in_use() -> None:
+    sessions = MemorySessions(Time())
+    await sessions.save("a", session("ann"), 100)
+    await sessions.touch("a", session("ann"), 200)
+    assert await sessions.load("a") == session("ann")
+    await sessions.remove("a")
+    await sessions.touch("a", session("ann"), 200)
+    assert await sessions.load("a") is None
+
+
+async def test_all_sessions_of_a_user_end_and_no_other_s() -> None:
+    sessions = MemorySessions(Time())
+    for key, user in (("a", "ann"), ("b", "bob"), ("c", "ann")):
+        await sessions.save(key, session(user), 100)
+    assert sorted(await sessions.remove_all("ann")) == ["a", "c"]
+    assert [await sessions.load(key) for key in "abc"] == [None, session("bob"), None]
+    assert await sessions.remove_all("ann") == []
+
+
 async def test_who_logs_in_without_end_logs_out_only_themselves() -> None:
     sessions = MemorySessions(Time(), most_each=3)
     await sessions.save("bob", session("bob"), 10)
