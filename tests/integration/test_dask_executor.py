@@ -30,6 +30,7 @@ from tests.support.farm import (
     command_request,
     open_executor,
     running_farm,
+    worker_of,
 )
 from tests.support.processes import Collector, gone
 
@@ -184,16 +185,6 @@ async def test_a_secret_reaches_its_build_and_neither_log_nor_output(opened: Ope
     outcome = await opened.executor.run(given, log)
     assert outcome.failure == "the secret TOKEN is in out; nothing of it was stored"
     assert b"[***]" in log.data
-
-
-def worker_of(farm: Farm, pid: int) -> str:
-    """On which worker a build's process runs."""
-    above = set()
-    while pid > 1:
-        above.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    (name,) = [name for name, worker in farm.workers.items() if worker.process.pid in above]
-    return name
 
 
 def held(go: Path) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "command_request",
     "open_executor",
     "running_farm",
+    "worker_of",
 ]
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -275,3 +276,13 @@ def command_request(text: str, tree: TreeId, *, key: str = "1", **options: objec
     """A build of a command, as an engine would ask for it."""
     spec = StageSpec("stage", StageKind.SHELL, text, "0" * 64, **options)  # type: ignore[arg-type]
     return BuildRequest(BuildId("me/app", "stage", "0" * 64, key * 64), spec, tree)
+
+
+def worker_of(farm: Farm, pid: int) -> str:
+    """On which worker a build's process runs."""
+    above = set()
+    while pid > 1:
+        above.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    (name,) = [name for name, worker in farm.workers.items() if worker.process.pid in above]
+    return name

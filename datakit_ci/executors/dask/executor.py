@@ -192,9 +192,9 @@ async def _result_of(future: Future[tuple[bytes, bytes]]) -> tuple[bytes, bytes]
     except Interrupted as error:
         raise _Unsettled(str(error)) from error
     except KilledWorker as error:
-        raise LostBuild(
-            f"its worker ended while it ran, {error.allowed_failures + 1} times"
-        ) from error
+        ends = error.allowed_failures + 1
+        which = "its worker" if ends == 1 else f"{ends} workers, one after the other,"
+        raise LostBuild(f"{which} ended while it ran") from error
     except OSError as error:
         raise _Unsettled(f"the cluster cannot be reached: {error}") from error
     except Exception as error:
