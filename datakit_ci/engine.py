@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +34,7 @@ from datakit_ci.executors.base import Executor
 from datakit_ci.explainer import Explainer
 from datakit_ci.explanation import Explanation, JobWhy
 from datakit_ci.fingerprint import installed
-from datakit_ci.heads import HeadsSource, MetadataHeads, read_title
+from datakit_ci.heads import HeadsSource, MetadataHeads
 from datakit_ci.inbox import Inbox
 from datakit_ci.inquiries import Inquiries
 from datakit_ci.lending import Lender
@@ -67,8 +66,8 @@ from datakit_ci.stage import fingerprint_stages
 from datakit_ci.state import BuildId, BuildState, TargetState
 from datakit_ci.tally import Tally
 from datakit_ci.target import FLOWS, Target, TargetKind
+from datakit_ci.whereabouts import Told, Whereabouts
 from datakit_core.client.api import CommitId, Database, TreeId
-from datakit_core.errors import DatakitError
 
 __all__ = ["Engine"]
 
@@ -123,9 +122,6 @@ class Engine:
         self._config = config
         self._processors = os.cpu_count() or 1
         self._crew = Crew()
-        self._projects = {project.id for project in config.projects}
-        self._canaries = frozenset(canaries)
-        self._heads = heads or MetadataHeads(database)
         self._tally = tally or Tally()
         self._cache = Cache(database, lender)
         self._spool = Spool(spool_dir)
@@ -174,9 +170,6 @@ class Engine:
             Publisher(database, base_url, self._roster.at, self._tally) if publish else None
         )
         self._changes = Changes(lambda: self._roster)
-        self._commits: Mapping[Target, CommitId] = {}
-        self._metadata: CommitId | None = None
-        self._loaded = False
         self._evaluations = Evaluations(
             config,
             self._roster,
@@ -185,6 +178,11 @@ class Engine:
             Listeners(self._changes.tell, self._publish, self._settled.beat),
             self._tally,
         )
+        mark, tell = self._evaluations.mark, self._changes.tell
+        told = Told(mark, self._forget, tell, self._on_head, self._listen)
+        source = heads or MetadataHeads(database)
+        self._whereabouts = Whereabouts(database, source, self._roster, canaries, told)
+        self._whereabouts.projects = _projects_of(config)
 
     async def __aenter__(self) -> Self:
         """Read what people have decided; mark what a killed engine left in the spool."""
@@ -206,8 +204,9 @@ class Engine:
 
     async def run(self) -> None:
         """Work until cancelled; running builds are then ended, and run again at the next start."""
+        follow = lambda: self._whereabouts.follow(self._settled.beat)  # noqa: E731
         async with self._group:
-            self._group.create_task(self._keep("the watch of targets", self._follow_heads))
+            self._group.create_task(self._keep("the watch of targets", follow))
             self._group.create_task(self._keep("the docket", self._docket.follow))
             self._group.create_task(self._keep("the inbox", self._inbox.follow))
             self._group.create_task(self._keep("clearing the docket", self._clear_done))
@@ -337,21 +336,16 @@ class Engine:
         """
         self._runner.keyring = await asyncio.to_thread(Keyring.load, config.secrets)
         self._config = config
-        self._projects = {project.id for project in config.projects}
+        self._whereabouts.projects = _projects_of(config)
         self._builds.threshold = config.threshold
         self._builds.resize(config.capacities(self._processors))
         self._evaluations.config = config
         self._roster.expire()
-        for watched in self._roster.watched():
-            if watched.target.project in self._projects:
-                self._evaluations.mark(watched.target)
-            else:
-                self._drop(watched)
+        self._whereabouts.leave_others()
+        for target in self._roster:
+            self._evaluations.mark(target)
         self._set_flows()
-        for target, head in self._commits.items():
-            if self._wants(target) and target not in self._roster:
-                await self._move(target, head)
-                await self._entitle(target)
+        await self._whereabouts.join_new()
 
     async def control(self, command: Command) -> str:
         """Do what a person says; returns what was done, for people.
@@ -364,7 +358,7 @@ class Engine:
 
     def _commanded(self) -> Collection[str]:
         """The projects that commands may be about."""
-        return self._projects | ({FLOWS} if self._roster.has_flows else set())
+        return {*self._whereabouts.projects, *({FLOWS} if self._roster.has_flows else ())}
 
     async def _until_known(self, command: Command) -> None:
         """Wait until it is known which builds the target of a command wants."""
@@ -379,7 +373,7 @@ class Engine:
         if isinstance(what, BuildId):
             return self._builds.standing(what) is not None or self._is_idle()
         watched = None if what is None else self._roster.get(what)
-        return self._loaded if watched is None else self._evaluations.knows(watched)
+        return self._whereabouts.is_loaded if watched is None else self._evaluations.knows(watched)
 
     def paused(self) -> Mapping[str, Ruling]:
         """The projects in which nothing new is started, and who has decided so."""
@@ -399,7 +393,7 @@ class Engine:
 
     def _is_idle(self) -> bool:
         return (
-            self._loaded
+            self._whereabouts.is_loaded
             and self._evaluations.idle
             and not self._answers.busy
             and self._builds.idle
@@ -416,46 +410,11 @@ class Engine:
                 _log.exception("%s failed; trying again in %g s", what, _RETRY)
             await asyncio.sleep(_RETRY)
 
-    async def _follow_heads(self) -> None:
-        async for heads in self._heads.watch():
-            self._metadata = heads.metadata
-            moved = heads.moved
-            if moved is None:
-                moved = frozenset(self._commits.keys() | heads.commits.keys())
-            self._commits = heads.commits
-            for target in moved:
-                await self._follow(target, heads.commits.get(target))
-            self._listen(heads.said)
-            self._loaded = True
-            self._settled.beat()
-
-    async def _follow(self, target: Target, head: CommitId | None) -> None:
-        """``target`` may have moved to ``head``; none: it is gone."""
-        watched = self._roster.get(target)
-        if head is None and watched is not None:
-            self._drop(watched)
-        elif head is not None and self._wants(target) and (watched is None or watched.head != head):
-            await self._move(target, head)
-        await self._entitle(target)
+    def _on_head(self, target: Target, head: CommitId | None) -> None:
+        """Where a target is, and what is said of it, may be another."""
         self._on_fact(TargetHead(target), head)
         if (asked := PullRequestOf(target)) in self._demand:
             self._answers.again(asked)
-
-    async def _entitle(self, target: Target) -> None:
-        """Show what a pull request is called now; nothing of it depends on that."""
-        watched = self._roster.get(target)
-        if watched is None or target.kind is not TargetKind.PULL_REQUEST:
-            return
-        title = await read_title(self._database, self._metadata, target)
-        if title != watched.title:
-            watched.title = title
-            watched.state = replace(watched.state, title=title)
-            self._changes.tell(target)
-
-    def _wants(self, target: Target) -> bool:
-        """Whether this engine tests ``target``."""
-        canary = not self._canaries or target in self._canaries
-        return canary and target.project in self._projects
 
     def _listen(self, said: Collection[tuple[str, CommitId, str]] | None) -> None:
         """Ask again for what other CIs say, where that may have changed."""
@@ -466,20 +425,6 @@ class Engine:
         for need in needs:
             if need in self._demand:
                 self._answers.again(need)
-
-    async def _move(self, target: Target, head: CommitId) -> None:
-        """``target``, which is tested, is new or is at another commit."""
-        try:
-            commit = await self._database.commit(head)
-        except DatakitError:
-            commit = None  # the evaluation asks for its tree, and says so
-        self._roster.move(target, head, commit)
-        self._evaluations.mark(target)
-
-    def _drop(self, watched: Watched) -> None:
-        """A target is gone; what was built only for it is stopped."""
-        self._roster.remove(watched)
-        self._forget(watched)
 
     def _forget(self, watched: Watched) -> None:
         self._evaluations.drop(watched)
@@ -526,7 +471,7 @@ class Engine:
         """The answer to ``need`` if nothing has to be looked up; else none."""
         match need:
             case TargetHead(target=target):
-                return self._commits.get(target)
+                return self._whereabouts.head(target)
             case TreeOf(commit=commit):
                 head = self._roster.commit(commit)
                 return None if head is None else head.tree
@@ -556,7 +501,7 @@ class Engine:
     def _publish(self, state: TargetState, trees: Mapping[BuildId, TreeId]) -> None:
         is_flow = state.target.kind is TargetKind.FLOW  # its history is the branch that it writes
         if self._publisher is not None and not is_flow:
-            self._publisher.mark(Published(state, self._metadata, trees))
+            self._publisher.mark(Published(state, self._whereabouts.metadata, trees))
 
     def _set_flows(self) -> None:
         """Follow the flows of the pipeline, and no others."""
@@ -565,3 +510,7 @@ class Engine:
             self._forget(watched)
         for target in wanted:
             self._evaluations.mark(target)
+
+
+def _projects_of(config: Config) -> Collection[str]:
+    return frozenset(project.id for project in config.projects)
