@@ -13,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from datakit_ci.buildlogs import BuildLogs
@@ -21,12 +21,10 @@ from datakit_ci.cache import Cache
 from datakit_ci.clock import Alarms, Clock
 from datakit_ci.livebuild import LiveBuild, Phase
 from datakit_ci.lookups import Lookups
-from datakit_ci.moments import Schedule
 from datakit_ci.need import Build, BuildFact
 from datakit_ci.policy import Level, backoff
-from datakit_ci.pools import LockState, PoolState
 from datakit_ci.pulse import Pulse
-from datakit_ci.rulings import UNCONFIRMED, Hold, Rulings, Run, Use, decide, expiry, occasion_of
+from datakit_ci.rulings import Hold, Rulings, Run, Use, decide, expiry, occasion_of
 from datakit_ci.runner import Runner
 from datakit_ci.schedule import (
     Cancel,
@@ -41,6 +39,7 @@ from datakit_ci.schedule import (
 from datakit_ci.schedule import Finished as Ended
 from datakit_ci.search import Finding, Search
 from datakit_ci.spool import Spool
+from datakit_ci.standings import Standings
 from datakit_ci.state import BuildId, BuildState, Status
 
 __all__ = ["Builds", "Reports"]
@@ -67,7 +66,7 @@ class Reports:
     asked_by: Callable[[BuildId], tuple[tuple[str, str], ...]] = lambda _: ()
 
 
-class Builds:
+class Builds(Standings):
     """Looks builds up, has those run that are not there, and forgets what nobody wants.
 
     Attributes:
@@ -160,61 +159,6 @@ class Builds:
         for pool, capacity in capacities.items():
             self._carry_out(self._scheduler.handle(PoolChanged(pool, capacity)))
         self._pulse.beat()
-
-    def live(self, build: BuildId) -> LiveBuild | None:
-        """A wanted build that has to be made, to look at; none if a result will do."""
-        return self._live.get(build)
-
-    def recorded(self, build: BuildId) -> BuildState | None:
-        """A wanted build that is recorded; none if it is not, or not wanted."""
-        return self._recorded.get(build)
-
-    def due(self, build: BuildId) -> datetime | None:
-        """When a recorded build is made anew by itself; none: not as far as is known."""
-        recorded = self._recorded.get(build)
-        if recorded is None:
-            return None
-        moments = [expiry(need, recorded) for need in self._askers.get(build, ())]
-        schedules = {need.spec.policy.every for need in self._askers.get(build, ())}
-        moments += [Schedule(each).next(self._clock.now()) for each in schedules if each]
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def standing(self, build: BuildId) -> Status | None:
-        """Where a wanted build stands; none if it is not wanted."""
-        live, recorded = self._live.get(build), self._recorded.get(build)
-        if live is not None:
-            return live.status
-        return None if recorded is None else recorded.status
-
-    def waits_for_confirmation(self, build: BuildId) -> bool:
-        """Whether a wanted build is held until a person confirms it."""
-        live = self._live.get(build)
-        return live is not None and live.phase is Phase.HELD and live.reason == UNCONFIRMED
-
-    def pools(self) -> Mapping[str, PoolState]:
-        """What each pool is busy with, and what waits for it."""
-        return self._scheduler.pools()
-
-    def locks(self) -> Mapping[str, LockState]:
-        """What has each lock, and what waits for it."""
-        return self._scheduler.locks()
-
-    def needs(self, build: BuildId) -> frozenset[Build]:
-        """The needs that a wanted build answers."""
-        return frozenset(self._askers.get(build, ()))
-
-    async def state(self, build: BuildId) -> BuildState | None:
-        """Any build, wanted or recorded long ago; none if there is no such."""
-        live = self._live.get(build)
-        if live is None:
-            return self._recorded.get(build) or await self._cache.read(build)
-        return live.state(self._reason(live))
-
-    def _reason(self, live: LiveBuild) -> str:
-        """Why ``live`` does not go on, with its place in the queue."""
-        if live.phase is Phase.SCHEDULED and live.status is Status.WAITING:
-            return self._scheduler.reason(live.build)
-        return live.reason
 
     def _looked_up(self, need: Build, found: Finding | Exception) -> None:
         if need in self._wanted:
