@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from watchfiles import awatch
 
-from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository, git_directory
+from datakit_ci.bridges.local_git import LocalGitBridge, LocalRepository
 from datakit_ci.bridges.telling import Telling
 from datakit_ci.checkout import Checkout
 from datakit_ci.dashboard.clones import Clones
@@ -222,7 +222,6 @@ async def _repositories(settings: ServiceSettings, config: Config) -> tuple[Loca
             raise ConfigError(
                 f"the pipeline has no project {repository.project}, only {known}", "--repository"
             )
-        await git_directory(repository.path)
     if named or not config.projects or settings.metadata_store:
         return named  # who serves the database has bridges of its own
     if len(config.projects) > 1:

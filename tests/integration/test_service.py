@@ -93,7 +93,6 @@ def test_a_port_in_use_is_named(option: str, url: str, pipeline: Path, tmp_path:
         ("--listen-9p", "ftp://x", "ftp://x"),
         ("--repository", "me/app", "'me/app' is not of the form USER/REPO:PATH"),
         ("--repository", "you/other:.", "the pipeline has no project you/other, only me/app"),
-        ("--repository", "me/app:/", "/ is not a Git repository"),
         ("--canary", "main", "'main' is not a target"),
         ("--canary", "you/other/pr/1", "the pipeline has no project you/other"),
         ("--metadata-store", "tcp://x", "--git and --metadata-store"),
@@ -204,3 +203,12 @@ def test_a_server_that_cannot_be_used_is_named(
     commit_file(tmp_path / "app", "a", b"1")
     command = service_command(pipeline, tmp_path / "app", "me/app", *options)
     assert text in refused(command, tmp_path / "app")
+
+
+async def test_a_repository_that_is_not_there_yet_is_waited_for(
+    tmp_path: Path, pipeline: Path
+) -> None:
+    app, database = tmp_path / "later" / "app", tmp_path / "database.git"
+    async with running_service(pipeline, app, database, "me/app") as service:
+        head = commit_file(app, "a", b"1")
+        await service.until_job("main", "quick", "success", at=head)

@@ -291,6 +291,8 @@ class FakeGitHub:
         self.token = token
         self.login = "datakit-bot"
         self.repositories: dict[str, FakeRepository] = {}
+        self.moved: dict[str, str] = {}
+        """Old names of repositories, to which GitHub answers until another one has them."""
         self.ids = itertools.count(1000)
         self.requests: list[tuple[str, str]] = []
         self.faults: deque[Fault] = deque()
@@ -311,7 +313,24 @@ class FakeGitHub:
             await self._answered.wait()
 
     def repository(self, name: str) -> FakeRepository:
+        self.moved.pop(name, None)
         return self.repositories.setdefault(name, FakeRepository(self, name))
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a repository, or give it to somebody else."""
+        repository = self.repositories.pop(old)
+        self.repositories[new], self.moved[old] = repository, new
+        repository.name = new
+        self.tell(repository, "repository", {"action": "renamed"})
+
+    def remove(self, name: str) -> None:
+        repository = self.repositories.pop(name)
+        self.tell(repository, "repository", {"action": "deleted"})
+
+    async def until_answered(self) -> None:
+        """Wait for the next answer."""
+        self._answered.clear()
+        await self._answered.wait()
 
     def tell(self, repository: FakeRepository, event: str, payload: dict[str, Any]) -> None:
         """Send an event to the hooks of a repository, unless it is lost."""
@@ -412,7 +431,8 @@ class FakeGitHub:
         try:
             response: web.StreamResponse = await self._checked(operation, request, handler)
         except web.HTTPException as error:
-            return self._limited(_json({"message": error.text}, error.status))
+            where = {"Location": error.headers["Location"]} if "Location" in error.headers else {}
+            return self._limited(_json({"message": error.text}, error.status, where))
         if fault is not None:
             return self._limited(_json({"message": fault.message}, fault.status, fault.headers))
         if response.status != 304:
@@ -447,6 +467,11 @@ class FakeGitHub:
 
     def _find(self, request: web.Request) -> FakeRepository:
         name = f"{request.match_info['owner']}/{request.match_info['repo']}"
+        if name in self.moved:
+            status = (
+                web.HTTPMovedPermanently if request.method == "GET" else web.HTTPTemporaryRedirect
+            )
+            raise status(f"{self.url}{request.raw_path}".replace(name, self.moved[name], 1))
         if name not in self.repositories:
             raise web.HTTPNotFound(text="Not Found")
         return self.repositories[name]
@@ -461,7 +486,8 @@ class FakeGitHub:
         asked = await request.json()
 
         def find(_info: object, owner: str, name: str) -> dict[str, Any] | None:
-            found = self.repositories.get(f"{owner}/{name}")
+            full = f"{owner}/{name}"
+            found = self.repositories.get(self.moved.get(full, full))
             return found.of_query() if found else None
 
         result = graphql_sync(

@@ -101,7 +101,7 @@ class GitHubBridge:
 
     def notice(self, project: str, scope: Scope) -> bool:
         """Look at a part of a repository soon; tells whether it is monitored."""
-        sync = self._syncs.get(project)
+        sync = self._syncs.get(project) or self._syncs.get(self._hub.monitored_as(project))
         if sync is not None:
             sync.ask(scope)
         return sync is not None

@@ -38,6 +38,13 @@ class Hub(Protocol):
         """
         ...
 
+    def monitored_as(self, name: str) -> str:
+        """The name by which a repository is asked for that GitHub calls ``name``.
+
+        They differ after it was renamed, or given to somebody else.
+        """
+        ...
+
     async def clone_url(self, project: str) -> str:
         """Where to fetch commits from, with credentials if there are any."""
         ...

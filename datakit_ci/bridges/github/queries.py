@@ -61,6 +61,7 @@ fragment said on Commit {
 _CHECKS: Final = """
 query($owner: String!, $name: String!, $commit: GitObjectID!, $cursor: String) {
   repository(owner: $owner, name: $name) {
+    nameWithOwner
     object(oid: $commit) {
       __typename oid
       ... on Commit {
@@ -96,6 +97,7 @@ PULLS: Final = (
     """
 query($owner: String!, $name: String!, $cursor: String) {
   repository(owner: $owner, name: $name) {
+    nameWithOwner
     pullRequests(states: [OPEN], first: 50, after: $cursor) {
       pageInfo { hasNextPage endCursor }
       nodes { ...pull }
@@ -110,7 +112,7 @@ query($owner: String!, $name: String!, $cursor: String) {
 PULL: Final = (
     """
 query($owner: String!, $name: String!, $number: Int!) {
-  repository(owner: $owner, name: $name) { pullRequest(number: $number) { ...pull } }
+  repository(owner: $owner, name: $name) { nameWithOwner pullRequest(number: $number) { ...pull } }
 }
 """
     + _PULL
@@ -120,6 +122,7 @@ query($owner: String!, $name: String!, $number: Int!) {
 COMMENTS: Final = """
 query($owner: String!, $name: String!, $number: Int!, $cursor: String) {
   repository(owner: $owner, name: $name) {
+    nameWithOwner
     pullRequest(number: $number) {
       comments(first: 100, after: $cursor) {
         pageInfo { hasNextPage endCursor } nodes { databaseId body author { login } }
@@ -133,6 +136,7 @@ REFS: Final = (
     """
 query($owner: String!, $name: String!, $prefix: String!, $cursor: String) {
   repository(owner: $owner, name: $name) {
+    nameWithOwner
     refs(refPrefix: $prefix, first: 100, after: $cursor) {
       pageInfo { hasNextPage endCursor }
       nodes { ...where }
@@ -147,7 +151,7 @@ query($owner: String!, $name: String!, $prefix: String!, $cursor: String) {
 REF: Final = (
     """
 query($owner: String!, $name: String!, $ref: String!) {
-  repository(owner: $owner, name: $name) { ref(qualifiedName: $ref) { ...where } }
+  repository(owner: $owner, name: $name) { nameWithOwner ref(qualifiedName: $ref) { ...where } }
 }
 """
     + _REF
@@ -157,7 +161,9 @@ query($owner: String!, $name: String!, $ref: String!) {
 COMMIT: Final = (
     """
 query($owner: String!, $name: String!, $commit: GitObjectID!) {
-  repository(owner: $owner, name: $name) { object(oid: $commit) { __typename ...said } }
+  repository(owner: $owner, name: $name) {
+    nameWithOwner object(oid: $commit) { __typename ...said }
+  }
 }
 """
     + _STATUS

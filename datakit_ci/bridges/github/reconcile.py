@@ -28,7 +28,7 @@ from datakit_ci.bridges.github.resources import (
     Value,
     heads,
 )
-from datakit_ci.metadata import CommitStatus
+from datakit_ci.metadata import CONTEXT, CommitStatus
 
 __all__ = [
     "AddComment",
@@ -87,7 +87,8 @@ def pushes(
 
 
 def _pushes(base: Snapshot, remote: Snapshot, local: Snapshot, may: Capabilities) -> Iterator[Push]:
-    known = {*heads(base), *heads(remote)}
+    present = frozenset(heads(remote))
+    known = present.union(heads(base))
     placed = _placed(base, remote, local)
     for key, value in local.items():
         theirs = remote.get(key)
@@ -95,8 +96,8 @@ def _pushes(base: Snapshot, remote: Snapshot, local: Snapshot, may: Capabilities
             continue
         match key, value, theirs:
             case StatusKey(), CommitStatus(), _:
-                is_new = value != base.get(key) or may.holds_check(key.context)
-                if is_new and key.commit in known:
+                is_new = value != base.get(key) and key.commit in known
+                if is_new or (key.commit in present and _is_ours(key, theirs, may)):
                     yield SetStatus(key, value)
             case PullKey(), Pull(), Pull():
                 if _retitled(base.get(key), theirs, value):
@@ -158,9 +159,8 @@ def _merged(
     if not _may_read(key, may):
         return local
     match key, remote, local:
-        case StatusKey(_, context), _, CommitStatus():
-            # Nobody but the bridge can say anything by its check runs.
-            return local if local != base or may.holds_check(context) else remote
+        case StatusKey(), _, CommitStatus():
+            return local if local != base or _is_ours(key, remote, may) else remote
         case PullKey(), Pull(), Pull():
             return replace(remote, title=local.title) if _retitled(base, remote, local) else remote
         case CommentKey(), Comment(), Comment():
@@ -169,6 +169,16 @@ def _merged(
             return local if base is None else None
         case _:
             return remote
+
+
+def _is_ours(key: StatusKey, remote: Value | None, may: Capabilities) -> bool:
+    """Whether GitHub cannot know better, though both sides agreed once.
+
+    Nobody but the bridge can say anything of a job by a check run. A status cannot be taken back
+    either: if GitHub does not have it any more, the repository was removed and made again.
+    """
+    is_job = key.context.startswith(f"{CONTEXT}/")
+    return is_job and (remote is None or may.holds_check(key.context))
 
 
 def pruned(found: Snapshot) -> dict[Key, Value]:

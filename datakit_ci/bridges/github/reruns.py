@@ -15,6 +15,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from datakit_ci.annals import Annals
@@ -45,6 +46,10 @@ Notice = Callable[[str, Scope], bool]
 
 class Authority(Protocol):
     """The part of GitHub that is needed here; raises what a ``Hub`` does."""
+
+    def monitored_as(self, name: str) -> str:
+        """The name by which the database has a repository."""
+        ...
 
     async def may_write(self, project: str, user: str) -> bool:
         """Whether GitHub lets a person write to a repository."""
@@ -96,6 +101,7 @@ class Reruns:
             DatakitError: It cannot be known, or written down.
         """
         ours = f"{CONTEXT}/"
+        wish = replace(wish, project=self._hub.monitored_as(wish.project))
         if wish.app != self._app or (wish.context and not wish.context.startswith(ours)):
             return False
         if not await self._hub.may_write(wish.project, wish.user):

@@ -84,6 +84,7 @@ class GitHub:
         self._token = token
         self.client = Client(session, self._url, token, meter or Meter(), pause)
         self._seen: dict[str, tuple[object, ...]] = {}
+        self._names: dict[str, str] = {}
 
     async def look(self, project: str, scope: Scope) -> Snapshot:
         """What GitHub says of a part of a repository."""
@@ -193,7 +194,23 @@ class GitHub:
             raise self._said(error, project) from error
         if answer["repository"] is None:
             raise Refused(f"GitHub has no {project}, or the token may not read it")
+        self._note_name(project, answer["repository"]["nameWithOwner"])
         return answer["repository"]  # type: ignore[no-any-return]
+
+    def _note_name(self, project: str, name: str) -> None:
+        """Remember what GitHub calls a repository now: it answers to old names as well."""
+        if name == project or self._names.get(name) == project:
+            return
+        self._names[name] = project
+        if name.lower() != project.lower():
+            _log.warning(
+                "%s is called %s on GitHub now; it is still %s here, until somebody monitors it by "
+                "its new name", project, name, project,
+            )  # fmt: skip
+
+    def monitored_as(self, name: str) -> str:
+        """The name by which a repository is asked for that GitHub calls ``name``."""
+        return self._names.get(name, name)
 
     @property
     def _graphql(self) -> str:

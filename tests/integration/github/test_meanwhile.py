@@ -39,6 +39,9 @@ class AfterLooks:
     async def is_as_before(self, project: str) -> bool:
         return await self._hub.is_as_before(project)
 
+    def monitored_as(self, name: str) -> str:
+        return self._hub.monitored_as(name)
+
     async def clone_url(self, project: str) -> str:
         return await self._hub.clone_url(project)
 
@@ -164,6 +167,77 @@ async def test_a_repository_that_is_deleted_keeps_what_is_known_of_it(world: Wor
     with pytest.raises(Refused, match="GitHub has no ann/app"):
         await world.sync()
     assert await world.files() == before
+
+
+@pytest.mark.parametrize("is_app", [False, True])
+async def test_a_repository_that_is_made_again_is_told_what_jobs_came_to(
+    world: World, is_app: bool
+) -> None:
+    world.is_app = is_app
+    world.restart()
+    world.repository.set_ref("heads/main", A)
+    world.repository.set_ref("heads/old", B)
+    world.repository.set_status(A, "of/others", "success")
+    await world.edit({f"{STATUS}/state": b"success\n"})
+    await world.sync()
+    world.hub.remove(PROJECT)
+    world.restart()
+    again = world.hub.repository(PROJECT)
+    again.set_ref("heads/main", A)
+    await world.sync()
+    names = list(again.statuses.get(A, ())) + [run.name for run in again.runs.values()]
+    assert names == ["ci/datakit/test"]
+    files = await world.files()
+    assert files[f"{STATUS}/state"] == b"success\n"
+    assert "ref/heads/old/head" not in files
+    assert f"commit/{A}/status/of/others/state" not in files
+    assert not await world.sync()
+    assert again.status_posts + len(again.run_requests) == 1
+
+
+@pytest.mark.parametrize("is_app", [False, True])
+async def test_a_repository_that_was_renamed_keeps_its_name_here(
+    world: World, is_app: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.is_app = is_app
+    world.restart()
+    world.repository.set_ref("heads/main", A)
+    await world.sync()
+    world.hub.rename(PROJECT, "bob/tool")
+    world.repository.open_pull(FakePull(1, B, "After it"))
+    await world.edit({f"{STATUS}/state": b"success\n"})
+    await world.sync()
+    await world.edit({"pr/1/title": b"Mine\n"})
+    await world.sync()
+    files = await world.files()
+    assert files["pr/1/title"] == b"Mine\n"
+    assert world.repository.pulls[1].title == "Mine"
+    names = [
+        *world.repository.statuses.get(A, ()),
+        *(r.name for r in world.repository.runs.values()),
+    ]
+    assert names == ["ci/datakit/test"]
+    assert not await world.client.is_as_before(PROJECT)
+    assert await world.client.is_as_before(PROJECT)
+    said = [each.getMessage() for each in caplog.records if "is called" in each.message]
+    assert said == [
+        "ann/app is called bob/tool on GitHub now; it is still ann/app here, until somebody "
+        "monitors it by its new name"
+    ]
+    assert world.bridge.notice("bob/tool", WHOLE)  # as its events say
+    assert not world.bridge.notice("bob/other", WHOLE)
+
+
+async def test_another_repository_of_the_old_name_is_another(world: World) -> None:
+    world.repository.set_ref("heads/main", A)
+    await world.sync()
+    world.hub.rename(PROJECT, "bob/tool")
+    await world.sync()
+    world.hub.repository(PROJECT).set_ref("heads/trunk", B)
+    await world.sync()
+    assert [path for path in await world.files() if path.startswith("ref/")] == [
+        "ref/heads/trunk/head"
+    ]
 
 
 def _asked(world: World, least: int) -> Callable[[], bool]:
