@@ -153,6 +153,12 @@ class ServiceSettings(BaseModel):
             raise ValueError("--tls-cert is for --web-ui https://HOST:PORT")
         return self
 
+    @model_validator(mode="after")
+    def _certificates_of_a_cluster(self) -> Self:
+        if self.executor_tls and not self.executor.startswith("dask:tls:"):
+            raise ValueError("--executor-tls is for --executor dask:tls://HOST:PORT")
+        return self
+
     @property
     def web_host(self) -> str:
         """The dashboard's host name or address."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +17,8 @@ import pytest
 
 from datakit_ci.cli import main as datakit_ci
 from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut
+from datakit_ci.executors.dask.cluster import Cluster, Timing
+from datakit_ci.executors.dask.security import Credentials
 from datakit_ci.executors.dask.versions import Versions
 from datakit_ci.executors.dask.wire import key_of
 from datakit_ci.executors.local import LocalExecutor
@@ -22,6 +26,7 @@ from datakit_ci.pipeline import import_pipeline
 from datakit_ci.question import Question, QuestionKind
 from datakit_ci.state import BuildId
 from datakit_core.client.api import Entry, FileMode
+from datakit_core.client.reconnect import Backoff
 from datakit_core.store.objects import EMPTY_TREE
 from self_ci import pipeline as self_ci
 from tests.support.farm import (
@@ -319,6 +324,25 @@ async def test_builds_of_an_engine_that_is_gone_end(
             pid = int(await log.line())
         await gone(pid)  # its connection has ended, and nobody else wants the key
         running.cancel()
+
+
+@pytest.mark.parametrize("patience", [0.05, 20.0], ids=["refused", "still connecting"])
+async def test_an_engine_may_stop_while_there_is_no_scheduler(patience: float) -> None:
+    with socket.socket() as nobody:  # bound, so that nobody else listens there
+        nobody.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        security = Credentials().security("client", address)
+        cluster = Cluster(address, security, Timing(connect=patience, backoff=Backoff(9.0)))
+        tried = asyncio.Event()
+        async with cluster.running():
+            cluster.listen(lambda _: tried.set())
+            tried.clear()
+            if patience < 1:
+                await tried.wait()
+            else:
+                await asyncio.sleep(0)
+            assert f"The scheduler at {address} is away since" in cluster.trouble
+        gc.collect()  # a coroutine that was never awaited would say so now
 
 
 def test_a_second_worker_in_one_directory_is_refused(farm: Farm) -> None:

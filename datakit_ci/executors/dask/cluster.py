@@ -173,7 +173,7 @@ class Cluster:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Client]:
-        client = await _Client(  # type: ignore[no-untyped-call]  # Dask has not annotated it
+        client: Client = _Client(  # type: ignore[no-untyped-call]  # Dask has not annotated it
             self.address,
             asynchronous=True,
             set_as_default=False,
@@ -182,6 +182,7 @@ class Cluster:
             name="datakit-ci",
         )
         try:
+            await client
             client.subscribe_topic(TOPIC, self._on_news)
             await client.set_metadata([ANNOUNCED], dict(self.versions.to_json()))
             yield client

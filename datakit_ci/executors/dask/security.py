@@ -83,7 +83,10 @@ class Credentials:
 def _check(security: Security, role: str) -> None:
     """Have the files read now, so that what is wrong with them is said in a line."""
     found = security.get_tls_config_for_role(role)
-    for name, option in (("ca_file", "--tls-ca-file"), ("cert", "--tls-cert")):
+    options = {"ca_file": "--tls-ca-file", "cert": "--tls-cert"}
+    if role == "client":
+        options = {"ca_file": "--executor-tls ca-file=FILE", "cert": "--executor-tls cert=FILE"}
+    for name, option in options.items():
         if not found[name]:
             raise ConfigError(f"a tls:// scheduler needs {option}, or Dask's configuration")
     try:
