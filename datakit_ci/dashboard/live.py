@@ -57,12 +57,20 @@ class Streams:
 
     @contextlib.asynccontextmanager
     async def open(self, request: web.Request) -> AsyncIterator[Stream]:
-        """A stream in answer to ``request``; ends without fuss when the client goes."""
+        """A stream in answer to ``request``; ends without fuss when the client goes.
+
+        Raises:
+            HTTPServiceUnavailable: They have gone already; nobody reads why.
+        """
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            yield await Stream.start(request)
+            try:
+                stream = await Stream.start(request)
+            except (ConnectionError, TimeoutError) as error:
+                raise web.HTTPServiceUnavailable from error
+            yield stream
         except* (ConnectionError, TimeoutError):
             _LOG.debug("the reader of %s left", request.rel_url.raw_path)
         finally:

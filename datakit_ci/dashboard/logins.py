@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,8 +30,11 @@ _WAITING = 50
 _BY_PAIR = Limit(5, 300.0)
 _BY_ADDRESS = Limit(30, 300.0)
 _BY_USER = Limit(100, 3_600.0)
-"""Many addresses may try one user; then that user waits as well, but others cannot lock them out
-by a few attempts."""
+"""Many addresses may try one user; then that user waits as well, but neither by a few attempts, nor
+where they have logged in before."""
+
+_MOST_KNOWN = 10_000
+"""Places that are remembered from which somebody has logged in."""
 
 
 class _Busy(web.HTTPTooManyRequests):
@@ -72,6 +76,7 @@ class Logins:
     setup: str = ""
     is_behind_proxy: bool = False
     attempts: Attempts = field(init=False)
+    _known: OrderedDict[str, None] = field(init=False, default_factory=OrderedDict, repr=False)
     _turn: asyncio.Semaphore = field(init=False)
     _waiting: int = field(init=False, default=0)
 
@@ -101,11 +106,10 @@ class Logins:
         Raises:
             HTTPTooManyRequests: It was tried too often.
         """
-        limits = (
-            (f"pair {address} {name}", _BY_PAIR),
-            (f"from {address}", _BY_ADDRESS),
-            (f"user {name}", _BY_USER),
-        )
+        pair = f"pair {address} {name}"
+        limits = [(pair, _BY_PAIR), (f"from {address}", _BY_ADDRESS)]
+        if pair not in self._known:
+            limits.append((f"user {name}", _BY_USER))
         if (wait := self.attempts.take(limits)) > 0:
             _LOG.warning("too many attempts to log in as %r from %s", name, address)
             raise _Busy(wait)
@@ -114,6 +118,10 @@ class Logins:
             _LOG.warning("wrong password for %r from %s", name, address)
             return False
         self.attempts.give_back(limits)
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
         return True
 
     async def make_first(self, name: str, password: str) -> None:

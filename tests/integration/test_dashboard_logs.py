@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import aiohttp
@@ -180,6 +181,39 @@ async def test_a_hundred_who_watch_a_log_are_one_reader_of_it(bench: Bench) -> N
         while len(bench.client.app[CHANNELS]):  # noqa: ASYNC110 - the requests end by themselves
             await asyncio.sleep(0.01)
     assert engine.readers == 0
+
+
+async def test_hundreds_who_watch_a_log_cost_no_more_reads_than_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, engine = bench.scene.live, bench.scene.engine
+    pieces, follow = 0, engine.follow_log
+
+    async def counted(build: BuildId, offset: int = 0) -> AsyncIterator[bytes]:
+        nonlocal pieces
+        async for piece in follow(build, offset):
+            pieces += 1
+            yield piece
+
+    async with bench.client.get(bench.path("/events", live)) as first:
+        data = await read_until(first, b'id=\\"L19\\"')
+        tail = data.rpartition(b"id: ")[2].partition(b"\n")[0].decode()
+    monkeypatch.setattr(engine, "follow_log", counted)
+    head = f"GET {bench.path('/events', live)} HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {tail}\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        viewers = []
+        for _ in range(300):
+            reader, writer = await asyncio.open_connection(bench.client.host, bench.client.port)
+            stack.callback(writer.close)
+            writer.write(head.encode())
+            viewers.append(reader)
+        for reader in viewers:
+            await reader.readuntil(b"retry: 1000\n\n")
+        for number in range(3):
+            await engine.write_log(live, b"tick %d\n" % number)
+            for reader in viewers:
+                await reader.readuntil(b"tick %d" % number)
+    assert pieces == 3
 
 
 async def test_who_comes_late_or_comes_back_misses_no_line_and_gets_none_twice(

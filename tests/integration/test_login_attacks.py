@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from multidict import CIMultiDict
 
+from datakit_ci.accounts import AccountBook
 from datakit_ci.acl import Rights, Rules, everyone, username
 from datakit_ci.dashboard import channel, live
 from datakit_ci.dashboard.app import Access, create_app
@@ -25,9 +28,11 @@ from datakit_ci.target import Target
 from tests.support.ci_scene import build_id
 from tests.support.fake_engine import FakeEngine
 from tests.support.visitors import TokenAccounts, cookie_name, csrf_of, sign_in
+from tests.support.visitors import cheap_passwords as cheap_passwords  # a fixture
 
 Client = TestClient[web.Request, web.Application]
 
+PASSWORD = "correct horse battery"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SHUT = Target("me/shut", "heads", "main")
 LIVE = build_id("me/shut", "unit")
@@ -249,6 +254,40 @@ def test_who_guesses_cannot_choose_where_they_come_from(told: list[str], counted
     assert Logins(None, float).address_of(request) == "127.0.0.1"
     stranger = request.clone(remote="198.51.100.2")
     assert Logins(None, float, is_behind_proxy=True).address_of(stranger) == "198.51.100.2"
+
+
+@pytest.mark.usefixtures("cheap_passwords")
+async def test_nobody_is_locked_out_by_those_who_guess_from_everywhere(tmp_path: Path) -> None:
+    book = AccountBook.open(tmp_path / "accounts", lambda: NOW)
+    book.add("ann", PASSWORD)
+    logins = Logins(book, lambda: 0.0)
+    assert await logins.is_right("ann", PASSWORD, "192.0.2.1")
+    for number in range(100):
+        assert not await logins.is_right("ann", "guess", f"198.51.100.{number}")
+    with pytest.raises(web.HTTPTooManyRequests):
+        await logins.is_right("ann", PASSWORD, "203.0.113.1")
+    assert await logins.is_right("ann", PASSWORD, "192.0.2.1")
+    for _ in range(5):
+        assert not await logins.is_right("ann", "guess", "192.0.2.1")
+    with pytest.raises(web.HTTPTooManyRequests):  # five from one place are enough there, too
+        await logins.is_right("ann", PASSWORD, "192.0.2.1")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, TimeoutError])
+async def test_a_reader_who_goes_before_the_first_byte_is_no_fault(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[Exception],
+) -> None:
+    async def start(_request: web.Request) -> live.Stream:
+        raise error
+
+    monkeypatch.setattr(live.Stream, "start", start)
+    await sign_in(client, "ann")
+    for path in STREAMS:
+        assert await status(client, path) == 503
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
 async def test_a_cookie_of_a_session_is_worth_nothing_at_another_service(client: Client) -> None:
