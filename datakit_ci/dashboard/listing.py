@@ -8,7 +8,7 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import TypeVar
 
-from datakit_ci.dashboard.catalogue import Entry
+from datakit_ci.dashboard.catalogue import having
 from datakit_ci.dashboard.shelf import Section, Shelf
 from datakit_ci.dashboard.views import Filter, counts
 from datakit_ci.state import TargetState
@@ -98,7 +98,9 @@ def listing(shelf: Shelf, kind: str, choice: Choice, project: str = "") -> Listi
         found = Section()
     words = choice.search.casefold().split()
     if words or choice.author:
-        found = Section(entry for entry in found.those() if _fits(entry, choice, words))
+        entries = having(found.those(), words)
+        by = choice.author
+        found = Section(each for each in entries if not by or each.state.author == by)
     rows, where = part(found.those(choice.wanted.statuses), choice.number)
     authors = shelf.authors_of(kind, project)
     named = ((name, number) for name, number in authors.items() if name)
@@ -120,7 +122,3 @@ def part(items: Sequence[_T], number: int, size: int = PAGE) -> tuple[Sequence[_
     start = (number - 1) * size
     shown = items[start : start + size]
     return shown, Part(number, pages, start + bool(shown), start + len(shown), len(items))
-
-
-def _fits(entry: Entry, choice: Choice, words: Sequence[str]) -> bool:
-    return (not choice.author or entry.state.author == choice.author) and entry.has(words)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from datakit_ci.dashboard.catalogue import Entry
+from datakit_ci.dashboard.catalogue import Entry, having
 from datakit_ci.dashboard.shelf import Section, Shelf, by_project
 from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target, TargetKind
@@ -146,9 +146,9 @@ def overview(shelf: Shelf, wanted: Filter, search: str, project: str | None = No
         busy = (entry for entry in busy if entry.target.project == project)
     total, words = len(whole), search.casefold().split()
     if words:
-        found = [entry for entry in whole.those() if entry.has(words)]
+        found = having(whole.those(), words)
         whole, projects = Section(found), by_project(found)
-        busy = (entry for entry in busy if entry.has(words))
+        busy = having(busy, words)
     groups = _groups(projects, wanted)
     red = whole.those(Filter.FAILING.statuses)[:_MOST_TROUBLE]
     return Overview(

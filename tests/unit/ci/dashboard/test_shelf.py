@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datakit_ci.dashboard import views
-from datakit_ci.dashboard.catalogue import entry_of
+from datakit_ci.dashboard.catalogue import entry_of, having
 from datakit_ci.dashboard.listing import Choice, listing
 from datakit_ci.dashboard.shelf import Shelf, Shelves
 from datakit_ci.dashboard.views import Filter
@@ -115,7 +115,7 @@ def test_what_a_shelf_needs_of_a_target_is_worked_out_once_for_each_state(scene:
     changed = replace(scene.green, subject="Another")
     second = {entry.target: entry for entry in shelves.of([changed, *states])}
     assert [target for target in first if first[target] is not second[target]] == [changed.target]
-    assert second[changed.target].has(["another"])
+    assert having([second[changed.target]], ["another"])
 
 
 def test_a_shelf_of_few_does_not_replace_one_of_many() -> None:
