@@ -12,6 +12,7 @@ import aiohttp
 from gidgethub import GitHubException
 from gidgethub.aiohttp import GitHubAPI
 from gidgethub.apps import get_installation_access_token
+from jwt.exceptions import PyJWTError
 
 from datakit_ci.bridges.github.client import Token
 from datakit_ci.bridges.github.hub import Unavailable
@@ -110,7 +111,7 @@ class AppToken:
             )
         except (GitHubException, aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"GitHub gives no token for App {self._app}: {error}") from error
-        except ValueError as error:
+        except (ValueError, PyJWTError) as error:
             raise Unavailable(f"the private key of App {self._app} is none: {error}") from error
         self._token = made["token"]
         self._ends = datetime.fromisoformat(made["expires_at"]).timestamp()

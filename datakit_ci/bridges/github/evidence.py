@@ -81,6 +81,7 @@ class Evidence:
             report = await read_report(dossier.objects, dossier.reports)
         placed, others = await self._placed(state.head, report.failures)
         why = await self._why(state, job)
+        why = [each for each in why if each != plain.status.description]  # the title says that
         lines = [*_about(plain.status, job, dossier), *_why(why), *_tests(report), *_listed(others)]
         return Check(
             plain.status,

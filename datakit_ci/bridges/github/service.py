@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -24,6 +25,8 @@ from datakit_core.errors import ConfigError
 from datakit_core.monitoring import serve_process_metrics
 
 __all__ = ["serve"]
+
+_log = logging.getLogger(__name__)
 
 _REQUEST = 60.0
 """Seconds for one request to GitHub."""
@@ -100,6 +103,11 @@ def _hook(options: Options) -> Hook | None:
     if not options.webhook:
         return None
     file = options.webhook_secret
+    if options.app is not None and file is None:
+        _log.warning(
+            "who clicks on Re-run on GitHub is not heard: the App's own webhook needs a secret "
+            "that both sides know, --webhook-secret FILE"
+        )
     return Hook.at(options.webhook, read_secret(file, "--webhook-secret") if file else "")
 
 

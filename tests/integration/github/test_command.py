@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from datakit_ci.metadata import BRANCH
+from tests.support.branches import commit_files
+from tests.support.databases import BACK_ENDS
+from tests.support.fake_checks import FakeApp
 from tests.support.fake_github import FakeGitHub, FakePull, serve_github
 from tests.support.git import git
 from tests.support.github_world import PROJECT, commit_id
@@ -50,6 +54,7 @@ async def test_a_repository_is_brought_in_step_once(tmp_path: Path) -> None:
         (["--repositories", "app"], "not of the form USER/REPO"),
         (["--capabilities", "pr:q"], "no capability"),
         (["--app-id", "3"], "an App needs"),
+        (["--app-id", "x", "--app-key", "k", "--installation", "1"], "the App's id is a number"),
         (["--webhook", "ci.example.org"], "not of the form https://HOST/PATH"),
         (["--token", "/nonexistent/token"], "does not exist"),
     ],
@@ -72,6 +77,42 @@ async def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert status == 2
     assert "chmod 600" in out
     assert "a-token" not in out
+
+
+async def as_app(hub: FakeGitHub, tmp_path: Path, key: Path) -> tuple[int | None, str]:
+    return await run(
+        "--once", "--no-fetch", "--datakit", f"git:{tmp_path / 'db.git'}",
+        "--repositories", PROJECT, "--app-id", str(hub.app.id),
+        "--installation", hub.app.installation, "--app-key", str(key), "--api", hub.url,
+    )  # fmt: skip
+
+
+async def test_an_app_has_tokens_made_and_makes_check_runs(tmp_path: Path) -> None:
+    async with serve_github(FakeGitHub()) as hub:
+        hub.repository(PROJECT).set_ref("heads/main", A)
+        async with BACK_ENDS["local"](tmp_path / "db.git") as database:
+            status = f"{PROJECT}/commit/{A}/status/ci/datakit/unit"
+            await commit_files(database, BRANCH, {f"{status}/state": b"success\n"})
+        done = await as_app(hub, tmp_path, hub.app.write_key(tmp_path / "key"))
+        assert done[0] == 0, done
+        [run] = hub.repository(PROJECT).runs.values()
+        assert (run.name, run.conclusion) == ("ci/datakit/unit", "success")
+        assert len(hub.app.tokens) == 1
+
+
+@pytest.mark.parametrize("kind", ["another", "none"])
+async def test_an_apps_key_that_is_wrong_is_said_in_a_line(tmp_path: Path, kind: str) -> None:
+    key = tmp_path / "key"
+    key.write_text("not a key")
+    key.chmod(0o600)
+    if kind == "another":
+        FakeApp().write_key(key)
+    async with serve_github(FakeGitHub()) as hub:
+        hub.repository(PROJECT)
+        status, out = await as_app(hub, tmp_path, key)
+    assert status == 2, out
+    assert "App 4711" in out
+    assert "Traceback" not in out
 
 
 async def test_a_token_that_github_does_not_accept_is_said(tmp_path: Path) -> None:
