@@ -6,12 +6,14 @@ be on a page, and histories by a real one whose clock was moved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -20,7 +22,7 @@ from playwright.async_api import Browser
 
 from datakit_ci.acl import Identity, Scope
 from datakit_ci.dashboard import create_app
-from datakit_ci.dashboard.app import Access
+from datakit_ci.dashboard.app import ROUTES, Access
 from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.particulars import Particulars
 from datakit_ci.dashboard.providers import Provider
@@ -31,7 +33,7 @@ from datakit_ci.past import Past
 from datakit_ci.project import Config, Project
 from datakit_ci.question import Question, QuestionKind
 from datakit_ci.secrets import Secret
-from datakit_ci.state import BuildState, JobState, Status, TargetState
+from datakit_ci.state import BuildState, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import FLOWS, Target
 from datakit_ci.trace import Observation
 from datakit_ci.webhook import Webhook
@@ -57,6 +59,7 @@ FILES = {
     LONG: b"long\n",
 }
 GREEN, RED = (build_id("acme/shop", "artefacts", salt) for salt in ("green", "red"))
+TIDY = build_id(FLOWS, "tidy")
 GONE = build_id("acme/shop", LONG, "gone")
 
 OF_BUILD = (
@@ -65,7 +68,29 @@ OF_BUILD = (
     "/observations", "/tests",
 )  # fmt: skip
 OF_RED = ("", "/compare", "/observations", "/tests")
-OTHERS = ("/results/acme/shop/artefacts", "/api/v1", "/settings", "/profile", "/", "/pr", "/pools")
+OTHERS = (
+    "/results/acme/shop/artefacts",
+    "/api/v1",
+    "/settings",
+    "/profile",
+    "/",
+    "/pr",
+    "/pools",
+    "/branch",
+    "/tag",
+    "/acme/shop",
+    "/acme/shop/pr",
+    "/acme/shop/branch",
+    "/acme/shop/tag",
+    "/acme/shop/pr/318",
+    "/history/acme/shop/pr/318",
+    "/acme/shop/ref/heads/rounding",
+    "/flows",
+    "/flows/published-docs",
+    "/flows/public/rates",
+    "/results/flows/tidy",
+)
+OF_FLOW = ("", "/input", "/output/clean.txt", "/compare?with=previous", "/observations")
 OF_STRANGERS = ("/login", "/login?next=/pr", "/setup?token=the-link", "/setup?token=wrong")
 PAST = (
     "/history/me/app/ref/heads/main", "/history/me/app/ref/heads/never", "/results/me/app/unit",
@@ -75,6 +100,7 @@ PAST = (
 NAMES = (
     *(f"green{below}" for below in OF_BUILD),
     *(f"red{below}" for below in OF_RED),
+    *(f"flow{below}" for below in OF_FLOW),
     "long build",
     *OTHERS,
     *OF_STRANGERS,
@@ -117,6 +143,7 @@ async def places(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict
         clara = await _cookie(app, url)
         found = {f"green{below}": _of(url, GREEN.path, below, clara) for below in OF_BUILD}
         found |= {f"red{below}": _of(url, RED.path, below, clara) for below in OF_RED}
+        found |= {f"flow{below}": _of(url, TIDY.path, below, clara) for below in OF_FLOW}
         found |= {"long build": _of(url, GONE.path, "", clara)}
         found |= {path: Place(url + path, clara) for path in OTHERS}
         found |= {path: Place(url + path) for path in OF_STRANGERS}
@@ -170,10 +197,26 @@ async def _scripted() -> FakeEngine:
     engine.whys[RED] = Explanation("artefacts", Verdict.RAN, (reason,), RED, GREEN)
     waiting = BuildState(GONE, Status.WAITING, "pool cpu is full", command="c" * 900, queued=now)
     engine.add_build(waiting)
-    job = JobState("publish", Status.SUCCESS, "holds what main says")
-    flow = Target(FLOWS, "flow", "published-docs")
-    engine.flowing = [TargetState(flow, jobs=(job,), updated=now)]
+    await _add_flows(engine, now)
     return engine
+
+
+async def _add_flows(engine: FakeEngine, now: datetime) -> None:
+    """One that has nothing to show yet, and one with two results."""
+    seen = (Observation(Question(QuestionKind.FILE, "raw.txt"), ["F", "1" * 40]),)
+    for letter in "ab":
+        await add_result(
+            engine, TIDY, given={"raw.txt": letter.encode()}, made={"clean.txt": b"a\n"},
+            seen=seen, log=b"tidied\n", finished=now,
+        )  # fmt: skip
+    job = JobState("publish", Status.SUCCESS, "holds what main says", (TIDY,))
+    graph = (
+        GraphNode("h", LONG, "head", Status.SUCCESS),
+        GraphNode("s", "tidy", "stage", Status.SUCCESS, inputs=("h",), build=TIDY),
+    )
+    empty = TargetState(Target(FLOWS, "flow", "published-docs"), jobs=(job,), updated=now)
+    rates = replace(empty, target=Target(FLOWS, "flow", "public/rates"), graph=graph)
+    engine.flowing = [empty, rates]
 
 
 async def _past(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
@@ -233,3 +276,24 @@ async def test_every_page_is_free_of_barriers_and_fits_its_window(
     await context.close()
     assert (found, excess, errors) == ([], 0, [])
     assert title.endswith("DataKit")
+
+
+NO_PAGES = (
+    "/api/v1/.+", ".*/db.git/.+", "/health", "/cc.xml", ".*/?feed.atom", ".+/badge.svg", "/metrics",
+    "/events", ".+/log.txt", ".+/log/(events|lines|search|text)", "/log/(live|saved)/.+",
+    "/login/{provider}.*",
+)  # fmt: skip
+"""Addresses that send no page, or lead on to one."""
+
+
+async def test_no_page_is_left_out(places: dict[str, Place]) -> None:
+    app = web.Application()
+    paths = {urlsplit(place.url).path for place in places.values()}
+    for route in ROUTES:
+        canonical = app.router.add_resource(route.path).canonical
+        if route.method != "GET" or any(re.fullmatch(each, canonical) for each in NO_PAGES):
+            continue
+        if canonical.startswith("/build/{flows}"):
+            continue  # made from those of projects
+        pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(canonical))
+        assert any(re.fullmatch(pattern, path) for path in paths), canonical
