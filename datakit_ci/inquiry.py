@@ -1,7 +1,9 @@
 """Inquiries: finds the facts for :mod:`datakit_ci.why` in a database, with no engine at hand.
 
 The result before a run is looked for in the history of the targets that wanted it, and then among
-the results of the same stage. How far is bounded: who asks wants an answer at once.
+the results of the same stage. How far is bounded: who asks wants an answer at once. The cells of a
+matrix are one stage, so one with the same parameters goes before any other: that its neighbour has
+other ones is why none of them ran.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ _FAR = 200
 
 _NEAR = 400
 """Newer results of a stage that are passed before it is not looked for any more."""
+
+_MOST_CELLS = 100
+"""Results with other parameters that are passed over meanwhile."""
 
 _EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -116,22 +121,22 @@ class Inquiry:
 
     async def _before(self, run: Run) -> _Before:
         """The nearest result that was there when ``run`` began."""
-        removed = False
+        removed, other = False, None
         for path, _ in run.occasion.targets if run.occasion else ():
             found = await self._before_on(run, path)
-            if found.state is not None:
+            if found.state is not None and _is_cell_of(run, found.state):
                 return found
-            removed = removed or found.removed
-        newest = await self._newest(run)
-        return _Before(newest, removed)
+            removed, other = removed or found.removed, other or found.state
+        return _Before(await self._newest(run) or other, removed)
 
     async def _before_on(self, run: Run, path: str) -> _Before:
-        """What a target showed of the stage before."""
+        """What a target showed of the stage before; with other parameters only if need be."""
         try:
             target = Target.named(path)
         except ConfigError:
             return _Before()
         looked, removed = 0, False
+        others: dict[BuildId, BuildState | None] = {}
         async for state in states_of(self._database, target):
             looked += 1
             for job in state.jobs:
@@ -141,11 +146,13 @@ class Inquiry:
                     if build == run.build:
                         passed = job.status is Status.SUCCESS
                         removed = removed or (passed and is_before(state, run.started))
-                    elif (found := await self._earlier(build, run)) is not None:
-                        return _Before(found, removed)
-            if looked >= _FAR:
+                    elif build not in others:
+                        found = others[build] = await self._earlier(build, run)
+                        if found is not None and _is_cell_of(run, found):
+                            return _Before(found, removed)
+            if looked >= _FAR or len(others) >= _MOST_CELLS:
                 break
-        return _Before(None, removed)
+        return _Before(next((each for each in others.values() if each), None), removed)
 
     async def _earlier(self, build: BuildId, run: Run) -> BuildState | None:
         """A result, if it was made before ``run``."""
@@ -187,6 +194,14 @@ def _is_alike(build: BuildId, other: BuildId) -> bool:
 
 def _is_earlier(state: BuildState, run: Run) -> bool:
     return state.started is not None and state.started < (run.started or _EVER)
+
+
+def _is_cell_of(run: Run, state: BuildState) -> bool:
+    """Whether a result has the parameters of a run, as far as that is known."""
+    if run.occasion is None or state.occasion is None:
+        return True
+    one, other = run.occasion.identity, state.occasion.identity
+    return one.get("parameters") == other.get("parameters")
 
 
 def _is_for(run: Run, target: TargetState) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci import shell
+from datakit_ci import matrix, shell
 from datakit_ci.control import Cancel, Pause, Rebuild
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, LostBuild
@@ -130,6 +130,25 @@ async def test_another_branch_is_served_and_compared_with_the_stage_s_newest_res
         await settled_at(engine, await world.commit({"src/a.py": b"3"}, OTHER), OTHER)
         verdict, reason = only(await engine.why(OTHER, "unit"))
         assert (verdict, reason.kind) == (Verdict.RAN, ReasonKind.OBSERVATION)
+
+
+async def test_a_cell_of_a_matrix_is_compared_with_the_same_cell(world: World) -> None:
+    cells = matrix(UNIT, DB=["sqlite", "postgres"])
+    await world.commit({"src/a.py": b"1"})
+    async with world.engine_of(lambda target: cells.jobs(target.source)) as engine:
+        await engine.idle()
+        await settled_at(engine, await world.commit({"src/a.py": b"2"}))
+        for name in ("unit/sqlite", "unit/postgres"):
+            verdict, reason = only(await asked(world, engine, name))
+            assert (verdict, reason.kind, reason.subject) == (
+                Verdict.RAN,
+                ReasonKind.OBSERVATION,
+                "src",
+            )
+        await settled_at(engine, await world.commit({"src/a.py": b"3"}, OTHER), OTHER)
+        explained = await engine.why_build(job(engine, "unit/postgres", OTHER).builds[-1])
+        assert explained is not None
+        assert [each.subject for each in explained.reasons] == ["src"]
 
 
 async def test_a_result_that_was_not_kept_is_why_it_ran_again(world: World) -> None:

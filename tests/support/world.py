@@ -51,6 +51,14 @@ class World:
                 terms[stage.name] = source = stage(source)
             return terms
 
+        async with self.engine_of(jobs, **config) as engine:
+            yield engine
+
+    @asynccontextmanager
+    async def engine_of(
+        self, jobs: Callable[[TargetTerms], Mapping[str, Term[object]]], **config: Any
+    ) -> AsyncIterator[Engine]:
+        """An engine with these jobs."""
         declared = Config(projects=[Project("me/app", jobs)], **config)
         spool = self._directory / "spool"
         async with (
