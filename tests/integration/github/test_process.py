@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from datakit_ci.bridges.github.reconcile import pruned
 from datakit_ci.bridges.github.scope import WHOLE
@@ -102,10 +103,10 @@ async def until_asked(world: World, more: int) -> None:
     await world.hub.until(lambda: len(world.hub.requests) >= enough)
 
 
-async def until_idle(world: World) -> None:
-    """Wait for two periodic looks at the lists, which come after all else is done."""
+async def until_idle(world: World, looks: int) -> None:
+    """Wait for periodic looks at the lists; one begins when what was done before is done."""
     last = ("GET", f"/repos/{PROJECT}/issues/comments")
-    enough = world.hub.requests.count(last) + 2
+    enough = world.hub.requests.count(last) + looks
     await world.hub.until(lambda: world.hub.requests.count(last) >= enough)
 
 
@@ -129,6 +130,7 @@ async def _made_up_for(world: World, bridge: Bridge) -> None:
     assert await world.files() == {".monitor": b""}
 
 
+@pytest.mark.timeout(180)  # it starts four processes
 async def test_a_bridge_that_is_killed_and_hears_half_of_it_converges(tmp_path: Path) -> None:
     async with _scene(tmp_path) as (world, bridge):
         await _converges(world, bridge)
@@ -139,13 +141,13 @@ async def _converges(world: World, bridge: Bridge) -> None:
     world.hub.loses = lambda: chaos.random.random() < 0.5
     for _ in range(2):
         async with bridge.running():  # and killed in the middle of whatever it does then
-            for _ in range(6):
+            for _ in range(4):
                 for _ in range(chaos.random.randrange(1, 4)):
                     chaos.on_github()
                 await chaos.in_database()
                 if chaos.random.random() < 0.2:
                     world.hub.faults.append(Fault(502, lost=True))
-                await until_asked(world, chaos.random.randrange(5))
+                await until_asked(world, chaos.random.randrange(4))
         chaos.on_github()
         await chaos.in_database()
     world.hub.faults.clear()
@@ -154,7 +156,7 @@ async def _converges(world: World, bridge: Bridge) -> None:
         await world.edit({".dirty": b""})  # statuses of others are in no list: have it look
         await until(world, lambda files: ".dirty" not in files)
         await until_equal(world)
-        await until_idle(world)
+        await until_idle(world, 2)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     await _nothing_is_left_to_do(world, bridge)
@@ -165,7 +167,7 @@ async def _nothing_is_left_to_do(world: World, bridge: Bridge) -> None:
     before = await world.database.branches()
     world.hub.requests.clear()
     async with bridge.running():
-        await until_idle(world)
+        await until_idle(world, 1)
     asked = [each for each in world.hub.requests if each[0] != "GET" and each[1] != "/graphql"]
     assert [path for _, path in asked if "/hooks" not in path] == []
     assert await world.database.branches() == before
