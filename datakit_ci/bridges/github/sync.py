@@ -25,7 +25,7 @@ from datakit_ci.bridges.github.resources import (
 )
 from datakit_ci.bridges.github.scope import NOTHING, WHOLE, Scope, overlay
 from datakit_core.client.api import CommitId, Database, ObjectId
-from datakit_core.errors import DatakitError, Disconnected, NotFastForward, UnknownObject
+from datakit_core.errors import DatakitError, NotFastForward, UnknownObject
 
 __all__ = ["Sync", "agreed_branch"]
 
@@ -94,21 +94,24 @@ class Sync:
         retry = _FIRST_RETRY
         while True:
             self._news.clear()
-            wanted, self._wanted = self._wanted, NOTHING
-            try:
-                await self.once(wanted)
-            except Disconnected:
-                raise
-            except DatakitError as error:
-                _log.error("cannot bring %s in step: %s", self._project, error)
-                self._meter.synced("failed")
-                self._wanted |= wanted
-                await self._pause(retry)
+            if await self._try():
+                retry = _FIRST_RETRY
+                if not await self._pause(self._resync):
+                    self._wanted |= await self._periodic()
+            elif not await self._pause(retry):
                 retry = min(_LAST_RETRY, 2 * retry)
-                continue
-            retry = _FIRST_RETRY
-            if not await self._pause(self._resync):
-                self._wanted |= await self._periodic()
+
+    async def _try(self) -> bool:
+        """Do what is wanted; tells whether nothing is left to do."""
+        wanted, self._wanted = self._wanted, NOTHING
+        try:
+            await self.once(wanted)
+        except DatakitError as error:  # a database that is away is waited for by the next reading
+            _log.error("cannot bring %s in step: %s", self._project, error)
+            self._meter.synced("failed")
+            self._wanted |= wanted
+            return False
+        return not self._wanted
 
     async def _pause(self, seconds: float) -> bool:
         """Wait for news, but not longer than this; tells whether there is any."""

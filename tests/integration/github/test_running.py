@@ -14,7 +14,12 @@ import pytest
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.webhook import Hook, register, serve_webhooks
 from datakit_ci.metadata import BRANCH
-from tests.support.fake_github import FakePull, Fault
+from datakit_core.client.api import Transaction
+from datakit_core.client.local import LocalDatabase
+from datakit_core.errors import Disconnected
+from datakit_core.store import Store
+from tests.support.databases import open_store
+from tests.support.fake_github import FakeGitHub, FakePull, Fault, serve_github
 from tests.support.git import commit_file, git
 from tests.support.github_world import PROJECT, World, commit_id, open_world
 
@@ -150,6 +155,52 @@ async def test_unsigned_events_are_refused_unread(
             assert answer.status == status
         async with session.get(url) as answer:
             assert answer.status == 405
+
+
+class GoesAway(LocalDatabase):
+    """A database whose server goes away, so many times, when somebody begins to write."""
+
+    def __init__(self, store: Store, times: int) -> None:
+        super().__init__(store)
+        self.times = times
+
+    @asynccontextmanager
+    async def transaction(self, branch: str) -> AsyncIterator[Transaction]:
+        async with super().transaction(branch) as transaction:
+            if self.times:
+                self.times -= 1
+                raise Disconnected("the server went away")
+            yield transaction
+
+
+async def test_a_database_that_goes_away_while_it_is_written_to_is_written_to_again(
+    tmp_path: Path,
+) -> None:
+    async with (
+        open_store(tmp_path / "db.git") as store,
+        aiohttp.ClientSession() as session,
+        serve_github(FakeGitHub()) as hub,
+    ):
+        database = GoesAway(store, 0)
+        world = World(hub, database, session)
+        await world.edit({".monitor": b""})
+        world.repository.set_ref("heads/main", A)
+        database.times = 1
+        async with running(world):
+            await until(world, has("ref/heads/main/head", A))
+    assert database.times == 0
+
+
+async def test_a_commit_that_could_not_be_had_is_fetched_soon(tmp_path: Path, world: World) -> None:
+    head = commit_file(tmp_path / "work", "a", b"1")
+    world.repository.set_ref("heads/main", head)
+    world.clone = f"file://{tmp_path / 'hub'}"
+    async with running(world, fetch=True):
+        await world.hub.until(lambda: len(world.hub.requests) >= 4)  # it looks for another time
+        bare = tmp_path / "hub" / f"{PROJECT}.git"
+        bare.parent.mkdir(parents=True)
+        git(tmp_path, "clone", "-q", "--bare", "work", bare)
+        await until(world, has("ref/heads/main/head", head))
 
 
 async def test_commits_are_fetched_before_heads_name_them(tmp_path: Path, world: World) -> None:
