@@ -7,6 +7,7 @@ cheap look whether anything is new, by requests with ETags that do not count aga
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -83,7 +84,7 @@ class GitHub:
         self._clone = clone.rstrip("/")
         self._token = token
         self.client = Client(session, self._url, token, meter or Meter(), pause)
-        self._seen: dict[str, tuple[object, ...]] = {}
+        self._seen: dict[str, bytes] = {}
         self._names: dict[str, str] = {}
 
     async def look(self, project: str, scope: Scope) -> Snapshot:
@@ -301,9 +302,10 @@ class GitHub:
             f"{path}/issues/comments?sort=updated&direction=desc&per_page=30",
         )
         try:
-            now = tuple([str(await self.client.getitem(url, None)) for url in lists])
+            answers = [await self.client.getitem(url, None) for url in lists]
         except GitHubException as error:
             raise self._said(error, project) from error
+        now = hashlib.sha256(str(answers).encode(errors="surrogatepass")).digest()
         before, self._seen[project] = self._seen.get(project), now
         return before == now
 

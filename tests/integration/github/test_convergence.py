@@ -16,9 +16,11 @@ from tests.support.github_world import PROJECT, open_world
 ROUNDS = int(os.environ.get("DATAKIT_GITHUB_ROUNDS", "120"))
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_edits_on_both_sides_converge(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "is_app"), [(0, False), (1, False), (2, True)])
+async def test_edits_on_both_sides_converge(tmp_path: Path, seed: int, is_app: bool) -> None:
     async with open_world(tmp_path) as world:
+        world.is_app = is_app
+        world.restart()
         chaos = Chaos(world, seed)
         for _ in range(ROUNDS):
             for _ in range(chaos.random.randrange(4)):
@@ -39,7 +41,8 @@ async def test_edits_on_both_sides_converge(tmp_path: Path, seed: int) -> None:
         assert not await world.sync()
         github = pruned(await world.client.look(PROJECT, WHOLE))
         assert await world.snapshot() == github
-        before = world.repository.status_posts
+        assert bool(world.repository.runs) == is_app
+        told = world.repository.status_posts, len(world.repository.run_requests)
         world.restart()
         assert not await world.sync()
-        assert world.repository.status_posts == before
+        assert (world.repository.status_posts, len(world.repository.run_requests)) == told
