@@ -109,6 +109,53 @@ def test_a_probe_a_service_and_a_policy_name_ports_that_there_are() -> None:
     assert used <= ports | {"{name"}
 
 
+def dockerfile(image: str) -> str:
+    """How an image of ours is made, with what it begins with."""
+    name = image.removeprefix("datakit/")
+    own = ROOT / f"Dockerfile.{name}"
+    if own.exists():
+        return own.read_text()
+    text = (ROOT / "docker" / f"Dockerfile.{name}").read_text()
+    below = re.search(r"^ARG \w+=(datakit/\S+)$", text, re.MULTILINE)
+    assert below is not None, image
+    return dockerfile(below[1]) + text
+
+
+def said(text: str, instruction: str) -> set[str]:
+    """All that an instruction says in a Dockerfile."""
+    lines = re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)
+    return {word for line in lines for word in line.split()}
+
+
+def test_a_pod_runs_its_images_as_they_are_made_to_run() -> None:
+    for pod in pods():
+        first = pod["containers"][0]
+        users = re.findall(r"--uid (\d+)", dockerfile(first["image"]))
+        assert [str(pod["securityContext"]["runAsUser"])] == users
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+        for each in pod["containers"]:
+            text = dockerfile(each["image"])
+            metrics = [a for a in each["args"] if a.startswith("--listen-prometheus")]
+            given = {a.partition("=")[2] for a in metrics}  # two in a pod need two ports
+            ports = {str(port["containerPort"]) for port in each["ports"]}
+            assert ports <= said(text, "EXPOSE") | given, each["name"]
+            assert given <= ports, each["name"]
+            checks = [each[kind] for kind in ("startupProbe", "livenessProbe") if kind in each]
+            for command in (check["exec"]["command"] for check in checks if "exec" in check):
+                assert f"CMD {json.dumps(command)}" in text
+
+
+def test_what_a_container_may_write_to_is_a_volume_of_its_image_or_temporary() -> None:
+    for pod in pods():
+        kinds = {each["name"]: each for each in pod["volumes"]}
+        for each in pod["containers"]:
+            (*_, listed) = re.findall(r"^VOLUME (.*)$", dockerfile(each["image"]), re.MULTILINE)
+            for mount in each["volumeMounts"]:
+                volume = kinds.get(mount["name"], {})
+                if not mount.get("readOnly") and "emptyDir" not in volume:
+                    assert mount["mountPath"] in json.loads(listed), each["name"]
+
+
 @pytest.mark.parametrize(("image", "arguments"), containers())
 def test_every_option_that_is_given_is_one_of_the_command(image: str, arguments: list[str]) -> None:
     known = {

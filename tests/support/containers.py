@@ -189,7 +189,8 @@ def container_engine(directory: Path) -> Iterator[ContainerEngine]:
             engine("rm", "--force", *left, check=False)
         process.send_signal(signal.SIGTERM)
         process.wait(60)
-        shutil.rmtree(directory, ignore_errors=True)
+        # Some hundred thousand files: Python would take three times as long.
+        subprocess.run(["rm", "-rf", directory], check=False)
 
 
 def _started(engine: ContainerEngine, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -38,17 +38,35 @@ class MailServer:
     failed: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     in_clear: list[bytes] = field(default_factory=list)
     got: asyncio.Queue[tuple[list[str], EmailMessage]] = field(default_factory=asyncio.Queue)
+    _clients: set[asyncio.Task[object]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with one client."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            await self._talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client has gone
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def end(self) -> None:
+        """Hang up on who is still there: a client's thread outlives the test that it belongs to."""
+        for each in (clients := set(self._clients)):
+            each.cancel()
+        if clients:
+            await asyncio.wait(clients)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.away:
             self.away -= 1
-            writer.close()
             return
         writer.write(b"220 here\r\n")
         if self.tls is None or await self._begin(reader, writer, self.tls):
             await self._deliver(reader, writer)
-        writer.close()
 
     async def _begin(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext
@@ -118,3 +136,5 @@ async def mail_server() -> AsyncIterator[MailServer]:
     found.address = f"{host}:{port}"
     async with server:
         yield found
+        server.close()
+        await found.end()
