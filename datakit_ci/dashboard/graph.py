@@ -125,8 +125,8 @@ def layout(nodes: Sequence[GraphNode]) -> Drawing:
         for node, cell in ((node, cells[node.id]) for node in nodes)
     )
     edges = tuple(_edges(nodes, cells, lefts, widths))
-    height = max(place.y + place.height for place in placed) + _MARGIN
-    return Drawing(lefts[-1] + widths[-1] + _MARGIN, height, placed, edges)
+    lowest = max(round(cell.y) + cell.height for column in columns for cell in column)  # lanes, too
+    return Drawing(lefts[-1] + widths[-1] + _MARGIN, lowest + 2 * _MARGIN, placed, edges)
 
 
 def glyph(nodes: Sequence[GraphNode], most: int = 40) -> Glyph | None:

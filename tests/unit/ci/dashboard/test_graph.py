@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -19,6 +20,12 @@ def node(name: str, *inputs: str, status: Status = Status.SUCCESS) -> GraphNode:
 
 def place(drawing: Drawing) -> dict[str, tuple[int, int]]:
     return {placed.node.id: (placed.x, placed.y) for placed in drawing.nodes}
+
+
+def ordinates(path: str) -> list[float]:
+    """The heights that a path goes through."""
+    pairs = re.findall(r"[-\d.]+ ([-\d.]+)", re.sub(r"H[-\d.]+", "", path))
+    return [float(y) for y in pairs]
 
 
 @st.composite
@@ -43,6 +50,13 @@ def test_nothing_overlaps_and_everything_is_inside(nodes: list[GraphNode]) -> No
     for placed in drawing.nodes:
         assert 0 <= placed.x <= placed.x + placed.width <= drawing.width
         assert 0 <= placed.y <= placed.y + placed.height <= drawing.height
+
+
+@given(graphs())
+def test_every_edge_is_inside(nodes: list[GraphNode]) -> None:
+    drawing = layout(nodes)
+    for edge in drawing.edges:
+        assert all(0 <= ordinate <= drawing.height for ordinate in ordinates(edge.path))
 
 
 @given(graphs())
@@ -78,6 +92,15 @@ def test_an_edge_past_a_column_does_not_run_below_its_nodes() -> None:
     nodes = [node("a"), node("b", "a"), node("c", "b", "a")]
     drawing = layout(nodes)
     assert any("H" in edge.path for edge in drawing.edges)
+
+
+def test_an_edge_below_all_nodes_is_inside_the_picture() -> None:
+    cells = [node(f"unit-{number}", "gate") for number in range(4)]
+    last = node("deploy", "docs", *(cell.id for cell in cells))
+    drawing = layout([node("source"), node("gate", "source"), node("docs", "source"), *cells, last])
+    lowest_node = max(placed.y + placed.height for placed in drawing.nodes)
+    lowest_edge = max(ordinate for edge in drawing.edges for ordinate in ordinates(edge.path))
+    assert lowest_node < lowest_edge < drawing.height
 
 
 def test_edges_say_what_came_of_them() -> None:
