@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ADDRESS ?= 127.0.0.1:8080
 LISTEN_9P ?= tcp://127.0.0.1:5640
-PYTEST_FLAGS ?= --numprocesses auto --dist loadgroup
+PYTEST_FLAGS ?= --numprocesses auto
 
 .PHONY: run test check format bench soak kernels fuzz clean setup
 

@@ -21,6 +21,22 @@ settings.register_profile("datakit", deadline=None)
 settings.load_profile("datakit")
 
 
+_TOGETHER = "tests/integration/containers/"
+"""Tests that share an engine and its images, which one process has."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give processes of pytest-xdist single tests, but those that belong together as one."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _TOGETHER if nodeid.startswith(_TOGETHER) else nodeid
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture
 def nonblocking() -> Generator[None, None, None]:
     """Whatever blocks the event loop raises where it is called."""

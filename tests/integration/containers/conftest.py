@@ -1,6 +1,6 @@
 """One engine and one build of each image, for all tests that run containers.
 
-They are one group (``--dist loadgroup``), so that one process of pytest-xdist runs them all.
+One process of pytest-xdist runs them all: ``tests/conftest.py`` keeps them together.
 """
 
 from __future__ import annotations

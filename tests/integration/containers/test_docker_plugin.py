@@ -23,7 +23,7 @@ from tests.support.bench import Bench
 from tests.support.branches import commit_files
 from tests.support.containers import TINY
 
-pytestmark = [pytest.mark.foreign, pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.foreign]
 
 MAIN = Target("me/app", "heads", "main")
 

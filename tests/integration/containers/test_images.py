@@ -16,7 +16,6 @@ from tests.support.git import commit_file, git
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.timeout(1500),  # the first builds everything
-    pytest.mark.xdist_group("containers"),
 ]
 
 SOON = ["--health-interval=1s"]

@@ -20,7 +20,6 @@ from tests.support.git import git
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.timeout(1500),  # the first builds everything
-    pytest.mark.xdist_group("containers"),
 ]
 
 ROOT = Path(__file__).parents[3]
