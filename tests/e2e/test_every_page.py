@@ -20,6 +20,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser
 
+from datakit_ci.accounts import AccountBook
 from datakit_ci.acl import Identity, Scope
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.app import ROUTES, Access
@@ -92,6 +93,12 @@ OTHERS = (
 )
 OF_FLOW = ("", "/input", "/output/clean.txt", "/compare?with=previous", "/observations")
 OF_STRANGERS = ("/login", "/login?next=/pr", "/setup?token=the-link", "/setup?token=wrong")
+STATUSES = {
+    "/setup?token=wrong": 404,
+    "/history/me/app/ref/heads/never": 404,
+    "/?at=2000-01-01": 404,
+    "/?at=nonsense": 400,
+}
 PAST = (
     "/history/me/app/ref/heads/main", "/history/me/app/ref/heads/never", "/results/me/app/unit",
     "/me/app/ref/heads/main?at=2026-03-05T08:00:00Z", "/?at=2026-03-05T08:00:00Z",
@@ -146,7 +153,7 @@ async def places(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict
         found |= {f"flow{below}": _of(url, TIDY.path, below, clara) for below in OF_FLOW}
         found |= {"long build": _of(url, GONE.path, "", clara)}
         found |= {path: Place(url + path, clara) for path in OTHERS}
-        found |= {path: Place(url + path) for path in OF_STRANGERS}
+        found |= await _doors(stack, tmp_path_factory.mktemp("accounts"))
         found |= await _past(stack, tmp_path_factory.mktemp("past"))
         yield found
 
@@ -156,6 +163,14 @@ CONFIG = Config(
     secrets={"TOKEN": Secret.env("A_TOKEN"), "KEY": Secret.file(f"/none/{LONG}")},
     webhooks=[Webhook("https://hooks.example.org/T0/hunter2", Secret.env("HOOK"))],
 )
+
+
+async def _doors(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
+    """Where strangers come in: with a password, with an account elsewhere, or as the first."""
+    book = AccountBook.open(directory / "accounts", lambda: datetime.now(UTC))
+    access = replace(_access(), book=book)
+    url = await _serve(stack, create_app(FakeEngine(), access=access))
+    return {path: Place(url + path) for path in OF_STRANGERS}
 
 
 def _access() -> Access:
@@ -269,13 +284,15 @@ async def test_every_page_is_free_of_barriers_and_fits_its_window(
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    await page.goto(place.url)
+    answer = await page.goto(place.url)
     excess = await page.evaluate(_EXCESS)
     found = await barriers(page)
     title = await page.title()
     await context.close()
     assert (found, excess, errors) == ([], 0, [])
     assert title.endswith("DataKit")
+    assert answer is not None
+    assert answer.status == STATUSES.get(name, 200)
 
 
 NO_PAGES = (
