@@ -9,36 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 from datakit_ci.target import encode_name
 from datakit_core.errors import ConfigError
-from datakit_core.store.git import GitFailed, run_git, split_credentials, without_credentials
+from datakit_core.store.git import GitFailed, run_git, split_credentials
 
-__all__ = ["fetch_results", "is_web_address", "with_token"]
+__all__ = ["fetch_results", "is_web_address"]
 
 
 def is_web_address(source: str) -> bool:
     """Whether ``source`` is a URL that Git reads by HTTP, and not one of 9P."""
     return source.startswith(("https://", "http://"))
-
-
-def with_token(url: str, token: str) -> str:
-    """``url`` with an API token as the password, which is how Git sends one.
-
-    Raises:
-        ConfigError: It would be readable on the way.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme != "https" and host not in ("localhost", "::1") and host[:4] != "127.":
-        raise ConfigError(
-            f"{without_credentials(url)} would send the token readable for everybody on the way; "
-            "use https",
-            "--warm",
-        )
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"datakit:{quote(token, safe='')}@{place}").geturl()
 
 
 async def fetch_results(url: str, projects: Iterable[str], directory: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from datakit_ci.cli.options import PipelineFile, ShowOutput
-from datakit_ci.cli.server import TokenFile, read_token
+from datakit_ci.cli.server import TokenFile, read_token, with_token
 from datakit_core.errors import ConfigError
 
 __all__ = ["commands"]
@@ -70,7 +70,7 @@ def run(
     """
     from datakit_ci.localrun import Wanted  # slow to import
     from datakit_ci.once import run_once
-    from datakit_ci.warming import is_web_address, with_token
+    from datakit_ci.warming import is_web_address
 
     if not once and not dry_run:
         raise ConfigError("run needs --once; datakit-ci serve watches a repository")
@@ -79,7 +79,7 @@ def run(
     if as_json and not dry_run:
         raise ConfigError("--json is for --dry-run; results list --json has what was run")
     if token_file is not None and is_web_address(warm):
-        warm = with_token(warm, read_token(token_file))
+        warm = with_token(warm, read_token(token_file), "--warm")
     wanted = Wanted(
         pipeline,
         target,

@@ -19,13 +19,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import typer
 
 from datakit_core.errors import ConfigError, NoEntry
 
-__all__ = ["Refused", "Server", "ServerUrl", "TokenFile", "named_server", "read_token"]
+__all__ = [
+    "Refused",
+    "Server",
+    "ServerUrl",
+    "TokenFile",
+    "named_server",
+    "read_token",
+    "with_token",
+]
 
 ServerUrl: TypeAlias = Annotated[
     str,
@@ -264,6 +272,22 @@ def read_token(file: Path) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(f"{file} holds no API token: one word", "--token-file")
     return token
+
+
+def with_token(url: str, token: str, option: str) -> str:
+    """``url`` with an API token as the password, which is how Git sends one.
+
+    Raises:
+        ConfigError: It would be readable on the way.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not _is_here(parts.hostname or ""):
+        raise ConfigError(
+            f"{parts.hostname} would be sent the token readable for all on the way; use https",
+            option,
+        )
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"datakit:{quote(token, safe='')}@{place}").geturl()
 
 
 def _is_here(host: str) -> bool:
