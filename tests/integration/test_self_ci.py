@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from datakit_ci.process import Sink
 from datakit_ci.stage import StageFailed
 from datakit_ci.state import Status
 from datakit_ci.target import Target
+from datakit_ci.term import Term
 from datakit_ci.trace import Tracer
 from datakit_ci.tree import Tree
 from datakit_core.client.api import Database
@@ -25,6 +29,7 @@ from tests.support.executors import ScriptedExecutor
 
 pytestmark = pytest.mark.usefixtures("nonblocking")
 
+CHECKOUT = Path(__file__).parents[2]
 MAIN = Target("datakit/datakit", "heads", "main")
 
 FUNCTIONS = {stage.spec.name: stage.function for stage in (pipeline.links, pipeline.sizes)}
@@ -117,3 +122,19 @@ async def test_a_file_that_goes_breaks_the_links_to_it(repository: Repository) -
     again, failed = await repository.ran({"datakit_ci/b.py": None})
     assert "links" in again
     assert failed == {"links"}
+
+
+def test_the_tests_that_it_runs_need_nothing_that_it_does_not_give_them(tmp_path: Path) -> None:
+    given, suites = pipeline.tests.stage.spec.inputs, pipeline.tests.axes["SUITE"]
+    assert given is not None
+    assert not isinstance(suites, Term)
+    for name in given:
+        place = CHECKOUT / name
+        if place.is_dir():
+            shutil.copytree(place, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(place, tmp_path)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet"]
+    command += ["-p", "no:cacheprovider", *(f"tests/{suite}" for suite in suites)]
+    collected = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert collected.returncode == 0, collected.stdout[-4000:]

@@ -11,7 +11,7 @@ import pytest
 
 from datakit_ci.dashboard.app import ROUTES
 
-DOCS = Path(__file__).parents[4] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "dashboard.md").read_text()
 TABLE = TEXT.partition("## Addresses\n")[2].partition("\n## ")[0]
 PLACEHOLDERS = {
