@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from datakit_ci.claim import claimed
 from datakit_ci.executors.base import Executor
+from datakit_ci.executors.dask.security import Credentials
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
 from datakit_ci.executors.routing import RoutingExecutor
@@ -23,6 +24,7 @@ from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
 from datakit_core.client.reconnect import ReconnectingDatabase, reconnecting
 from datakit_core.metrics import Address
+from datakit_core.ninep import private_key
 from datakit_core.server import serve_store
 from datakit_core.store import Durability, FetchPolicy, Store
 
@@ -166,4 +168,23 @@ def _metrics(settings: ServiceSettings) -> Address | None:
 
 
 def _executor(database: Database, repository: Path, settings: ServiceSettings) -> LocalExecutor:
-    return LocalExecutor(database, repository, settings.pipeline, settings.work / "builds")
+    return LocalExecutor(
+        database,
+        repository,
+        settings.pipeline,
+        settings.work / "builds",
+        hidden=_private(settings),
+    )
+
+
+def _private(settings: ServiceSettings) -> Sequence[Path]:
+    """What of ours no build shall read, besides the database."""
+    addresses = filter(None, (*settings.listen_9p, settings.metadata_store))
+    files = [
+        *map(private_key, addresses),
+        settings.tls_key,
+        Credentials.parse(settings.executor_tls).key,
+        settings.login_providers,
+        settings.accounts,
+    ]
+    return [path for path in files if path is not None]

@@ -63,7 +63,7 @@ class Confinement:
             # Read-only, or root could still set /proc/sys/kernel/core_pattern: as the owner of
             # that file it needs no capability for it.
             *("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"),
-            *(word for path in self._covered() for word in ("--tmpfs", path)),
+            *(word for path in self._covered() for word in _cover(path)),
             *("--bind", str(self.directory / "tree"), INPUT),
             *("--bind", str(self.directory / "home"), HOME),
             *("--symlink", "../tmp", "/var/tmp"),  # noqa: S108 - as above
@@ -71,12 +71,19 @@ class Confinement:
             *command,
         ]
 
-    def _covered(self) -> Iterator[str]:
-        """What lies below something visible, and has to be hidden by an empty directory."""
+    def _covered(self) -> Iterator[Path]:
+        """What lies below something visible, and has to be hidden."""
         visible = [Path(path).resolve() for path in _visible()]
         for path in map(Path.resolve, self.hidden):
-            if path.is_dir() and any(path.is_relative_to(each) for each in visible):
-                yield str(path)
+            if path.exists() and any(path.is_relative_to(each) for each in visible):
+                yield path
+
+
+def _cover(path: Path) -> tuple[str, ...]:
+    """Put something empty in its place."""
+    if path.is_dir():
+        return "--tmpfs", str(path)
+    return "--ro-bind", os.devnull, str(path)
 
 
 def _visible() -> list[str]:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,7 @@ class LocalExecutor:
         directory: Path,
         *,
         grace: float = 5.0,
+        hidden: Sequence[Path] = (),
     ) -> None:
         """Run builds of the pipeline in the file ``pipeline``.
 
@@ -84,12 +85,14 @@ class LocalExecutor:
             pipeline: The file that functions are imported from.
             directory: Where builds get their directories; whatever is in it is removed.
             grace: Seconds between SIGTERM and SIGKILL when a build is stopped.
+            hidden: What a sandbox must not show besides: files with keys, for example.
         """
         self._database = database
         self._repository = repository.absolute()
         self._pipeline = pipeline.absolute()
         self._directory = directory.absolute()
         self._grace = grace
+        self._hidden = tuple(str(path.absolute()) for path in (repository, directory, *hidden))
         self._server = ForkServer()
         self._shelf = Shelf(self._directory / _SHELF)
         self._shelving = asyncio.Lock()
@@ -200,7 +203,7 @@ class LocalExecutor:
             environment=_environment(request, directory, sandboxed=sandboxed),
             grace=self._grace,
             sandboxed=sandboxed,
-            hidden=(str(self._repository), str(self._directory)) if sandboxed else (),
+            hidden=self._hidden if sandboxed else (),
         )
 
     async def _outcome(

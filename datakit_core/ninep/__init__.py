@@ -12,6 +12,7 @@ from datakit_core.ninep.endpoint import (
     TlsEndpoint,
     UnixEndpoint,
     parse_endpoint,
+    private_key,
 )
 from datakit_core.ninep.messages import KEEP, Mode, OpenMode, WireStat
 from datakit_core.ninep.server import Server, serve
@@ -43,5 +44,6 @@ __all__ = [
     "Work",
     "connect",
     "parse_endpoint",
+    "private_key",
     "serve",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "TlsEndpoint",
     "UnixEndpoint",
     "parse_endpoint",
+    "private_key",
 ]
 
 DEFAULT_PORT = 5640
@@ -114,6 +115,16 @@ def parse_endpoint(url: str) -> Endpoint:
         return _parse(urlsplit(url))
     except ValueError as error:
         raise ConfigError(f"{url!r} is no 9P address: {error}") from None
+
+
+def private_key(url: str) -> Path | None:
+    """The file with the key of a ``tls://`` address; none for any other.
+
+    Raises:
+        ConfigError: It is no address.
+    """
+    endpoint = parse_endpoint(url)
+    return endpoint.key if isinstance(endpoint, TlsEndpoint) else None
 
 
 def _parse(parts: SplitResult) -> Endpoint:

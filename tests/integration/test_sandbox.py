@@ -91,6 +91,23 @@ def test_a_database_below_a_system_directory_is_covered() -> None:
 
 
 @works
+def test_a_file_that_is_hidden_below_something_visible_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("tree", "home", "tmp", "venv/keys"):
+        (tmp_path / part).mkdir(parents=True)
+    hidden, shown = tmp_path / "venv/key", tmp_path / "venv/shown"
+    for path in (hidden, shown, tmp_path / "venv/keys/other"):
+        path.write_text(f"{path.name}\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    confinement = Confinement(tmp_path, hidden=[hidden, tmp_path / "venv/keys"])
+    script = f"cat {shown}; cat {hidden}; ls {tmp_path}/venv/keys; true"
+    command = confinement.arguments(["/bin/sh", "-c", script])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "shown\n"
+
+
+@works
 async def test_nothing_of_the_system_can_be_written(bench: Bench, tmp_path: Path) -> None:
     places = f"/x /usr/x /etc/x /home/x {tmp_path}/x /proc/sys/kernel/core_pattern"
     await bench.run(sandboxed(f"for place in {places}; do echo 1 > $place; done; true"))
