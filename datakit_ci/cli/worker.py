@@ -61,7 +61,8 @@ def worker(
     host: Annotated[
         str,
         typer.Option(
-            help="The address at which the scheduler reaches this machine. Default: found out.",
+            help="The address of this machine at which it listens, and the scheduler reaches it. "
+            "Default: the one from which the scheduler is reached.",
             show_default=False,
         ),
     ] = "",
@@ -75,6 +76,7 @@ def worker(
     Runs until Ctrl-C or SIGTERM; what runs then is run elsewhere. Needs datakit[dask].
     """
     import asyncio
+    import logging
 
     from datakit_ci.executors.dask.extra import needed
     from datakit_ci.executors.dask.pools import parse_pools
@@ -86,6 +88,8 @@ def worker(
     from datakit_ci.executors.dask.worker import WorkerOptions, run_worker
 
     logs.configure(verbose=verbose)
+    if not verbose:  # what matters to people of what Dask does we say ourselves
+        logging.getLogger("distributed").setLevel(logging.WARNING)
     try:
         limit = parse_size(cache)
     except ConfigError as error:

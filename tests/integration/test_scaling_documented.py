@@ -13,6 +13,7 @@ import pytest
 
 from datakit_ci.target import Target
 from datakit_core.client import connect
+from datakit_core.errors import NotPermitted
 from tests.support.farm import Program
 from tests.support.git import commit_file
 
@@ -41,6 +42,7 @@ class Terminals:
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory = directory
+        self.socket = directory / "socket"
         self._stack = stack
 
     def paste(self, block: str, **replaced: str) -> Program:
@@ -53,6 +55,7 @@ class Terminals:
         program, *arguments = shlex.split(line)
         if program == "datakit-ci" and arguments[0] == "serve":
             arguments += ["--web-ui", "http://127.0.0.1:0"]
+            arguments[arguments.index("--listen-9p") + 1] += f",unix://{self.socket}"
         module = {"datakit-ci": "datakit_ci"}.get(program, program)
         started = Program(module, *arguments, variables=variables, directory=self.directory)
         self._stack.callback(started.kill)
@@ -82,9 +85,14 @@ async def test_what_is_pasted_runs_builds_on_two_workers(
         worker.until(f"worker {name} at tls://.* has 2 of cpu")
 
     tls = terminals.directory / "tls"
-    known = f"cert={tls}/service.pem&key={tls}/service.key&ca={tls}/ca.pem"
+    known = f"cert={tls}/worker1.pem&key={tls}/worker1.key&ca={tls}/ca.pem"
     target = Target("me/app", "heads", "main")
     async with connect(f"tls://127.0.0.1:{place}?{known}") as client:
+        assert await client.branches() == {}
+        with pytest.raises(NotPermitted):
+            async with client.transaction(target.status_branch):
+                pass
+    async with connect(f"unix://{terminals.socket}") as client:
         async for head in client.watch_head(target.status_branch):
             if head is None:
                 continue

@@ -11,10 +11,12 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from distributed import Worker
 from distributed.core import rpc
@@ -33,6 +35,7 @@ from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
 from datakit_ci.executors.sparing import Sparing
 from datakit_core.client.reconnect import Backoff, ReconnectingDatabase, reconnecting
 from datakit_core.errors import ConfigError
+from datakit_core.ninep import private_key
 
 __all__ = ["WorkerOptions", "run_worker"]
 
@@ -56,7 +59,8 @@ class WorkerOptions:
         work: A directory of its own.
         cache: Bytes of inputs that are kept.
         credentials: For ``tls://``.
-        host: Where others on the cluster reach it; none: as the way to the scheduler says.
+        host: Where it listens and others on the cluster reach it; none: at the address from which
+            the scheduler is reached.
     """
 
     scheduler: str
@@ -113,7 +117,14 @@ async def _bench(options: WorkerOptions) -> AsyncIterator[_Bench]:
         # The pipeline's file comes with each order, as a tree: there is none of our own.
         nowhere = options.work / "pipeline.py"
         outputs = Sparing(database, lambda: cache.held, options.work)
-        local = LocalExecutor(outputs, cache.path, nowhere, options.work / "builds")
+        keys = (options.credentials.key, private_key(options.database))
+        local = LocalExecutor(
+            outputs,
+            cache.path,
+            nowhere,
+            options.work / "builds",
+            hidden=[options.work, *filter(None, keys)],
+        )
         await stack.enter_async_context(local)
         yield _Bench(CopyingExecutor(local, cache), database, cache)
 
@@ -135,6 +146,8 @@ async def _work(
                 failures = 0
                 announce(options.name, worker.address, pools)
                 await _until_lost(worker, stop)
+            if not stop.is_set():
+                _log.warning("the scheduler at %s is lost", options.scheduler)
         except (OSError, TimeoutError) as error:
             failures += 1
             if failures == 1:
@@ -160,6 +173,27 @@ async def _until_lost(worker: Worker, stop: asyncio.Event) -> None:
         finished.cancel()
 
 
+class _Worker(Worker):
+    """Dask's worker, without the page that it serves to everybody on all addresses."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        """Nothing: who works, and at what, is on the dashboard."""
+
+
+def _address_towards(scheduler: str) -> str:
+    """The address of this machine from which another one is reached; nothing is sent.
+
+    Raises:
+        OSError: There is no way there.
+    """
+    parts = urlsplit(scheduler)
+    found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_DGRAM)
+    family, kind, _, _, address = found[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)
+        return str(probe.getsockname()[0])
+
+
 @asynccontextmanager
 async def _worker(
     options: WorkerOptions, security: Security, bench: _Bench
@@ -178,10 +212,11 @@ async def _worker(
         }
 
     pools = {resource_of(pool): float(units) for pool, units in options.pools.items()}
-    worker = Worker(
+    host = options.host or await asyncio.to_thread(_address_towards, options.scheduler)
+    worker = _Worker(
         options.scheduler,
         name=options.name,
-        host=options.host,
+        host=host,
         nthreads=max(1, sum(options.pools.values())),
         resources={**pools, versions.resource: PLENTY},
         plugins=(plugin,),
