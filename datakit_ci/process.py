@@ -24,7 +24,17 @@ from typing import IO, NamedTuple, Protocol, TypeAlias
 
 from datakit_ci.procfs import members_of_session
 
-__all__ = ["Command", "Leader", "Pipes", "Sink", "Start", "run_process", "start_process"]
+__all__ = [
+    "Command",
+    "Leader",
+    "Pipes",
+    "Sink",
+    "Start",
+    "end_group",
+    "run_process",
+    "signal_group",
+    "start_process",
+]
 
 Sink: TypeAlias = Callable[[bytes], None]
 """Takes the next bytes of an output; called on the event loop, so it must not block."""
@@ -79,8 +89,12 @@ class Leader(Protocol):
         """Its exit status, or the negative number of a signal; then it is a zombie."""
         ...
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its group; only before the end."""
+        ...
+
     def release(self) -> None:
-        """Reap the zombie: from now on, the id may be another process's."""
+        """Kill what it has left behind, and reap it: then its id may be another process's."""
         ...
 
 
@@ -91,6 +105,19 @@ Start: TypeAlias = Callable[[Command], Awaitable[Leader]]
 async def start_process(command: Command) -> Leader:
     """Start a command as a child of ours; takes about a millisecond."""
     return _Child(command)
+
+
+def signal_group(leader: int, number: signal.Signals) -> None:
+    """Send a signal to a group, whose leader has not been reaped; it may be empty otherwise."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def end_group(leader: int, status: int) -> None:
+    """Kill what the zombie ``leader`` has left in its group, or, if it was killed, its session."""
+    signal_group(leader, signal.SIGKILL)
+    if status < 0:
+        _kill_session(leader)
 
 
 async def run_process(
@@ -152,13 +179,13 @@ class _Process:
         try:
             if not self._exited.is_set():
                 self._input.close()
-                self._signal(signal.SIGTERM)
+                self._leader.signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await self._exited.wait()
         finally:
             if not self._exited.is_set():
-                self._signal(signal.SIGKILL)
+                self._leader.signal(signal.SIGKILL)
         await self._exited.wait()
 
     async def drained(self, patience: float) -> None:
@@ -170,15 +197,8 @@ class _Process:
         for output in self._outputs:
             output.close()
 
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._leader.pid, number)
-
     def _on_exit(self) -> None:
         """Kill what the leader left behind, then reap it. Independent of any task's fate."""
-        self._signal(signal.SIGKILL)
-        if self.status < 0:
-            _kill_session(self._leader.pid)
         self._leader.release()
         self._input.close()
         self._exited.set()
@@ -222,8 +242,13 @@ class _Child:
         exited = end.si_code == os.CLD_EXITED
         self.ended.set_result(end.si_status if exited else -end.si_status)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its group."""
+        signal_group(self.pid, number)
+
     def release(self) -> None:
-        """Reap the zombie."""
+        """Kill what it has left behind, and reap it."""
+        end_group(self.pid, self.ended.result())
         self._popen.wait()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from datakit_ci.executors.adapters import Awaited, Finished, finish
 from datakit_ci.executors.kept import KeptCheckout
-from datakit_ci.executors.limits import apply_limits, disk_is_full, watch_limits
+from datakit_ci.executors.limits import LimitWatch, apply_limits, disk_is_full
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
 from datakit_ci.executors.shelf import MANIFEST, TREE
 from datakit_ci.executors.supervision import Stopped, Supervision, sweep, wait_for_all
@@ -30,7 +30,7 @@ from datakit_ci.spec import StageKind
 from datakit_core.client.api import ObjectId, TreeId
 from datakit_core.store import open_reader
 
-__all__ = ["main"]
+__all__ = ["STOPPED", "Build", "give_up", "main", "read_line", "take_pipes", "write_all"]
 
 _TRACE = "PS4='\033]133;A\007+ ';"
 """Put before a command that may say ``set -x``: marks what the shell traces for who folds the log.
@@ -38,36 +38,37 @@ _TRACE = "PS4='\033]133;A\007+ ';"
 The mark is that of a prompt (OSC 133, from FinalTerm); terminals know it or ignore it.
 """
 
-_STOPPED = 128 + signal.SIGTERM
+STOPPED = 128 + signal.SIGTERM
+"""The exit status of a build's process that was told to stop."""
 
 _SUBMODULE = re.compile(r"^\s*path\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 
 
 def main() -> int:
     """Do what standard input says; the exit status is of no interest to the engine."""
-    life_line, report = _take_pipes()
-    instruction = Instruction.decode(_read_line(life_line))
+    life_line, report = take_pipes()
+    instruction = Instruction.decode(read_line(life_line))
     supervision = Supervision(instruction.grace)
     try:
         supervision.begin(life_line)
         apply_limits()
-        watch_limits(instruction.spec.conditions, lambda problem: _give_up(report, problem))
-        ending = _Build(instruction, supervision).run()
-        _write_all(report, ending.encode())
+        LimitWatch(instruction.spec.conditions, lambda problem: give_up(report, problem))
+        ending = Build(instruction, supervision).run()
+        write_all(report, ending.encode())
     except Stopped:
         wait_for_all()
-        return _STOPPED
+        return STOPPED
     return 0
 
 
-def _give_up(report: int, problem: str) -> None:
+def give_up(report: int, problem: str) -> None:
     """End everything now, ourselves included: user code may be in our own process."""
     os.write(report, Ending(Verdict.LOST, problem).encode())
     sweep()
     os.killpg(0, signal.SIGKILL)
 
 
-def _take_pipes() -> tuple[int, int]:
+def take_pipes() -> tuple[int, int]:
     """Keep the pipes to the engine for us; user code gets no input, and the log as its output."""
     life_line, report = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -77,7 +78,8 @@ def _take_pipes() -> tuple[int, int]:
     return life_line, report
 
 
-def _read_line(descriptor: int) -> bytes:
+def read_line(descriptor: int) -> bytes:
+    """Read the engine's one line."""
     data = b""
     while not data.endswith(b"\n"):
         more = os.read(descriptor, 1 << 16)
@@ -87,7 +89,8 @@ def _read_line(descriptor: int) -> bytes:
     return data
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
@@ -100,10 +103,11 @@ def _end_what_is_left() -> None:
         os.write(2, f"[datakit-ci] {what} left behind and killed\n".encode())
 
 
-class _Build:
+class Build:
     """The work itself."""
 
     def __init__(self, instruction: Instruction, supervision: Supervision) -> None:
+        """Do what ``instruction`` says."""
         self._instruction = instruction
         self._spec = instruction.spec
         self._supervision = supervision

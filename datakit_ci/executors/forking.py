@@ -17,8 +17,9 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
-from datakit_ci.process import Command, Leader, Pipes
+from datakit_ci.process import Command, Leader, Pipes, end_group, signal_group
 
 __all__ = ["ForkServer"]
 
@@ -59,10 +60,22 @@ class ForkServer:
         Raises:
             OSError: It cannot be started.
         """
+        return await self.fork(command.directory)
+
+    async def fork(self, directory: Path, control: int | None = None) -> Leader:
+        """Start a build's process; with a socket, one that is told over that what to run.
+
+        Args:
+            directory: Where it starts.
+            control: Its end of the socket; :mod:`datakit_ci.executors.reused` listens there.
+
+        Raises:
+            OSError: It cannot be started.
+        """
         for _ in range(_ATTEMPTS):
             connection = self._connected()
             with contextlib.suppress(ConnectionError):
-                return await connection.start(command)
+                return await connection.start(directory, control)
             _log.warning("the process that builds are forked from was killed; another is started")
         raise OSError("the process that builds are forked from is killed each time")
 
@@ -112,7 +125,7 @@ class _Connection:
     def pid(self) -> int:
         return self._process.pid
 
-    async def start(self, command: Command) -> Leader:
+    async def start(self, directory: Path, control: int | None) -> Leader:
         """Let the server fork.
 
         If it is cancelled meanwhile, the build finds its life line cut, and ends by itself.
@@ -120,7 +133,7 @@ class _Connection:
         number = next(self._numbers)
         start = self._starting[number] = _Start(self._loop)
         try:
-            await self._order(number, command, start)
+            await self._order(number, directory, start, control)
             return await start.leader
         except BaseException:
             start.abandon()
@@ -128,10 +141,13 @@ class _Connection:
         finally:
             start.close_theirs()
 
-    async def _order(self, number: int, command: Command, start: _Start) -> None:
-        order = {"fork": number, "directory": str(command.directory)}
+    async def _order(
+        self, number: int, directory: Path, start: _Start, control: int | None
+    ) -> None:
+        order = {"fork": number, "directory": str(directory)}
+        given = start.theirs if control is None else [*start.theirs, control]
         try:
-            await self._send(json.dumps(order).encode(), start.theirs)
+            await self._send(json.dumps(order).encode(), given)
         except BaseException:
             del self._starting[number]  # no answer will come
             raise
@@ -284,8 +300,13 @@ class _Forked:
         """Wait for the end without the server, which would have told the status."""
         self._loop.add_reader(self._pidfd, self.end, _UNKNOWN)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its group."""
+        signal_group(self.pid, number)
+
     def release(self) -> None:
-        """Let its id be used again."""
+        """Kill what it has left behind, and let its id be used again."""
+        end_group(self.pid, self.ended.result())
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._connection.release(self.pid)

@@ -26,13 +26,16 @@ from typing import NoReturn
 import datakit_ci
 import datakit_ci.executors.drafting
 import datakit_ci.executors.function  # noqa: F401
-from datakit_ci.executors import child
+from datakit_ci.executors import child, reused
 from datakit_ci.fingerprint import prepare
 
 __all__ = ["PIPES", "main"]
 
 PIPES = 3
-"""Descriptors that come with a message: what a build reads, prints, and prints as errors."""
+"""Descriptors that come with a message: what a build reads, prints, and prints as errors.
+
+One more for who is to run several: the socket that they come by.
+"""
 
 _MESSAGE = 1 << 16
 
@@ -73,7 +76,7 @@ class _Server:
 
     def _obey(self) -> bool:
         """Do what the next message says; false at the end."""
-        message, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE, PIPES)
+        message, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE, PIPES + 1)
         if not message:
             return False
         order = json.loads(message)
@@ -126,11 +129,12 @@ class _Server:
                     os.close(key.fd)
             self._selector.close()
             self._control.close()
-            for target, descriptor in enumerate(descriptors):
+            for target, descriptor in enumerate(descriptors[:PIPES]):
                 os.dup2(descriptor, target)
                 os.close(descriptor)
             os.chdir(directory)
-            status = child.main()
+            several = descriptors[PIPES:]
+            status = reused.main(socket.socket(fileno=several[0])) if several else child.main()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:  # noqa: BLE001 - the top of a process: what happens is printed

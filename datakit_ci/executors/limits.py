@@ -13,14 +13,13 @@ import contextlib
 import os
 import resource
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from datakit_ci.conditions import Conditions
 from datakit_ci.procfs import descendants_of, resident_memory
 
-__all__ = ["apply_limits", "disk_is_full", "watch_limits"]
+__all__ = ["LimitWatch", "apply_limits", "disk_is_full"]
 
 _INTERVAL = 0.1
 _FIRST_CHOICE = 500
@@ -36,21 +35,34 @@ def apply_limits() -> None:
         Path("/proc/self/oom_score_adj").write_text(f"{_FIRST_CHOICE}\n")
 
 
-def watch_limits(conditions: Conditions, exceeded: Callable[[str], None]) -> None:
-    """Call ``exceeded``, in a thread, once this process and those below it exceed a limit.
+class LimitWatch:
+    """Calls ``exceeded``, in a thread, once this process and those below it exceed a limit.
 
     The first look is after the first interval: most builds that are quick are never looked at.
     """
-    watch = threading.Thread(target=_watch, args=(conditions, exceeded), daemon=True)
-    watch.start()
 
+    def __init__(self, conditions: Conditions, exceeded: Callable[[str], None]) -> None:
+        """Begin to watch; ``exceeded`` is given a sentence for people."""
+        self._conditions = conditions
+        self._exceeded = exceeded
+        self._over = threading.Event()
+        self._judging = threading.Lock()
+        threading.Thread(target=self._watch, daemon=True).start()
 
-def _watch(conditions: Conditions, exceeded: Callable[[str], None]) -> None:
-    problem = ""
-    while not problem:
-        time.sleep(_INTERVAL)
-        problem = _problem(conditions)
-    exceeded(problem)
+    def end(self) -> None:
+        """Watch no more: when this returns, ``exceeded`` is not and will not be called."""
+        with self._judging:
+            self._over.set()
+
+    def _watch(self) -> None:
+        problem = ""
+        while not problem:
+            if self._over.wait(_INTERVAL):
+                return
+            problem = _problem(self._conditions)
+        with self._judging:
+            if not self._over.is_set():
+                self._exceeded(problem)
 
 
 def _problem(conditions: Conditions) -> str:

@@ -29,9 +29,10 @@ from datakit_ci.executors.base import BuildRequest, LostBuild, TimedOut, Transie
 from datakit_ci.executors.forking import ForkServer
 from datakit_ci.executors.inspection import inspect
 from datakit_ci.executors.protocol import Ending, Instruction, Verdict
+from datakit_ci.executors.reusing import Reusing
 from datakit_ci.executors.shelf import Shelf
 from datakit_ci.outcome import Outcome
-from datakit_ci.process import Command, Sink, run_process
+from datakit_ci.process import Command, Sink, Start, run_process
 from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
 from datakit_ci.spec import StageKind
 from datakit_core.client.api import TreeId
@@ -94,6 +95,7 @@ class LocalExecutor:
         self._grace = grace
         self._hidden = tuple(str(path.absolute()) for path in (repository, directory, *hidden))
         self._server = ForkServer()
+        self._reusing = Reusing(self._server)
         self._shelf = Shelf(self._directory / _SHELF)
         self._shelving = asyncio.Lock()
         self._problem: str | None = None  # why no sandbox can be had, once that is known
@@ -114,6 +116,7 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         """End the server that builds are forked from; each build cleans up after itself."""
+        await self._reusing.close()
         await self._server.close()
 
     async def run(self, request: BuildRequest, log: Sink) -> Outcome:
@@ -183,13 +186,17 @@ class LocalExecutor:
             stdout=take,
             stderr=log,
             grace=self._grace + _MARGIN,
-            start=self._server.start,
+            start=self._start_of(instruction.spec.kind),
         )
         # When a limit ends a command, the end of the command may still be reported after it.
         first, newline, _ = report.partition(b"\n")
         if not newline:
             raise LostBuild(f"the build's process ended with status {status} and no result")
         return Ending.decode(bytes(first))
+
+    def _start_of(self, kind: StageKind) -> Start:
+        """How a build of such a stage gets its process: user code in it needs one of its own."""
+        return self._reusing.start if kind is StageKind.SHELL else self._server.start
 
     def _instruction(
         self, request: BuildRequest, directory: Path, *, sandboxed: bool

@@ -34,12 +34,13 @@ class Supervision:
 
     Attributes:
         command_group: The process group of the running command, which is told to stop too.
+        grace: Seconds that what is below us has to end when we are stopped.
     """
 
     def __init__(self, grace: float) -> None:
         """Leave what is below us ``grace`` seconds to end when we are stopped."""
         self.command_group: int | None = None
-        self._grace = grace
+        self.grace = grace
 
     def begin(self, life_line: int) -> None:
         """Adopt orphans, and listen to SIGTERM and to the end of the file ``life_line``.
@@ -60,7 +61,7 @@ class Supervision:
 
     def _enforce(self) -> None:
         """Runs in a thread of its own: user code may hold the main one."""
-        time.sleep(self._grace)
+        time.sleep(self.grace)
         sweep()
         os.killpg(0, signal.SIGKILL)
 

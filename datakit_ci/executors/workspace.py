@@ -56,6 +56,8 @@ class Workspace(Protocol):
     def collect(self, patterns: Sequence[str], into: Path) -> Sequence[str]:
         """Put what ``patterns`` name into the new directory ``into``, at the same paths.
 
+        Without patterns there is no directory.
+
         Returns:
             The patterns that nothing matched.
         """
@@ -101,6 +103,8 @@ class Checkout:
 
         Nothing is copied, so ``into`` must be on the same file system.
         """
+        if not patterns:
+            return []
         into.mkdir()
         missing, found = [], set[str]()
         for pattern in patterns:
