@@ -41,6 +41,7 @@ from datakit_ci.search import Finding, Search
 from datakit_ci.spool import Spool
 from datakit_ci.standings import Standings
 from datakit_ci.state import BuildId, BuildState, Status
+from datakit_core.client.api import TreeId
 
 __all__ = ["Builds", "Reports"]
 
@@ -58,12 +59,16 @@ class Reports:
         done: That a build has come to a result which people had decided something about.
         settled: That a look-up has ended, also of what is not wanted any more.
         asked_by: Asked, rather: the addresses and heads of the targets that want a build.
+        given: Asked, too: the tree that a wanted build is given now; none if it is not wanted. It
+            may be a later one than the need has, if the stage cannot tell them apart, and that one
+            may be gone.
     """
 
     found: Callable[[Build, BuildFact], None]
     done: Callable[[BuildId], None]
     settled: Callable[[], None]
     asked_by: Callable[[BuildId], tuple[tuple[str, str], ...]] = lambda _: ()
+    given: Callable[[Build], TreeId | None] = lambda _: None
 
 
 class Builds(Standings):
@@ -95,6 +100,7 @@ class Builds(Standings):
         self._found = reports.found
         self._done = reports.done
         self._asked_by = reports.asked_by
+        self._given = reports.given
         self._clock = clock
         self._alarms = Alarms(clock, group)
         self._rulings = Rulings()
@@ -276,12 +282,20 @@ class Builds(Standings):
 
     async def _run(self, live: LiveBuild) -> None:
         live.served = frozenset(live.owners)
+        live.need = self._present(live)
         recorded = await self._made_meanwhile(live)
         if recorded is None:
             recorded = await self._make(live)
         else:
             self._rename(live, recorded.id)
         self._end(live, recorded)
+
+    def _present(self, live: LiveBuild) -> Build:
+        """What ``live`` is to answer, on a tree that is wanted now."""
+        for need in live.owners:
+            if (given := self._given(need)) is not None:
+                return replace(need, input=given)
+        return live.need
 
     async def _make(self, live: LiveBuild) -> BuildState | None:
         """Run a build; none if it came to no result."""

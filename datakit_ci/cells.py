@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datakit_ci.graph import Graph, GraphBuilder, Node
-from datakit_ci.need import Need
+from datakit_ci.need import Build, Need
 from datakit_ci.operation import Bind
 from datakit_ci.result import Pending, Result
 from datakit_ci.state import BuildId, GraphNode
 from datakit_ci.term import Term
+from datakit_core.client.api import TreeId
 
 __all__ = ["Cell", "Cells"]
 
@@ -31,6 +32,8 @@ class Cell:
         result: None before it was first looked at.
         part: For a bind whose value is known: the root of what that has added.
         asked: The needs that were looked up for it.
+        given: For a stage that asks for a build: its input. The build may be that for an earlier
+            input, where the stage could not tell the one from the other.
         build: Its build, for a stage whose build is known.
         note: What is still going on, although there is a result.
         users: The nodes that use its result.
@@ -42,6 +45,7 @@ class Cell:
     result: Result[object] | None = None
     part: str = ""
     asked: tuple[Need[Any], ...] = ()
+    given: TreeId | None = None
     build: BuildId | None = None
     note: Pending | None = None
     users: list[str] = field(default_factory=list)
@@ -51,6 +55,11 @@ class Cell:
     def inputs(self) -> tuple[str, ...]:
         """The nodes that its result was made of."""
         return (*self.node.inputs, self.part) if self.part else self.node.inputs
+
+    @property
+    def wanted(self) -> Build | None:
+        """The build that a stage asks for; none if it asks for none."""
+        return next((need for need in self.asked if isinstance(need, Build)), None)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from datakit_ci.edits import Edits
 from datakit_ci.need import Facts, Need
 from datakit_ci.target import Target
 
@@ -30,6 +31,7 @@ class Demand:
         let_go: Callable[[Need[Any]], None],
         news: Callable[[Target, Need[Any]], None],
         at_hand: Callable[[Need[Any]], object] = lambda _: None,
+        edits: Edits | None = None,
     ) -> None:
         """Nobody asks for anything yet.
 
@@ -38,8 +40,9 @@ class Demand:
             let_go: Stops that: nobody asks for it any more.
             news: Told who asked for what has changed.
             at_hand: Gives the answer to a need that takes no looking up; else none.
+            edits: What differs between trees, as far as that is known.
         """
-        self.facts = Facts(at_hand=at_hand)
+        self.facts = Facts(at_hand=at_hand, edits=edits)
         self._find = find
         self._stop = let_go
         self._news = news

@@ -29,6 +29,7 @@ from datakit_ci.control import Command, Pause, Resume
 from datakit_ci.crew import Crew
 from datakit_ci.demand import Demand
 from datakit_ci.docket import Docket
+from datakit_ci.edits import Edits
 from datakit_ci.evaluations import Evaluations, Listeners
 from datakit_ci.executors.base import Executor
 from datakit_ci.explainer import Explainer
@@ -126,7 +127,8 @@ class Engine(Readings):
         self._clock = clock or SystemClock()
         self._roster = Roster()
         news: Callable[[Target, Need[Any]], None] = lambda *news: self._evaluations.mark(*news)  # noqa: E731
-        self._demand = Demand(self._find, self._let_go, news, self._at_hand)
+        edits = Edits()
+        self._demand = Demand(self._find, self._let_go, news, self._at_hand, edits)
         look = Inquiries(database).look
         self._answers = Answers(database, self._group, self._on_fact, self._clock, look)
         self._runner = Runner(
@@ -147,7 +149,7 @@ class Engine(Readings):
             Scheduler(config.capacities(self._processors)),
             self._spool,
             self._group,
-            Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by),
+            Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by, self._given),
             self._clock,
         )
         self._builds.threshold = config.threshold
@@ -178,7 +180,7 @@ class Engine(Readings):
         mark, tell = self._evaluations.mark, self._changes.tell
         told = Told(mark, self._forget, tell, self._on_head, self._listen)
         source = heads or MetadataHeads(database)
-        self._whereabouts = Whereabouts(database, source, self._roster, canaries, told)
+        self._whereabouts = Whereabouts(database, source, self._roster, canaries, told, edits)
         self._whereabouts.projects = _projects_of(config)
 
     async def __aenter__(self) -> Self:
@@ -336,6 +338,14 @@ class Engine(Readings):
         """The targets that want a build, and where they are."""
         found = [self._roster.get(target) for target in sorted(self.wanted_by(build))]
         return tuple((each.target.path, each.head or "") for each in found if each is not None)
+
+    def _given(self, need: Build) -> TreeId | None:
+        """The tree that the stage of a wanted build is given now; none if nobody wants it."""
+        for target in self._demand.targets(need):
+            watched = self._roster.get(target)
+            if watched is not None and watched.evaluator is not None:
+                return watched.evaluator.given(need)
+        return None
 
     def _rule(self, rulings: Rulings) -> None:
         """Do from now on what people have decided."""

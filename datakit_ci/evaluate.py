@@ -24,6 +24,8 @@ from datakit_ci.result import Ok, Result
 from datakit_ci.state import GraphNode, JobState
 from datakit_ci.target import Target
 from datakit_ci.term import Term
+from datakit_ci.tree import Tree
+from datakit_core.client.api import TreeId
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Evaluating", "Evaluation", "Evaluator", "Update", "evaluate"]
 
@@ -149,6 +151,10 @@ class Evaluating(Protocol):
         """Every node as people see it, inputs first."""
         ...
 
+    def given(self, build: Build) -> TreeId | None:
+        """The tree that the stage of a wanted build is given now; none if it is not wanted."""
+        ...
+
 
 class Evaluator:
     """A target's evaluation, kept while facts come and go.
@@ -234,6 +240,13 @@ class Evaluator:
         """Every node as people see it, inputs first."""
         return drawn(self._cells, self._graph.jobs)
 
+    def given(self, build: Build) -> TreeId | None:
+        """The tree that the stage of a wanted build is given now; none if it is not wanted.
+
+        That of the build itself may be an earlier one, which is gone.
+        """
+        return next((self._cells[id_].given for id_ in self._cells.askers(build)), None)
+
     def _start_over(self) -> None:
         """Forget all results; only the needs that they asked for are compared with the new."""
         for need in self._cells.asked:
@@ -302,10 +315,26 @@ class Evaluator:
         """Whether the node's own facts, or the results that it uses, are others."""
         if cell.node.id in self._work.due:
             return True
-        return not self._work.changed.isdisjoint(cell.node.inputs)
+        changed = self._work.changed.intersection(cell.node.inputs)
+        return bool(changed) and not self._is_spared(cell, changed)
+
+    def _is_spared(self, cell: Cell, changed: set[str]) -> bool:
+        """Whether all that has changed is a stage's input, where the stage does not look."""
+        build, given = cell.wanted, cell.given
+        if build is None or given is None or changed != {cell.node.inputs[0]}:
+            return False
+        match self._result(cell.node.inputs[0]):
+            case Ok(value=Tree(id=tree)) if self._performer.sees_the_same(build, given, tree):
+                cell.given = tree
+                return True
+            case _:
+                return False
 
     def _perform(self, cell: Cell, inputs: list[Result[object]]) -> None:
-        done = self._performer.perform(cell.node, inputs)
+        build, given = cell.wanted, cell.given
+        former = None if build is None or given is None else (build, given)
+        done = self._performer.perform(cell.node, inputs, former)
+        cell.given = done.given
         for need in (*cell.asked, *done.asked):
             if need not in self._work.touched:
                 self._work.touched[need] = self._cells.is_asked(need)

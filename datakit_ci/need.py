@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast
 
+from datakit_ci.edits import Edits
 from datakit_ci.metadata import CommitStatus
 from datakit_ci.pullrequest import PullRequest
 from datakit_ci.spec import StageSpec
@@ -336,14 +337,18 @@ class Facts:
 
     Not safe for use from several threads. Answers are looked up by the need's value, so two terms
     that ask the same thing share one answer.
+
+    Attributes:
+        edits: What differs between trees, as far as that is known; only saves work.
     """
 
-    __slots__ = ("_answers", "_at_hand")
+    __slots__ = ("_answers", "_at_hand", "edits")
 
     def __init__(
         self,
         answers: Mapping[Need[Any], object] | None = None,
         at_hand: Callable[[Need[Any]], object] = lambda _: None,
+        edits: Edits | None = None,
     ) -> None:
         """Know nothing yet.
 
@@ -351,7 +356,9 @@ class Facts:
             answers: Start from these, unchecked; tests and replays do.
             at_hand: Gives the answer to a need that is asked for the first time, if that takes no
                 looking up; else none.
+            edits: What differs between trees; others add to it.
         """
+        self.edits = edits or Edits()
         self._at_hand = at_hand
         self._answers: dict[Need[Any], Known[Any] | Trouble] = {
             need: answer if isinstance(answer, Trouble) else Known(answer)

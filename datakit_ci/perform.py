@@ -65,6 +65,7 @@ class Performed:
         result: What the node has come to.
         asked: The needs that were looked up.
         missing: Those that have no answer yet.
+        given: For a stage that asks for a build: its input.
         build: The node's build, if it is a stage whose build is known.
         note: What is still going on, although there is a result.
     """
@@ -72,6 +73,7 @@ class Performed:
     result: Result[object]
     asked: tuple[Need[Any], ...] = ()
     missing: tuple[Need[Any], ...] = ()
+    given: TreeId | None = None
     build: BuildId | None = None
     note: Pending | None = None
 
@@ -97,14 +99,38 @@ class Performer:
         self._label = label
         self._asked: list[Need[Any]] = []
         self._missing: list[Need[Any]] = []
+        self._former: tuple[Build, TreeId] | None = None
+        self._given: TreeId | None = None
         self._build: BuildId | None = None
         self._note: Pending | None = None
 
-    def perform(self, node: Node, inputs: Sequence[Result[object]]) -> Performed:
-        """What comes of ``node`` (any but a bind) for its inputs' results."""
+    def perform(
+        self,
+        node: Node,
+        inputs: Sequence[Result[object]],
+        former: tuple[Build, TreeId] | None = None,
+    ) -> Performed:
+        """What comes of ``node`` (any but a bind) for its inputs' results.
+
+        A stage that asks for a build already, ``former``, for an input that it cannot tell from
+        this one, goes on to ask for that one.
+        """
         self._asked, self._missing, self._build, self._note = [], [], None, None
+        self._former, self._given = former, None
         result = self._perform(node, inputs)
-        return Performed(result, tuple(self._asked), tuple(self._missing), self._build, self._note)
+        asked, missing = tuple(self._asked), tuple(self._missing)
+        return Performed(result, asked, missing, self._given, self._build, self._note)
+
+    def sees_the_same(self, build: Build, given: TreeId, tree: TreeId) -> bool:
+        """Whether it is known that ``build``, which was right for ``given``, is so for ``tree``.
+
+        It is where all that the stage has declared to look at is the same in both.
+        """
+        if given == tree:
+            return True
+        edit = self._facts.edits.between(given, tree)
+        inputs = build.spec.inputs
+        return edit is not None and edit.leaves(("",) if inputs is None else inputs)
 
     def _perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
         match node.operation:
@@ -219,8 +245,17 @@ class Performer:
                 return error(node, f"stage {spec.name} was given {other!r}, not a tree")
             case _:
                 return error(node, f"stage {spec.name} was given nothing")
-        built = self._ask(node, need)
+        built = self._ask(node, self._as_before(need))
         return self._built(node, spec, built.value) if isinstance(built, Ok) else built
+
+    def _as_before(self, need: Build) -> Build:
+        """``need``, or the former one if that comes to the same."""
+        self._given = need.input
+        if self._former is None:
+            return need
+        build, given = self._former
+        is_same_stage = replace(build, input=need.input) == need
+        return build if is_same_stage and self.sees_the_same(build, given, need.input) else need
 
     def _told(self, node: Node, spec: StageSpec) -> Result[StageSpec]:
         """``spec`` with the facts of the target that it asks for, which are part of its key.

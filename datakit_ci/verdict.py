@@ -22,7 +22,7 @@ from datakit_ci.conditions import Conditions
 from datakit_ci.evaluate import Evaluator, Update
 from datakit_ci.fingerprint import installed
 from datakit_ci.graph import Graph
-from datakit_ci.need import Approved, Facts, JobsIn, Need, PipelineTree, PullRequestOf
+from datakit_ci.need import Approved, Build, Facts, JobsIn, Need, PipelineTree, PullRequestOf
 from datakit_ci.operation import Head
 from datakit_ci.output import Output
 from datakit_ci.parcel import pack, trees_in, waits_for
@@ -34,7 +34,7 @@ from datakit_ci.state import GraphNode
 from datakit_ci.target import Target, TargetKind
 from datakit_ci.term import Term, fail, head, head_as, pair, pending, return_, run_stage
 from datakit_ci.tree import Tree
-from datakit_core.client.api import CommitId
+from datakit_core.client.api import CommitId, TreeId
 from datakit_core.errors import ConfigError
 
 __all__ = ["JOB", "UNAPPROVED", "Trial", "Verdict", "judged"]
@@ -151,6 +151,11 @@ class Trial:
     def drawn(self) -> tuple[GraphNode, ...]:
         """Every node as people see it, inputs first."""
         return (self._second or self._first).drawn()
+
+    def given(self, build: Build) -> TreeId | None:
+        """The tree that the stage of a wanted build is given now; none if it is not wanted."""
+        second = None if self._second is None else self._second.given(build)
+        return self._first.given(build) if second is None else second
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from datakit_ci.edits import Edits, compare
 from datakit_ci.heads import HeadsSource, read_title
 from datakit_ci.roster import Roster, Watched
 from datakit_ci.target import Target, TargetKind
-from datakit_core.client.api import CommitId, Database
+from datakit_core.client.api import Commit, CommitId, Database
 from datakit_core.errors import DatakitError
 
 __all__ = ["Told", "Whereabouts"]
@@ -53,6 +54,7 @@ class Whereabouts:
         roster: Roster,
         canaries: Collection[Target],
         told: Told,
+        edits: Edits,
     ) -> None:
         """Know of no target yet.
 
@@ -62,6 +64,7 @@ class Whereabouts:
             roster: Kept in step.
             canaries: Test only these; none: all.
             told: Told what has changed.
+            edits: Told what differs between the trees that a target was at and is at.
         """
         self.projects: Collection[str] = ()
         self.metadata: CommitId | None = None
@@ -71,6 +74,7 @@ class Whereabouts:
         self._roster = roster
         self._canaries = frozenset(canaries)
         self._told = told
+        self._edits = edits
         self._commits: Mapping[Target, CommitId] = {}
 
     def head(self, target: Target) -> CommitId | None:
@@ -136,8 +140,23 @@ class Whereabouts:
             commit = await self._database.commit(head)
         except DatakitError:
             commit = None  # the evaluation asks for its tree, and says so
+        await self._compare(self._roster.get(target), commit)
         self._roster.move(target, head, commit)
         self._told.moved(target)
+
+    async def _compare(self, watched: Watched | None, commit: Commit | None) -> None:
+        """Find out what differs from where a target was evaluated; that only saves work."""
+        if watched is None or watched.evaluator is None or watched.commit is None or commit is None:
+            return
+        old, new = watched.commit.tree, commit.tree
+        if old == new or self._edits.between(old, new) is not None:
+            return
+        try:
+            edit = await compare(self._database, old, new)
+        except DatakitError:  # a part of the old tree is gone
+            return
+        if edit is not None:
+            self._edits.note(old, new, edit)
 
     def _drop(self, watched: Watched) -> None:
         """A target is gone; what was built only for it is stopped."""

@@ -15,6 +15,7 @@ from datakit_ci.metadata import BRANCH
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.state import BuildState, JobState, Status
+from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database
 from tests.support.branches import commit_files
@@ -34,6 +35,7 @@ class World:
         self.database = database
         self.executor = ScriptedExecutor(database)
         self.clock = FakeClock()
+        self.tally = Tally()
         self._directory = directory
 
     async def commit(self, files: Mapping[str, bytes], target: Target = MAIN) -> CommitId:
@@ -61,8 +63,11 @@ class World:
         """An engine with these jobs."""
         declared = Config(projects=[Project("me/app", jobs)], **config)
         spool = self._directory / "spool"
+        engine = Engine(
+            self.database, declared, self.executor, spool, clock=self.clock, tally=self.tally
+        )
         async with (
-            Engine(self.database, declared, self.executor, spool, clock=self.clock) as engine,
+            engine,
             asyncio.TaskGroup() as group,
         ):
             task = group.create_task(engine.run())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from datakit_ci.edits import Edits
 from datakit_ci.heads import Heads
 from datakit_ci.roster import Roster
 from datakit_ci.target import Target
@@ -48,7 +49,7 @@ class World:
             said=lambda _: None,
         )
         source = Said(*readings)
-        self.known = Whereabouts(database, source, self.roster, canaries, told)
+        self.known = Whereabouts(database, source, self.roster, canaries, told, Edits())
         self.known.projects = {"me/app"}
         self.readings = 0
 
