@@ -52,7 +52,7 @@ async def pages() -> AsyncIterator[dict[str, str]]:
     }
     engine.held_locks = {"staging": LockState(scene.live, (waiting,))}
     large = Target("acme/shop", "heads", "large")
-    about = ("Many", "Clara Moreau", 9)
+    about = ("Many", "First Author", 9)
     engine.add(target_state(large, matrix_graph("acme/shop"), about, datetime.now(UTC)))
     engine.add(replace(scene.green, target=Target("acme/new", "heads", "main"), jobs=(), graph=()))
     full, empty = web.AppRunner(create_app(engine)), web.AppRunner(create_app(FakeEngine()))

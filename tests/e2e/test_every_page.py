@@ -147,12 +147,12 @@ async def places(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict
             ),
         )  # fmt: skip
         url = await _serve(stack, app)
-        clara = await _cookie(app, url)
-        found = {f"green{below}": _of(url, GREEN.path, below, clara) for below in OF_BUILD}
-        found |= {f"red{below}": _of(url, RED.path, below, clara) for below in OF_RED}
-        found |= {f"flow{below}": _of(url, TIDY.path, below, clara) for below in OF_FLOW}
-        found |= {"long build": _of(url, GONE.path, "", clara)}
-        found |= {path: Place(url + path, clara) for path in OTHERS}
+        ann = await _cookie(app, url)
+        found = {f"green{below}": _of(url, GREEN.path, below, ann) for below in OF_BUILD}
+        found |= {f"red{below}": _of(url, RED.path, below, ann) for below in OF_RED}
+        found |= {f"flow{below}": _of(url, TIDY.path, below, ann) for below in OF_FLOW}
+        found |= {"long build": _of(url, GONE.path, "", ann)}
+        found |= {path: Place(url + path, ann) for path in OTHERS}
         found |= await _doors(stack, tmp_path_factory.mktemp("accounts"))
         found |= await _past(stack, tmp_path_factory.mktemp("past"))
         yield found
@@ -175,9 +175,9 @@ async def _doors(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
 
 def _access() -> Access:
     accounts = TokenAccounts()
-    accounts.tokens["t"] = (Identity("github:clara"), Scope())
+    accounts.tokens["t"] = (Identity("github:ann"), Scope())
     providers = {"github": Provider(name="github", client_id="a", client_secret="b")}
-    rules = everything("github:clara")
+    rules = everything("github:ann")
     return Access(lambda: rules, accounts, setup="the-link", providers=providers)
 
 
@@ -185,7 +185,7 @@ async def _cookie(app: web.Application, url: str) -> tuple[str, str]:
     """The session of somebody who may do everything."""
     keeper = app[KEEPER]
     cookie, now = new_cookie(), keeper.now().timestamp()
-    await keeper.sessions.save(key_of(cookie), Session("github:clara", now, now), 3600.0)
+    await keeper.sessions.save(key_of(cookie), Session("github:ann", now, now), 3600.0)
     return keeper.cookie_name(url.removeprefix("http://")), cookie
 
 

@@ -27,7 +27,7 @@ from tests.support.visitors import everything, sign_in
 
 Client = TestClient[web.Request, web.Application]
 
-WHO = "github:clara"
+WHO = "github:ann"
 RED = "/acme/shop/ref/heads/rounding"
 
 
@@ -41,7 +41,7 @@ async def client(scene: Scene) -> AsyncIterator[Client]:
     access = Access(lambda: everything(WHO))
     app = create_app(scene.engine, now=lambda: NOW, access=access, controls=scene.engine)
     async with TestClient(TestServer(app)) as client:
-        await sign_in(client, "clara")
+        await sign_in(client, "ann")
         yield client
 
 
@@ -120,10 +120,10 @@ async def test_a_pull_request_is_approved_at_the_commit_that_the_page_shows(
 
 async def test_a_project_is_paused_and_resumed(client: Client, scene: Scene) -> None:
     await send(client, "/acme/shop/pause")
-    scene.engine.paused_projects["acme/shop"] = Ruling("Clara Moreau", NOW)
+    scene.engine.paused_projects["acme/shop"] = Ruling("First Author", NOW)
     page = await send(client, "/acme/shop/resume")
     assert scene.engine.commands == [Pause(WHO, "acme/shop"), Resume(WHO, "acme/shop")]
-    assert "Paused by Clara Moreau" in page.words
+    assert "Paused by First Author" in page.words
 
 
 @pytest.mark.parametrize("error", [InvalidArgument("nothing is under way"), Disconnected("gone")])
@@ -182,7 +182,7 @@ async def test_who_may_only_look_sees_no_forms_and_a_form_needs_its_token(
 async def test_where_nothing_can_be_done_there_are_no_forms(scene: Scene) -> None:
     app = create_app(scene.engine, now=lambda: NOW, access=Access(lambda: everything(WHO)))
     async with TestClient(TestServer(app)) as client:
-        await sign_in(client, "clara")
+        await sign_in(client, "ann")
         for path in (RED, path_of("build", scene.failed.path), "/acme/shop"):
             async with client.get(path) as reply:
                 assert "/rebuild" not in await reply.text()

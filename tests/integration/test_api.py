@@ -32,7 +32,7 @@ from tests.support.visitors import TokenAccounts, everything
 
 Client = TestClient[web.Request, web.Application]
 
-WHO = "clara"
+WHO = "ann"
 MAIN = "/api/v1/projects/acme/shop/targets/heads/main"
 
 
@@ -72,11 +72,11 @@ async def post(client: Client, path: str, body: object = None, status: int = 200
 async def test_projects_count_their_targets_and_say_who_has_paused_them(
     client: Client, scene: Scene
 ) -> None:
-    scene.engine.paused_projects["acme/shop"] = Ruling("Clara Moreau", NOW)
+    scene.engine.paused_projects["acme/shop"] = Ruling("First Author", NOW)
     shop, site = (await get(client, "/api/v1/projects"))["items"]
     assert shop["id"] == "acme/shop"
     assert shop["targets"] == {"success": 2, "failure": 1, "running": 1}
-    assert shop["paused"]["user"] == "Clara Moreau"
+    assert shop["paused"]["user"] == "First Author"
     assert site["paused"] is None
     assert await get(client, shop["url"]) == shop
 

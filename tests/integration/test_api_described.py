@@ -44,8 +44,8 @@ async def test_the_api_is_as_it_is_described(tmp_path: Path) -> None:
     output = await scene.engine.database.import_tree({"a.txt": b"content"})
     scene.engine.record(Dossier(replace(build, output=output), scene.engine.database))
     accounts = TokenAccounts()
-    accounts.add("good", "clara")
-    access = Access(lambda: everything("clara"), accounts)
+    accounts.add("good", "ann")
+    access = Access(lambda: everything("ann"), accounts)
     app = create_app(scene.engine, now=lambda: NOW, access=access, controls=scene.engine)
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.format(static=scene.failed.static, key=scene.failed.key))

@@ -131,7 +131,7 @@ async def test_a_target_shows_jobs_graph_and_timeline(client: Client, scene: Sce
         "rounding failed",
         "5 of 7 jobs passed, 1 failed, 1 blocked",
         "Round half to even",
-        "Tomasz Zielak",
+        "Fourth Author",
         str(scene.red.head),
         "Pipeline",
         "Jobs",
@@ -151,7 +151,7 @@ async def test_a_large_matrix_is_one_node_until_it_is_asked_for(
 ) -> None:
     large = Target("acme/shop", "heads", "large")
     graph = matrix_graph("acme/shop")
-    scene.engine.add(target_state(large, graph, ("Many", "Clara Moreau", 1), NOW))
+    scene.engine.add(target_state(large, graph, ("Many", "First Author", 1), NOW))
     folded = await look(client, "/acme/shop/ref/heads/large")
     assert "unit \u00d7 47: passed, 47 passed; show each" in folded.words
     assert "?expand=unit" in folded.links

@@ -125,7 +125,7 @@ def test_a_schedule_is_an_origin_too() -> None:
 async def test_a_flow_can_be_rebuilt(client: Client, engine: FakeEngine) -> None:
     page = await look(client, "/flows/clean")
     assert "Rebuild" in page.words
-    headers = {CSRF_HEADER: await sign_in(client, "clara")}
+    headers = {CSRF_HEADER: await sign_in(client, "ann")}
     for path in ("/flows/clean", "/flows/public/rates", path_of("build", BUILD.path)):
         async with client.post(
             f"{path}/rebuild", headers=headers, allow_redirects=False

@@ -50,9 +50,9 @@ def token(tmp_path: Path) -> Path:
 @pytest.fixture
 async def url(scene: Scene) -> AsyncIterator[str]:
     accounts = TokenAccounts()
-    accounts.add("good", "clara")
-    accounts.add("reading", "clara", Role.READ)
-    access = Access(lambda: everything("clara"), accounts)
+    accounts.add("good", "ann")
+    accounts.add("reading", "ann", Role.READ)
+    access = Access(lambda: everything("ann"), accounts)
     app = create_app(scene.engine, now=lambda: NOW, access=access, controls=scene.engine)
     async with TestServer(app) as server:
         yield str(server.make_url("/"))
@@ -76,16 +76,16 @@ def run(tmp_path: Path, url: str, token: Path) -> Run:
 
 
 async def test_status_lists_targets_and_of_one_its_jobs(run: Run, scene: Scene) -> None:
-    scene.engine.paused_projects["acme/shop"] = Ruling("clara", NOW)
+    scene.engine.paused_projects["acme/shop"] = Ruling("ann", NOW)
     code, out, _ = await run("status")
     assert code == 0
-    assert "acme/shop is paused by clara since 2026-03-04 12:00 UTC" in out
+    assert "acme/shop is paused by ann since 2026-03-04 12:00 UTC" in out
     assert f"{RED}  {str(scene.red.head)[:7]}  failure  5 success, 1 failure, 1 blocked" in out
     code, out, _ = await run("status", RED)
     assert "  unit   failure    2 failed, 211 passed: exit status 1\n" in out
     code, out, _ = await run("status", RED, "--json")
     record = json.loads(out)
-    assert record["paused_by"] == "clara"
+    assert record["paused_by"] == "ann"
     assert record["jobs"][2]["builds"] == [scene.failed.path]
 
 
@@ -109,11 +109,11 @@ async def test_commands_are_done_in_the_name_of_the_token(run: Run, scene: Scene
     _, out, _ = await run("pause", "acme/shop", "--json")
     assert json.loads(out) == {"done": True, "text": "pause done"}
     assert scene.engine.commands == [
-        Rebuild("clara", scene.red.target, only_failed=True),
-        Cancel("clara", scene.failed),
-        Confirm("clara", scene.red.target, "unit"),
-        Approve("clara", Target("acme/shop", "pr", "318"), scene.busy.head),
-        Pause("clara", "acme/shop"),
+        Rebuild("ann", scene.red.target, only_failed=True),
+        Cancel("ann", scene.failed),
+        Confirm("ann", scene.red.target, "unit"),
+        Approve("ann", Target("acme/shop", "pr", "318"), scene.busy.head),
+        Pause("ann", "acme/shop"),
     ]
     scene.engine.refusal = InvalidArgument("nothing is under way")
     assert await run("cancel", RED) == (1, "", "datakit-ci: nothing is under way\n")

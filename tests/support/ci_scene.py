@@ -212,18 +212,18 @@ def fill(engine: FakeEngine, now: datetime = NOW) -> Scene:
         salt = "same" if stages is _GREEN else named.path
         return target_state(named, pipeline(project, salt, stages), about, now)
 
-    green = target(shop, "heads/main", _GREEN, ("Merge the new tax table", "Clara Moreau", 42))
-    red = target(shop, "heads/rounding", _RED, ("Round half to even", "Tomasz Zielak", 6))
-    busy = target(shop, "pr/318", _BUSY, ("Show delivery dates in the basket", "Noor Haddad", 1))
+    green = target(shop, "heads/main", _GREEN, ("Merge the new tax table", "First Author", 42))
+    red = target(shop, "heads/rounding", _RED, ("Round half to even", "Fourth Author", 6))
+    busy = target(shop, "pr/318", _BUSY, ("Show delivery dates in the basket", "Third Author", 1))
     states = [
         green,
         red,
         busy,
-        target(shop, "tags/v2.4.0", _GREEN, ("Release 2.4.0", "Clara Moreau", 60 * 26)),
-        target(site, "heads/main", _SITE, ("Use the smaller picture", "Kofi Mensah", 60 * 3)),
-        target(site, "pr/12", _SITE_WAITS, ("Fix the links in the footer", "Kofi Mensah", 2)),
+        target(shop, "tags/v2.4.0", _GREEN, ("Release 2.4.0", "First Author", 60 * 26)),
+        target(site, "heads/main", _SITE, ("Use the smaller picture", "Second Author", 60 * 3)),
+        target(site, "pr/12", _SITE_WAITS, ("Fix the links in the footer", "Second Author", 2)),
         replace(
-            target(site, "heads/trial/stages", {}, ("Try two more stages", "Noor Haddad", 300)),
+            target(site, "heads/trial/stages", {}, ("Try two more stages", "Third Author", 300)),
             graph=(),
             problem=_PROBLEM,
         ),

@@ -49,7 +49,7 @@ STATES = st.builds(
     st.sampled_from(TARGETS),
     st.sampled_from(Status),
     st.integers(0, 3),
-    st.sampled_from(["", "mia", "noor"]),
+    st.sampled_from(["", "ann", "bob"]),
 )
 
 
