@@ -10,14 +10,40 @@ from datetime import datetime
 from typing import Self
 
 from datakit_ci.occasion import Occasion
-from datakit_ci.target import Target, encode_name
+from datakit_ci.target import FLOWS, Target, encode_name
 from datakit_core.client.api import CommitId, TreeId
 
-__all__ = ["BuildId", "BuildState", "GraphNode", "JobState", "Status", "TargetState"]
+__all__ = [
+    "BuildId",
+    "BuildState",
+    "GraphNode",
+    "JobState",
+    "Status",
+    "TargetState",
+    "stage_at",
+    "stage_path",
+]
 
 
 _ADDRESS = re.compile(r"([^/]+(?:/[^/]+)?)/(.+)/([0-9a-f]{64})/([0-9a-f]{64})", re.DOTALL)
-"""Of a build. A flow's project has no slash; where both would do, a project has one."""
+"""Of a build. A flow's project has no slash, nor has the stage of one (:func:`stage_path`)."""
+
+
+def stage_path(project: str, stage: str) -> str:
+    """``PROJECT/STAGE`` as addresses have it: which is which can be told from it.
+
+    The project of flows has one part where others have two. So a slash in a flow's stage is written
+    ``~1`` there, and ``~`` is ``~0``, as JSON Pointer does it (RFC 6901, section 3): neither needs
+    quoting in an address, and no proxy takes it for something else.
+    """
+    if project == FLOWS:
+        stage = stage.replace("~", "~0").replace("/", "~1")
+    return f"{project}/{stage}"
+
+
+def stage_at(project: str, text: str) -> str:
+    """The stage of a project that an address with ``text`` names: undoes :func:`stage_path`."""
+    return text.replace("~1", "/").replace("~0", "~") if project == FLOWS else text
 
 
 class Status(enum.Enum):
@@ -71,13 +97,16 @@ class BuildId:
     @property
     def path(self) -> str:
         """Its address below ``/build/``."""
-        return f"{self.project}/{self.stage}/{self.static}/{self.key}"
+        return f"{stage_path(self.project, self.stage)}/{self.static}/{self.key}"
 
     @classmethod
     def parse(cls, path: str) -> Self | None:
         """Read what :attr:`path` says; none if it is no such address."""
         match = _ADDRESS.fullmatch(path)
-        return None if match is None else cls(*match.groups())
+        if match is None:
+            return None
+        project, stage, static, key = match.groups()
+        return cls(project, stage_at(project, stage), static, key)
 
 
 @dataclass(frozen=True, slots=True)

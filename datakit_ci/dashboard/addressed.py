@@ -8,10 +8,10 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from datakit_ci.metadata import BRANCH
-from datakit_ci.state import BuildId
+from datakit_ci.state import BuildId, stage_at
 from datakit_ci.target import FLOWS, Target
 
-__all__ = ["branch_in", "number_in", "project_in", "target_in"]
+__all__ = ["branch_in", "number_in", "project_in", "stage_in", "target_in"]
 
 _TARGET = re.compile(
     r"/(?:history/)?([^/]+/[^/]+)/(?:ref/(heads|tags)|(pr))/(.+)",
@@ -25,6 +25,11 @@ def project_in(request: web.Request) -> str:
     return FLOWS if FLOWS in match else f"{match['user']}/{match['repo']}"
 
 
+def stage_in(request: web.Request) -> str:
+    """The stage that an address with ``{stage}`` names."""
+    return stage_at(project_in(request), request.match_info["stage"])
+
+
 def target_in(request: web.Request) -> Target | None:
     """The target that an address names; none if it is another kind of address."""
     path = unquote_to_bytes(request.rel_url.raw_path).decode(errors="surrogateescape")
@@ -36,7 +41,7 @@ def branch_in(request: web.Request) -> str:
     """The branch of the database whose commits change what an address shows."""
     match = request.match_info
     if "stage" in match:
-        return BuildId(project_in(request), match["stage"], "", "").branch
+        return BuildId(project_in(request), stage_in(request), "", "").branch
     target = target_in(request) if "name" in match else None
     return BRANCH if target is None else target.status_branch
 

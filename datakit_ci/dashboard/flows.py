@@ -87,13 +87,16 @@ async def _builds(source: Source, wanted: Sequence[BuildId]) -> Mapping[BuildId,
 
 async def _runs(source: Source, state: TargetState) -> Sequence[Runs]:
     """The last results of each stage; stages of one name are one."""
-    stages = {
-        node.label.partition("(")[0]: node.label for node in state.graph if node.kind == "stage"
-    }
+    stages = {_stage_of(node): node.label for node in state.graph if node.kind == "stage"}
     return [
         Runs(stage, label, await _last(source, stage))
         for stage, label in list(stages.items())[:_MOST_STAGES]
     ]
+
+
+def _stage_of(node: GraphNode) -> str:
+    """What a node runs; until it is known as what build, its label without parameters says it."""
+    return node.label.partition("(")[0] if node.build is None else node.build.stage
 
 
 async def _last(source: Source, stage: str) -> tuple[Dossier, ...]:
@@ -122,8 +125,8 @@ def with_flows(routes: Sequence[Route]) -> tuple[Route, ...]:
 ROUTES: Final = (
     read(f"/{FLOWS}", show_flows),
     act(f"/{{flows:{FLOWS}}}/{{branch:.+}}/{{verb:rebuild|cancel|confirm}}", act_on_target),
-    read(f"/{{flows:{FLOWS}}}/{{branch:.+/.+}}", show_flow),
+    read(f"/{{flows:{FLOWS}}}/{{branch:.+/.+|.*[{{}}].*}}", show_flow),
 )
-"""They go behind the addresses of projects. A name without a slash looks like a project's, which
-leads on to :func:`show_flow` if it is none.
+"""They go behind the addresses of projects. A name without a slash or brace looks like a project's,
+which leads on to :func:`show_flow` if it is none.
 """

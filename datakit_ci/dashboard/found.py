@@ -9,7 +9,7 @@ from aiohttp import web
 
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard.scope import source_of
-from datakit_ci.state import BuildId, BuildState
+from datakit_ci.state import BuildId, BuildState, stage_at
 from datakit_ci.target import FLOWS
 
 __all__ = ["BUILD", "FLOW_BUILD", "build_id", "find_build", "find_dossier"]
@@ -28,7 +28,7 @@ _MISSING = "There is no such build. Its record may have been dropped."
 def build_id(match: Mapping[str, str]) -> BuildId:
     """The build that a matched address names."""
     project = FLOWS if FLOWS in match else f"{match['user']}/{match['repo']}"
-    return BuildId(project, match["stage"], match["static"], match["key"])
+    return BuildId(project, stage_at(project, match["stage"]), match["static"], match["key"])
 
 
 async def find_build(request: web.Request) -> BuildState:

@@ -12,7 +12,7 @@ from aiohttp import web
 from datakit_ci.annals import Change
 from datakit_ci.archive import Dossier
 from datakit_ci.dashboard import views
-from datakit_ci.dashboard.addressed import project_in, target_in
+from datakit_ci.dashboard.addressed import project_in, stage_in, target_in
 from datakit_ci.dashboard.days import by_day
 from datakit_ci.dashboard.rendering import PAGES, path_of
 from datakit_ci.dashboard.routes import read
@@ -96,7 +96,7 @@ async def show_history(request: web.Request) -> web.Response:
 
 async def show_results(request: web.Request) -> web.Response:
     """All recorded results of a stage, the newest first."""
-    project, stage = project_in(request), request.match_info["stage"]
+    project, stage = project_in(request), stage_in(request)
     number = _page_number(request)
     found = await _some(source_of(request), project, stage, (number - 1) * _PAGE, _PAGE + 1)
     if not found and (number > 1 or not _is_drawn(source_of(request), project, stage)):

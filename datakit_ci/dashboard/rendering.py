@@ -18,7 +18,7 @@ from datakit_ci.dashboard.asof import AS_OF, keep_moment
 from datakit_ci.dashboard.assets import Assets
 from datakit_ci.dashboard.visitor import CSRF_FIELD, CURRENT, HERE
 from datakit_ci.instant import print_instant
-from datakit_ci.state import Status
+from datakit_ci.state import Status, stage_path
 from datakit_core import __version__
 
 __all__ = ["PAGES", "Pages", "path_of"]
@@ -105,6 +105,7 @@ class Pages:
             version=__version__,
             static=assets.url,
             path_of=path_of,
+            stage_path=stage_path,
             Status=Status,
             trouble=trouble,
             Role=Role,

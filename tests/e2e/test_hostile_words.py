@@ -26,7 +26,15 @@ from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.wording import visible
 from datakit_ci.occasion import Occasion
 from datakit_ci.pools import PoolState
-from datakit_ci.state import BuildId, BuildState, GraphNode, JobState, Status, TargetState
+from datakit_ci.state import (
+    BuildId,
+    BuildState,
+    GraphNode,
+    JobState,
+    Status,
+    TargetState,
+    stage_path,
+)
 from datakit_ci.target import FLOWS, Target
 from datakit_core.client.api import CommitId, ObjectId
 from tests.support.browser import open_browser
@@ -102,7 +110,7 @@ def scene(word: str) -> tuple[FakeEngine, Mapping[str, str]]:
     stage = f"s{word}".encode(errors="ignore").decode()  # is from a pipeline: always text
     build = BuildId("acme/shop", stage, digest("static"), digest("key"))
     stuck = replace(build, key=digest("stuck"))
-    tidy = replace(build, project=FLOWS, stage=stage.replace("/", ""))
+    tidy = replace(build, project=FLOWS)
     make = engine.database.objects.make
     text = word.encode(errors="replace").decode()
     files = {f"f{word}": f"{text}\n", f"d{word}/x.md": f"# {text}\n"}
@@ -125,8 +133,8 @@ def scene(word: str) -> tuple[FakeEngine, Mapping[str, str]]:
     )  # fmt: skip
     pull = replace(branch, target=Target("acme/shop", "pr", "7"), title=word)
     broken = replace(branch, target=Target("acme/shop", "tags", word), problem=word)
-    flow = Target(FLOWS, "flow", re.sub("[{}]", "", f"f{stage}"))
-    flowing = replace(branch, target=flow, graph=graph[:1])
+    flow = Target(FLOWS, "flow", f"f{stage}")
+    flowing = replace(branch, target=flow, graph=(graph[0], replace(graph[1], build=tidy)))
     engine.add(branch, pull, broken)
     engine.flowing = [flowing]
     engine.busy_pools = {word: PoolState(2, (build,), (stuck,))}
@@ -141,6 +149,7 @@ def scene(word: str) -> tuple[FakeEngine, Mapping[str, str]]:
         "results": path_of("results", "acme/shop", build.stage),
         "commit": f"/acme/shop/commit/{HEAD}", "pools": "/pools", "flows": "/flows",
         "flow": path_of(flow.path), "flow's build": path_of("build", tidy.path),
+        "flow's results": path_of("results", stage_path(FLOWS, stage)),
     }  # fmt: skip
 
 

@@ -89,6 +89,42 @@ async def test_a_build_of_a_flow_has_all_pages_of_builds(client: Client) -> None
     await look(client, build + "/compare", 404)  # there is nothing to compare it with
 
 
+async def test_a_stage_of_a_flow_may_have_slashes(client: Client, engine: FakeEngine) -> None:
+    slashed = replace(BUILD, stage="rates/tidy")
+    dossier = await engine.dossier(BUILD)
+    assert dossier is not None
+    engine.record(replace(dossier, state=replace(dossier.state, id=slashed)))
+    graph = (FLOW.graph[0], replace(FLOW.graph[1], label="rates/tidy", build=slashed))
+    engine.flowing = [replace(FLOW, graph=graph)]
+    engine.add(TargetState(Target("flows/rates", "heads", "main")))  # is something else
+    links = (await look(client, "/flows/clean")).links
+    build, results = path_of("build", slashed.path), "/results/flows/rates~1tidy"
+    assert {build, results} <= set(links)
+    assert results in (await look(client, build)).links
+    assert build in (await look(client, results)).links
+    assert "clean.txt" in (await look(client, f"{build}/output")).words
+    headers = {CSRF_HEADER: await sign_in(client, "clara")}
+    async with client.post(f"{build}/rebuild", headers=headers, allow_redirects=False) as response:
+        assert response.headers["Location"] == build
+    assert [each.what for each in engine.commands if isinstance(each, Rebuild)] == [slashed]
+
+
+@pytest.mark.parametrize("branch", ["{clean}", "a{b", "x}", "{a}/{b}", "{{7*7}}", "%7Bx%7D"])
+async def test_a_flow_may_have_braces_in_its_name(
+    client: Client, engine: FakeEngine, branch: str
+) -> None:
+    target = Target(FLOWS, "flow", branch)
+    engine.flowing = [replace(FLOW, target=target)]
+    assert path_of(target.path) in (await look(client, "/flows")).links
+    page = await look(client, path_of(target.path))
+    assert f"{branch} passed" in page.words
+    headers = {CSRF_HEADER: await sign_in(client, "clara")}
+    path = f"{path_of(target.path)}/rebuild"
+    async with client.post(path, headers=headers, allow_redirects=False) as response:
+        assert response.status == 303
+    assert [each.what for each in engine.commands if isinstance(each, Rebuild)] == [target]
+
+
 async def test_a_flow_without_results_or_with_a_problem_says_so(
     client: Client, engine: FakeEngine
 ) -> None:
