@@ -8,7 +8,7 @@ ADDRESS ?= 127.0.0.1:8080
 LISTEN_9P ?= tcp://127.0.0.1:5640
 PYTEST_FLAGS ?= --numprocesses auto
 
-.PHONY: run test check format bench soak kernels fuzz clean setup
+.PHONY: run test check format bench pictures soak kernels fuzz clean setup
 
 run: $(READY)  ## Serve the database, the bridge, the engine and the dashboard on this repository
 	@exec $(BIN)/datakit-ci serve self_ci/pipeline.py --web-ui http://$(ADDRESS) --listen-9p $(LISTEN_9P)
@@ -29,6 +29,9 @@ format: $(READY)  ## Let ruff lay out the code
 
 bench: $(READY)  ## Measure, as ratios against peers
 	$(BIN)/python -m bench
+
+pictures: $(READY)  ## Take the pictures of README and docs/dashboard.md anew; look at them
+	$(BIN)/python -m scripts.pictures
 
 FUZZ_SECONDS ?= 60
 fuzz: $(READY)  ## Look for inputs that break codec, session or nodes; .fuzz keeps what is found

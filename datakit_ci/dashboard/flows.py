@@ -22,7 +22,7 @@ from datakit_ci.dashboard.routes import Route, act, read
 from datakit_ci.dashboard.scope import source_of
 from datakit_ci.dashboard.source import Source, finish
 from datakit_ci.dashboard.timeline import timeline
-from datakit_ci.state import BuildId, BuildState, TargetState
+from datakit_ci.state import BuildId, BuildState, GraphNode, TargetState
 from datakit_ci.target import FLOWS
 
 __all__ = ["ROUTES", "Runs", "origins", "show_flow", "with_flows"]

@@ -29,6 +29,9 @@ _LANE = 12
 _CHARACTER, _PADDING, _NARROWEST, _LONGEST = 7.6, 52, 96, 26
 """Width per character, room for icon and padding, narrowest node, longest label (characters)."""
 
+_SIGHT = 320
+"""How far below the top a column begins at most: a phone shows as much of a tall picture."""
+
 _MAX_LANES = 3000
 """With more lanes than this, long edges are drawn straight: nobody could follow them anyway."""
 
@@ -112,6 +115,7 @@ def layout(nodes: Sequence[GraphNode]) -> Drawing:
     for column in columns:
         _stack(column)
     _straighten(columns)
+    _raise(columns)
     lefts, widths = _horizontal(columns)
     placed = tuple(
         Placed(
@@ -248,6 +252,19 @@ def _straighten(columns: list[list[_Cell]]) -> None:
     for column in columns:
         for cell in column:
             cell.y -= top
+
+
+def _raise(columns: list[list[_Cell]]) -> None:
+    """Have each column begin in sight.
+
+    What is in the middle of a picture that is taller than a window would leave nothing but blank
+    space to begin with: the one source of dozens of stages, say.
+    """
+    for column in columns:
+        excess = min(cell.y for cell in column) - _SIGHT
+        if excess > 0:
+            for cell in column:
+                cell.y -= excess
 
 
 def _settle(column: list[_Cell], wanted: list[float]) -> None:

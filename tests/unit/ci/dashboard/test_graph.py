@@ -88,6 +88,16 @@ def test_a_chain_is_a_straight_line() -> None:
     assert len({y for _, y in place(drawing).values()}) == 1
 
 
+def test_a_tall_picture_does_not_begin_with_blank_space() -> None:
+    many = [node(f"m{number}", "gate") for number in range(40)]
+    nodes = [node("source"), node("gate", "source"), *many, node("end", *(m.id for m in many))]
+    drawing = layout(nodes)
+    assert drawing.height > 2000
+    tops = {placed.x: placed.y for placed in reversed(drawing.nodes)}
+    assert len(tops) == 4
+    assert max(tops.values()) < 350  # a phone shows as much
+
+
 def test_an_edge_past_a_column_does_not_run_below_its_nodes() -> None:
     nodes = [node("a"), node("b", "a"), node("c", "b", "a")]
     drawing = layout(nodes)
