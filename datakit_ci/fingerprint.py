@@ -21,6 +21,7 @@ import importlib
 import importlib.util
 import linecache
 import logging
+import os
 import re
 import sys
 import types
@@ -44,6 +45,9 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), ran
 _PRINTED = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, types.GenericAlias)
 _TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, types.UnionType)
 _OURS = {"datakit_ci", "datakit_core"}
+_PLACES = {"__file__", "__name__"}
+"""What a module knows of where it lies, which says nothing of what it does: on a worker the same
+pipeline lies elsewhere, and its own module is named by its path."""
 
 
 def fingerprint(function: types.FunctionType) -> str:
@@ -155,8 +159,10 @@ class _Walk:
             self._module(importlib.import_module(name))
 
     def _follow(self, names: set[str], namespace: Mapping[str, object], user: str) -> None:
-        for name in sorted(names):
-            if name in namespace:
+        for name in sorted(names & namespace.keys()):
+            if name in _PLACES:
+                self.constants[f"{user} > {name}"] = ["place"]
+            else:
                 self.value(f"{user} > {name}", namespace[name])
 
     def value(self, name: str, value: object) -> None:
@@ -188,6 +194,8 @@ class _Walk:
     def _constant(self, name: str, value: object) -> JsonValue:
         """A constant as JSON that tells it from every other constant."""
         match value:
+            case str() | PurePath() if (below := self._below(value)) is not None:
+                return ["place", type(value).__qualname__, below]
             case enum.Enum():
                 self.value(name, type(value))
                 return ["enum", type(value).__qualname__, value.name]
@@ -217,6 +225,20 @@ class _Walk:
             case _:
                 shown = name.rpartition(" > ")[2]
                 raise self._refuse(f"it uses {shown}, a {type(value).__qualname__}")
+
+    def _below(self, value: str | PurePath) -> str | None:
+        """The path below the pipeline's directory, of one that was made from ``__file__``.
+
+        One that is written out in the pipeline is the same wherever that lies.
+        """
+        folder = os.path.dirname(getattr(sys.modules.get(self._home), "__file__", None) or "")  # noqa: PTH120
+        text = str(value)
+        if len(folder) < 2 or not f"{text}/".startswith(f"{folder}/"):
+            return None
+        tree = _module_tree(self._home)
+        nodes = () if tree is None else ast.walk(tree)
+        is_written = any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
+        return None if is_written else text.removeprefix(folder)
 
     def _is_own(self, module: str) -> bool:
         """Whether to look into ``module``; if it belongs to a distribution, its version counts."""
@@ -271,8 +293,8 @@ def _module_tree(name: str) -> ast.Module | None:
     get_source = getattr(getattr(module, "__loader__", None), "get_source", None)
     source = get_source(name) if get_source is not None else None
     if source is None:
-        source = "".join(linecache.getlines(getattr(module, "__file__", None) or ""))
-    return ast.parse(source) if source else None
+        source = "".join(linecache.getlines(getattr(module, "__file__", None) or "")) or None
+    return None if source is None else ast.parse(source)  # that of a package may be empty
 
 
 def _definition(function: types.FunctionType) -> ast.AST | None:

@@ -187,6 +187,44 @@ def test_loggers_and_distributions_may_be_used(files: Files) -> None:
     assert files.digest(text) != files.digest(text.replace("pygit2", "typer"))
 
 
+HERE = """
+import os
+from pathlib import Path
+PLACE = Path(__file__).parent / "data"
+TEXT = os.path.dirname(os.path.abspath(__file__))
+
+def run(tree):
+    return PLACE, TEXT, __file__, __name__
+"""
+
+
+def test_what_a_pipeline_knows_of_its_own_place_is_the_same_everywhere(
+    files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = Files(tmp_path / "elsewhere")
+    assert files.digest(HERE) == other.digest(HERE)
+    assert files.digest(HERE) != files.digest(HERE.replace('"data"', '"other"'))
+
+
+def test_a_path_that_is_written_out_is_the_same_wherever_the_pipeline_lies(
+    files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = Files(tmp_path / "elsewhere")
+    text = f"PLACE = '{tmp_path}/data'\ndef run(tree):\n    return PLACE\n"
+    assert files.digest(text) == other.digest(text)
+    assert files.digest(text) != files.digest(text.replace("data", "more"))
+
+
+def test_an_empty_package_beside_the_pipeline_is_followed(files: Files) -> None:
+    (files.path / "empty_tools").mkdir()
+    (files.path / "empty_tools" / "__init__.py").touch()
+    (files.path / "empty_tools" / "reading.py").write_text("READ = 1\n")
+    text = "import empty_tools.reading\ndef run(tree):\n    return empty_tools.reading.READ\n"
+    assert files.digest(text) == files.digest(text)
+
+
 def test_modules_beside_the_pipeline_are_followed(files: Files) -> None:
     text = "import steps_a\ndef run(t):\n    return steps_a.do(t)\n"
     files.beside("steps_a", "from steps_b import do\n")
