@@ -98,6 +98,55 @@ async def test_a_function_brings_its_pipeline_along_and_what_it_looked_at_comes_
     assert bytes(log.data) == b"counting\n"
 
 
+PACKED = """
+import os
+from pathlib import Path
+from datakit_ci import Config, stage
+import tools.reading
+
+@stage
+def told(source):
+    here = os.fsencode(Path(__file__).parent)
+    return {"told": tools.reading.READ + open(here + b"/data/odd-\\xff", "rb").read()}
+
+config = Config()
+"""
+
+READING = """
+from pathlib import Path
+
+READ = Path(__file__).with_name("linked").read_bytes()
+"""
+
+
+async def test_packages_links_and_data_beside_the_pipeline_are_there_as_they_are_here(
+    farm: Farm, tmp_path: Path
+) -> None:
+    pipeline, package, data = (tmp_path / name for name in ("pipeline.py", "tools", "data"))
+    package.mkdir()
+    data.mkdir()
+    pipeline.write_text(PACKED)
+    (package / "__init__.py").touch()
+    (package / "reading.py").write_text(READING)
+    (package / "linked").symlink_to("../data/words")
+    (data / "words").write_text("a word and ")
+    (data / os.fsdecode(b"odd-\xff")).write_text("a number")
+    stage = vars(import_pipeline(pipeline))["told"]
+    async with open_executor(farm, pipeline) as opened:
+        build = BuildId("me/app", "told", "0" * 64, "1" * 64)
+        request = BuildRequest(build, stage.spec, EMPTY_TREE)
+        local = LocalExecutor(opened.database, farm.repository, pipeline, tmp_path / "work")
+        async with local:
+            here = await local.run(request, Collector())
+        there = await opened.executor.run(request, Collector())
+        assert await opened.database.read(here.output, "told") == b"a word and a number"
+        assert there.output == here.output
+        with (data / "model").open("wb") as file:
+            file.truncate(1 << 30)
+        with pytest.raises(LostBuild, match=r"cannot be sent to a worker: .* 1024 MiB lie there"):
+            await opened.executor.run(request, Collector())
+
+
 async def test_an_output_that_is_an_input_comes_back_as_the_same_tree(opened: Opened) -> None:
     tree = await opened.database.import_tree({"a/b": b"kept", "a/c": b"old", "d": b"kept as well"})
     request = command_request("echo new > a/c", tree, outputs=("a", "d"))

@@ -3,55 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datakit_core.client.api import Database, TreeId
-from datakit_core.errors import ConfigError
+from datakit_ci.executors.dask.folder import Content, Item, look
+from datakit_core.client.api import Database, Entry, FileMode, TreeId
 
 __all__ = ["PipelineCode"]
 
-_LARGEST = 64 << 20
-"""Bytes of all files together: whoever has more keeps them in the repository that is tested."""
+_DAY = 24 * 60 * 60.0
+"""Seconds after which all is stored again: nothing refers to it, so the database drops it some
+day after it was last written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is in the database.
+
+    Attributes:
+        look: Which look at the files has found it.
+        items: The files.
+        origin: The tree that holds them, and the pipeline's path in it.
+        moment: When all of it was stored, by the clock that never goes back.
+    """
+
+    look: int
+    items: Mapping[str, Item]
+    origin: str
+    moment: float
 
 
 class PipelineCode:
-    """The pipeline's file and the Python files beside it, which are what it can be made of."""
+    """The directory of the pipeline: its file, modules, packages and data beside it."""
 
     def __init__(self, database: Database, pipeline: Path) -> None:
         """Put the directory of ``pipeline`` into ``database`` when it is asked for."""
         self._database = database
         self._pipeline = pipeline
-        self._stored: tuple[dict[str, bytes], TreeId] | None = None
-        self._storing = asyncio.Lock()
+        self._stored: _Stored | None = None
+        self._looks = 0
+        self._looking = asyncio.Lock()
 
     async def origin(self) -> str:
         """Where the code is: ``TREE:PATH``, as a stage's ``origin`` says it.
 
-        The files are read anew each time, since they may have changed; a build that was asked for
-        with the code before notices by its fingerprint.
+        The files are looked at anew each time, since they may have changed; a build that was asked
+        for with the code before notices by its fingerprint. Builds that ask at the same time share
+        a look that has begun after they asked.
 
         Raises:
             ConfigError: They cannot be read, or are too large.
         """
-        async with self._storing:
-            files = await asyncio.to_thread(_read, self._pipeline)
-            if self._stored is None or self._stored[0] != files:
-                self._stored = files, await self._database.import_tree(files)
-            return f"{self._stored[1]}:{self._pipeline.name}"
+        asked = self._looks
+        async with self._looking:
+            if self._stored is None or self._stored.look <= asked:
+                self._stored = await self._store(self._stored)
+            return self._stored.origin
+
+    async def _store(self, before: _Stored | None) -> _Stored:
+        self._looks += 1
+        number, now = self._looks, time.monotonic()
+        if before is not None and now - before.moment > _DAY:
+            before = None
+        known = {} if before is None else before.items
+        pipeline = await asyncio.to_thread(self._pipeline.resolve)
+        items, read = await asyncio.to_thread(look, pipeline, known)
+        if before is not None and _entries(items) == _entries(before.items):
+            return replace(before, look=number, items=items)
+        origin = f"{await self._import(items, read)}:{_shown(pipeline)}"
+        return _Stored(number, items, origin, now if before is None else before.moment)
+
+    async def _import(self, items: Mapping[str, Item], read: Content) -> TreeId:
+        """Store what was read, and then the tree, which may name it by its ids."""
+        if read:
+            tree = await self._database.import_tree(dict(read))
+            if read.keys() == items.keys() and _are_normal(items):
+                return tree
+        return await self._database.import_tree(_entries(items))
 
 
-def _read(pipeline: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    try:
-        for path in sorted({pipeline, *pipeline.parent.glob("*.py")}):
-            if path.is_file():
-                found[path.name] = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the pipeline: {error.strerror}", str(pipeline)) from error
-    if sum(map(len, found.values())) > _LARGEST:
-        raise ConfigError(
-            f"the Python files there have more than {_LARGEST} bytes; move what is no part of the "
-            "pipeline elsewhere",
-            str(pipeline.parent),
-        )
-    return found
+def _shown(pipeline: Path) -> str:
+    """The pipeline below a directory that is called as it is here, so that errors name it so."""
+    folder = pipeline.parent.name
+    return f"{folder if folder.isprintable() and folder else 'pipeline'}/{pipeline.name}"
+
+
+def _entries(items: Mapping[str, Item]) -> dict[str, Entry | bytes]:
+    return {name: Entry(item.mode, item.blob) for name, item in items.items()}
+
+
+def _are_normal(items: Mapping[str, Item]) -> bool:
+    return all(item.mode is FileMode.NORMAL for item in items.values())

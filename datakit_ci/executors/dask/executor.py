@@ -33,7 +33,7 @@ from datakit_ci.process import Sink
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_core.client.api import BlobId, Database
 from datakit_core.client.reconnect import Backoff
-from datakit_core.errors import DatakitError
+from datakit_core.errors import ConfigError, DatakitError
 
 __all__ = ["DaskExecutor"]
 
@@ -107,7 +107,10 @@ class DaskExecutor:
                 f"scheduler by tls:// instead of {self._cluster.address}"
             )
         if spec.kind is not StageKind.SHELL and not spec.origin:
-            spec = replace(spec, origin=await self._origin())
+            try:
+                spec = replace(spec, origin=await self._origin())
+            except ConfigError as error:
+                raise LostBuild(f"the pipeline cannot be sent to a worker: {error}") from error
         return Order(request.build, spec, request.input, request.secrets)
 
     async def _attempt(self, client: Client, key: str, order: Order, relay: LogRelay) -> Outcome:
