@@ -180,25 +180,31 @@ class Maintenance:
             StoreError: Git could not do it, or another maintenance is at work.
         """
         outcomes, start = self.status.steps[step], time.monotonic()
+        failure: StoreError | GitFailed | OSError | None = None
         try:
-            match step:
-                case Step.PACK:
-                    await self._run(*_PACK)
-                    self._unpackable = (await self.look()).loose
-                case Step.REFS:
-                    await self._run(*_REFS)
-                case Step.COLLECT:
-                    await self._collect()
+            await self._perform(step)
         except (StoreError, GitFailed, OSError) as error:
+            failure = error
+        outcomes.seconds = time.monotonic() - start
+        await self._store.reopen()  # whatever it did before it failed
+        if failure is not None:
             outcomes.failed += 1
-            if isinstance(error, GitFailed):
-                raise StoreError(f"cannot {step.value} {self._store.path}: {error}") from error
-            raise
-        finally:
-            outcomes.seconds = time.monotonic() - start
-            self._store.reopen()
+            if isinstance(failure, GitFailed):
+                text = f"cannot {step.value} {self._store.path}: {failure}"
+                raise StoreError(text) from failure
+            raise failure
         outcomes.done, outcomes.finished = outcomes.done + 1, self._clock()
         _log.info("maintenance: %s took %.1f s", step.value, outcomes.seconds)
+
+    async def _perform(self, step: Step) -> None:
+        match step:
+            case Step.PACK:
+                await self._run(*_PACK)
+                self._unpackable = (await self.look()).loose
+            case Step.REFS:
+                await self._run(*_REFS)
+            case Step.COLLECT:
+                await self._collect()
 
     def _survey(self, oldest_transaction: float) -> tuple[Facts, int]:
         path = self._store.path

@@ -8,6 +8,7 @@ or repacked is found because libgit2 looks again on a miss.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sized
@@ -219,9 +220,10 @@ class Reader:
         mode = served_mode(int(child.filemode))
         return None if mode is None else Entry(mode, ObjectId(str(child.id)))
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """Let go of packs that were removed: they take their place until nobody reads them."""
-        old, self._repository = self._repository, open_repository(Path(self._repository.path))
+        fresh = await asyncio.to_thread(open_repository, Path(self._repository.path))
+        old, self._repository = self._repository, fresh
         old.free()
 
     def close(self) -> None:

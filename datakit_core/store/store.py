@@ -157,9 +157,9 @@ class Store:
         bases = {each.base for each in self._transactions if not each.closed}
         return {base for base in bases if base is not None}
 
-    def reopen(self) -> None:
+    async def reopen(self) -> None:
         """Let go of files that maintenance has removed; what is read stays the same."""
-        self._reader.reopen()
+        await self._reader.reopen()
 
     @property
     def subscribers(self) -> int:

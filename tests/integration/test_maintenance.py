@@ -155,6 +155,22 @@ async def test_packing_leaves_few_files(tmp_path: Path) -> None:
         assert store.head("many/7") == store.heads()["many/7"]
 
 
+@pytest.mark.usefixtures("nonblocking")
+async def test_maintenance_that_is_stopped_within_a_step_ends_at_once(tmp_path: Path) -> None:
+    def stop() -> float:
+        task = asyncio.current_task()  # that of the maintenance, which asks for the time in a step
+        assert task is not None
+        task.cancel()
+        return time.time()
+
+    async with Store.open(tmp_path / "db.git", create=True) as store:
+        maintenance = Maintenance(store, Limits(), Pace(look=0.0, first=3600.0), stop)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(maintenance.run())
+        assert running.cancelled()
+        assert maintenance.status.steps[Step.COLLECT].done == 0
+
+
 async def test_what_is_unused_goes_after_the_time_of_grace(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path / "db.git", clock) as (store, maintenance):
@@ -172,7 +188,7 @@ async def test_what_is_unused_goes_after_the_time_of_grace(tmp_path: Path) -> No
         assert not await lost(store.path, kept)
         marks = git(store.path, "for-each-ref", "--format=%(refname)", MARKS).split()
         assert len(marks) == 2
-        store.reopen()
+        await store.reopen()
         with pytest.raises(UnknownObject):
             store.raw(gone)
         again = await commit(store, "gone", f=b"gone")
