@@ -157,6 +157,7 @@ async def open_service(settings: ServiceSettings) -> AsyncIterator[Service]:
                     tuple(reception.access.providers),
                     _whereabouts(settings, home),
                     lambda: home.trouble() or reloader.trouble,
+                    settings.executor,
                 ),
                 access=reception.access,
                 tls=reception.tls,

@@ -15,7 +15,16 @@ from datakit_ci.acl import Acl, Rights
 from datakit_ci.project import Config, Project
 from datakit_ci.retention import Retention
 
-__all__ = ["Particulars", "ProjectRow", "SecretRow", "plain_options", "projects", "secrets", "tame"]
+__all__ = [
+    "Particulars",
+    "ProjectRow",
+    "SecretRow",
+    "kept",
+    "plain_options",
+    "projects",
+    "secrets",
+    "tame",
+]
 
 _HIDDEN = frozenset(("metrics_token_hash",))
 """Options of which only is said whether they were given."""
@@ -32,6 +41,7 @@ class Particulars:
         providers: Who else keeps accounts.
         database: Where the database is, for people.
         trouble: What is wrong with the service; empty: nothing.
+        executor: Where builds run, as ``--executor`` says it.
     """
 
     options: Mapping[str, str]
@@ -40,6 +50,7 @@ class Particulars:
     providers: Sequence[str] = ()
     database: str = ""
     trouble: Callable[[], str] = str
+    executor: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,7 @@ def _project(config: Config, project: Project, rights: Rights) -> ProjectRow:
         project.id,
         f"{project.pipeline} in the repository" if project.pipeline else "of the service",
         project.fork_policy.value,
-        _kept(project.retention or config.retention),
+        kept(project.retention or config.retention),
         tuple(project.dashboards),
         tuple(project.secrets),
         _people((rights.read, rights.build, rights.admin)),
@@ -159,7 +170,7 @@ def _people(terms: Iterable[Acl]) -> str:
     return "; ".join(named) if named else "administrators of the service only"
 
 
-def _kept(rule: Retention | None) -> str:
+def kept(rule: Retention | None) -> str:
     """How long results are kept, in words."""
     if rule is None or (rule.days is None and rule.keep is None):
         return "for ever"

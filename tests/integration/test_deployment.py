@@ -217,12 +217,13 @@ def test_every_metric_of_an_alert_is_documented_with_its_labels() -> None:
                 assert f"`{''.join(label)}`" in line, (rule["alert"], label)
 
 
-def test_promtool_takes_the_configuration_and_its_alerts() -> None:
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-local.yml"])
+def test_promtool_takes_the_configuration_and_its_alerts(name: str) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
     done = subprocess.run(
-        [promtool, "check", "config", DEPLOY / "prometheus.yml"],
+        [promtool, "check", "config", DEPLOY / name],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -305,9 +306,17 @@ def test_docker_compose_understands_every_variant(
 
 
 def test_prometheus_is_told_of_every_port_with_metrics() -> None:
-    told = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
-    targets = {each["static_configs"][0]["targets"][0] for each in told["scrape_configs"]}
-    assert targets == {"db:9090", "ci:9090", "db:9091"}
+    """And of no other: what is not started would count as broken."""
+    assert _scraped("prometheus.yml") == {"db:9090", "ci:9090", "db:9091"}
+    assert _scraped("prometheus-local.yml") == {"db:9090", "ci:9090"}
+    local, production = (each.read_text() for each in COMPOSED)
+    assert "./deploy/prometheus-local.yml:" in local
+    assert "./prometheus.yml:" in production
+
+
+def _scraped(name: str) -> set[str]:
+    told = yaml.safe_load((DEPLOY / name).read_text())
+    return {each["static_configs"][0]["targets"][0] for each in told["scrape_configs"]}
 
 
 def test_the_pipeline_for_kubernetes_is_fine() -> None:

@@ -138,6 +138,7 @@ def _particulars() -> Particulars:
         lambda: (),
         ("github",),
         "/srv/datakit/database.git",
+        executor="dask:tls://farm.example.org:8786",
     )
 
 
@@ -240,7 +241,8 @@ async def _flows(engine: FakeEngine, now: datetime) -> None:
         engine.add_build(dossier.state, b"tidied 31 rates\n")
     graph = (
         GraphNode("h", "raw-rates", "head", Status.SUCCESS),
-        GraphNode("s", "rates/tidy", "stage", Status.SUCCESS, "", ("h",), _TIDY),
+        GraphNode("e", "every day 06:00", "every", Status.SUCCESS),
+        GraphNode("s", "rates/tidy", "stage", Status.SUCCESS, "", ("h", "e"), _TIDY),
         GraphNode("p", "publish to clean-rates", "publish", Status.SUCCESS, "", ("s",)),
     )
     engine.flowing = [
