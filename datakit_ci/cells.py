@@ -59,7 +59,10 @@ class Cell:
     @property
     def wanted(self) -> Build | None:
         """The build that a stage asks for; none if it asks for none."""
-        return next((need for need in self.asked if isinstance(need, Build)), None)
+        for need in self.asked:
+            if isinstance(need, Build):
+                return need
+        return None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from datakit_ci.edits import Edits
-from datakit_ci.need import Facts, Need
+from datakit_ci.need import Facts, Need, StatusOf
 from datakit_ci.target import Target
 
 __all__ = ["Demand"]
@@ -23,6 +23,7 @@ class Demand:
 
     Attributes:
         facts: What was found out about the needs that somebody asks for, and nothing else.
+        statuses: Those of these needs that ask what other CIs say.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Demand:
         self._find = find
         self._stop = let_go
         self._news = news
+        self.statuses: set[StatusOf] = set()
         self._targets = defaultdict[Need[Any], set[Target]](set)
 
     def __contains__(self, need: Need[Any]) -> bool:
@@ -76,6 +78,8 @@ class Demand:
             is_new = need not in self._targets
             self._targets[need].add(target)
             if is_new:
+                if isinstance(need, StatusOf):
+                    self.statuses.add(need)
                 self._find(need)
         for need in lost:
             self._targets[need].discard(target)
@@ -90,4 +94,6 @@ class Demand:
     def _let_go(self, need: Need[Any]) -> None:
         del self._targets[need]
         self.facts.forget(need)
+        if isinstance(need, StatusOf):
+            self.statuses.discard(need)
         self._stop(need)

@@ -9,7 +9,7 @@ wrong the other way round, which costs a look-up.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 
@@ -46,9 +46,11 @@ class Edit:
     relisted: frozenset[str]
     replaced: frozenset[str]
 
-    def leaves(self, paths: Iterable[str]) -> bool:
+    def leaves(self, paths: Collection[str]) -> bool:
         """Whether there is the same at all ``paths`` in both trees, as far as is known."""
-        return not any(map(self._touches, paths))
+        return not any(path in self.touched for path in paths) and not (
+            self.replaced and any(map(self._is_below_replaced, paths))
+        )
 
     def spares(self, questions: Iterable[Question]) -> bool:
         """Whether all ``questions`` have the same answers in both trees, as far as is known."""
@@ -80,7 +82,7 @@ class Edit:
         )
 
     def _is_below_replaced(self, path: str) -> bool:
-        return bool(self.replaced) and any(above in self.replaced for above in _above(path))
+        return any(above in self.replaced for above in _above(path))
 
 
 def _above(path: str) -> Iterator[str]:

@@ -44,7 +44,6 @@ from datakit_ci.need import (
     LastOutput,
     Need,
     PullRequestOf,
-    StatusOf,
     TargetHead,
     TreeOf,
 )
@@ -142,6 +141,7 @@ class Engine(Readings):
         self._settled = Pulse()
         self._done: set[BuildId] = set()
         self._done_pulse = Pulse()
+        given: Callable[[Build], TreeId | None] = lambda need: self._evaluations.given(need)  # noqa: E731
         self._builds = Builds(
             self._cache,
             Search(database, self._cache, self._tally),
@@ -149,7 +149,7 @@ class Engine(Readings):
             Scheduler(config.capacities(self._processors)),
             self._spool,
             self._group,
-            Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by, self._given),
+            Reports(self._on_fact, self._on_done, self._settled.beat, self._asked_by, given),
             self._clock,
         )
         self._builds.threshold = config.threshold
@@ -313,14 +313,10 @@ class Engine(Readings):
         if (asked := PullRequestOf(target)) in self._demand:
             self._answers.again(asked)
 
-    def _listen(self, said: Collection[tuple[str, CommitId, str]] | None) -> None:
+    def _listen(self, said: Collection[tuple[str, CommitId]] | None) -> None:
         """Ask again for what other CIs say, where that may have changed."""
-        if said is None:
-            needs = [need for need in self._demand if isinstance(need, StatusOf)]
-        else:
-            needs = [StatusOf(*status) for status in said]
-        for need in needs:
-            if need in self._demand:
+        for need in list(self._demand.statuses):
+            if said is None or (need.project, need.commit) in said:
                 self._answers.again(need)
 
     def _forget(self, watched: Watched) -> None:
@@ -338,14 +334,6 @@ class Engine(Readings):
         """The targets that want a build, and where they are."""
         found = [self._roster.get(target) for target in sorted(self.wanted_by(build))]
         return tuple((each.target.path, each.head or "") for each in found if each is not None)
-
-    def _given(self, need: Build) -> TreeId | None:
-        """The tree that the stage of a wanted build is given now; none if nobody wants it."""
-        for target in self._demand.targets(need):
-            watched = self._roster.get(target)
-            if watched is not None and watched.evaluator is not None:
-                return watched.evaluator.given(need)
-        return None
 
     def _rule(self, rulings: Rulings) -> None:
         """Do from now on what people have decided."""

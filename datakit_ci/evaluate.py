@@ -223,16 +223,22 @@ class Evaluator:
         )
 
     def outputs(self) -> Mapping[str, Output[object]]:
-        """What the jobs have come to, in the pipeline's order."""
+        """What the jobs have come to, in the pipeline's order.
+
+        One that has come to the same as before is the same object.
+        """
         for job, root in self._graph.jobs.items():
             cell = self._cells[root]
             known = self._outputs.get(job)
             assert cell.result is not None
             if known is None or self._other_builds:
                 builds = builds_behind(self._cells, root)
+            else:
+                builds = known.builds
+            if known is None or not (
+                known.result is cell.result and (known.builds, known.note) == (builds, cell.note)
+            ):
                 self._outputs[job] = Output(cell.result, builds, cell.note)
-            elif known.result is not cell.result or known.note != cell.note:
-                self._outputs[job] = Output(cell.result, known.builds, cell.note)
         self._other_builds = False
         return dict(self._outputs)
 

@@ -13,9 +13,10 @@ from datakit_ci.demand import Demand
 from datakit_ci.evaluate import Evaluating
 from datakit_ci.meta import duration
 from datakit_ci.need import BranchHead, Build, Known, LastOutput, Need, NextCommit
+from datakit_ci.output import Output
 from datakit_ci.project import Config
 from datakit_ci.pulse import Pulse
-from datakit_ci.roster import Roster, Watched
+from datakit_ci.roster import Roster, Shown, Watched
 from datakit_ci.state import BuildId, BuildState, JobState, Status, TargetState
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
@@ -112,6 +113,14 @@ class Evaluations:
         """What a latched stage has made while this has been at work; none: not known."""
         return self._last_outputs.get(need)
 
+    def given(self, need: Build) -> TreeId | None:
+        """The tree that the stage of a wanted build is given now; none if nobody wants it."""
+        for target in self._demand.targets(need):
+            watched = self._roster.get(target)
+            if watched is not None and watched.evaluator is not None:
+                return watched.evaluator.given(need)
+        return None
+
     async def run(self) -> None:
         """Evaluate for ever, one target after the other, with a turn for others in between."""
         loop = asyncio.get_running_loop()
@@ -150,7 +159,7 @@ class Evaluations:
             self._demand.let_go_of_all(watched.target)
             self._show(watched, replace(watched.described(), problem=str(error)))
             return
-        jobs = tuple(self._timed(output.job(name)) for name, output in outputs.items())
+        jobs = tuple(self._job(watched, name, output) for name, output in outputs.items())
         if watched.is_flow:
             watched.head = self._source(evaluator)
         self._show(watched, replace(watched.described(), jobs=jobs, graph=graph))
@@ -179,15 +188,15 @@ class Evaluations:
         self._demand.change(target, gained, gone)
         return evaluator
 
-    def _timed(self, job: JobState) -> JobState:
-        """Say how long a job's own build took."""
-        if job.status is not Status.SUCCESS or not job.builds:
-            return job
-        build = self._recorded(job.builds[-1])
-        if build is None or build.started is None or build.finished is None:
-            return job
-        spent = duration(build.started, build.finished)
-        return JobState(job.name, job.status, f"passed in {spent}", job.builds)
+    def _job(self, watched: Watched, name: str, output: Output[object]) -> JobState:
+        """What is shown of a job: the same object, if it is made of the same ones as before."""
+        recorded = self._recorded(output.builds[-1]) if output.builds else None
+        shown = watched.shown.get(name)
+        if shown is not None and shown.output is output and shown.recorded is recorded:
+            return shown.job
+        job = _timed(output.job(name), recorded)
+        watched.shown[name] = Shown(output, recorded, job)
+        return job
 
     def _show(self, watched: Watched, state: TargetState) -> None:
         if replace(state, updated=watched.state.updated) != watched.state:
@@ -220,3 +229,13 @@ class Evaluations:
                     latch = LastOutput(target, build.project, build.stage, build.static)
                     self._last_outputs[latch] = output
         return trees
+
+
+def _timed(job: JobState, build: BuildState | None) -> JobState:
+    """Say how long a job's own build took."""
+    if job.status is not Status.SUCCESS or build is None:
+        return job
+    if build.started is None or build.finished is None:
+        return job
+    spent = duration(build.started, build.finished)
+    return JobState(job.name, job.status, f"passed in {spent}", job.builds)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cached_property
 
 from datakit_ci.memory import MemoryTrees
 from datakit_core.client.api import CommitId, Database, Entry, FileMode, ObjectId, Tree, TreeId
 from datakit_core.errors import MergeConflict, NotFastForward
 from datakit_core.store.objects import EMPTY_TREE, ObjectKind, new_object
 
-__all__ = ["blob_id", "write_files"]
+__all__ = ["Folder", "blob_id", "write_files"]
 
 _MANY = 20
 """Files of a new directory from which on it is compared with those beside it."""
@@ -26,6 +27,7 @@ async def write_files(
     files: Mapping[str, bytes | None],
     message: str,
     extra: Mapping[str, bytes] | None = None,
+    folders: Mapping[str, Folder] | None = None,
 ) -> CommitId | None:
     """Make ``files`` have these contents in ``branch``.
 
@@ -38,6 +40,8 @@ async def write_files(
         files: Contents by path; none where a file has to be absent.
         message: For the commit.
         extra: Files that are written too if a commit is needed, but are no reason for one.
+        folders: More files, by the directory that they are in. One that looks like it already, or
+            that is new and like one beside it, costs nothing for each file.
 
     Returns:
         The commit; none if they had these contents already.
@@ -47,10 +51,12 @@ async def write_files(
             base = transaction.base
             root = EMPTY_TREE if base is None else (await database.commit(base)).tree
             present = _Present(database, root)
-            changed = await _differing(present, files)
-            if not changed:
+            grafts, more = await _folded(present, folders or {})
+            changed = await _differing(present, {**files, **more} if more else files)
+            if not changed and not grafts:
                 return None
             copies, rest = await _copies(present, changed)
+            copies = {**copies, **grafts}
             for path, entry in copies.items():
                 await transaction.graft(path, entry)
             for path, data in {**rest, **(extra or {})}.items():
@@ -67,6 +73,24 @@ async def write_files(
 def blob_id(data: bytes) -> ObjectId:
     """The id of a file with this content."""
     return new_object(ObjectKind.BLOB, data).id
+
+
+class Folder:
+    """The files of a directory, to be used again and again.
+
+    Attributes:
+        files: Contents by path in the directory; none where a file has to be absent.
+    """
+
+    def __init__(self, files: Mapping[str, bytes | None]) -> None:
+        """These files."""
+        self.files = files
+
+    @cached_property
+    def entry(self) -> Entry:
+        """The directory with these files and no others."""
+        present = {path: data for path, data in self.files.items() if data is not None}
+        return Entry(FileMode.DIRECTORY, MemoryTrees().add(present))
 
 
 class _Present:
@@ -104,6 +128,22 @@ class _Present:
         if entry is None or not entry.is_directory:
             return {}
         return await self._database.tree(TreeId(entry.id))
+
+
+async def _folded(
+    present: _Present, folders: Mapping[str, Folder]
+) -> tuple[Mapping[str, Entry], Mapping[str, bytes | None]]:
+    """New directories that are like one beside them, and the files of others that differ."""
+    grafts: dict[str, Entry] = {}
+    rest: dict[str, bytes | None] = {}
+    for directory, folder in folders.items():
+        above, _, name = directory.rpartition("/")
+        beside = await present.directory(above)
+        if name not in beside and folder.entry in beside.values():
+            grafts[directory] = folder.entry
+        elif beside.get(name) != folder.entry:
+            rest |= {f"{directory}/{path}": data for path, data in folder.files.items()}
+    return grafts, rest
 
 
 async def _differing(

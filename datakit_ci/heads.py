@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from datakit_ci.edits import compare
 from datakit_ci.metadata import (
     BRANCH,
+    parse_commit_path,
     parse_field,
     parse_head_path,
-    parse_status_path,
     parse_target_file,
     title_path,
 )
@@ -34,13 +35,13 @@ class Heads:
         commits: The head of each target.
         moved: The targets that may be elsewhere since the last heads of the same watch; none:
             any of them.
-        said: The statuses (project, commit and context) that may say something else; none: any.
+        said: The commits, with their projects, of which something else may be said; none: any.
     """
 
     metadata: CommitId | None
     commits: Mapping[Target, CommitId]
     moved: frozenset[Target] | None = None
-    said: frozenset[tuple[str, CommitId, str]] | None = None
+    said: frozenset[tuple[str, CommitId]] | None = None
 
 
 class HeadsSource(Protocol):
@@ -95,9 +96,9 @@ class MetadataHeads:
         commits: Mapping[Target, CommitId],
     ) -> Heads:
         """The heads in ``tree``, when those in the tree ``old`` were ``commits``."""
-        paths = [change.path for change in await self._database.diff(old, tree)]
+        paths = await self._touched(old, tree)
         moved = frozenset(target for path in paths if (target := parse_target_file(path)))
-        said = frozenset(status for path in paths if (status := parse_status_path(path)))
+        said = frozenset(about for path in paths if (about := parse_commit_path(path)))
         if not moved:
             return Heads(commit, commits, moved, said)
         now = dict(commits)
@@ -106,6 +107,17 @@ class MetadataHeads:
             if (head := await self._target(tree, target)) is not None:
                 now[target] = head
         return Heads(commit, now, moved, said)
+
+    async def _touched(self, old: TreeId, new: TreeId) -> Collection[str]:
+        """The files that differ, and what else says as much.
+
+        Of a commit about which something is said for the first time, only the directory: what is
+        in it would be hundreds of files, of which there is nothing to learn.
+        """
+        edit = await compare(self._database, old, new)
+        if edit is None or not all(map(parse_commit_path, edit.replaced)):
+            return [change.path for change in await self._database.diff(old, new)]
+        return edit.touched
 
     async def _target(self, root: TreeId, target: Target) -> CommitId | None:
         """The head of one target; none if it has none, or is closed."""

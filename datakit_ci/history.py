@@ -12,7 +12,9 @@ touched, and changes are merged by path.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from datakit_ci.canonical import canonical_json
 from datakit_ci.filing import blob_id, write_files
@@ -30,10 +32,36 @@ INDEX_BRANCH = "commit-index"
 _VERSION = 1
 
 _MOST = 1000
-"""Sets of jobs whose tree is remembered."""
+"""Sets of jobs whose tree is remembered, and jobs whose file is."""
 
 _FAR_ENOUGH = 200
 """Commits of a status branch in which an old output is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a commit of ours says, to find what has changed since without reading it.
+
+    Attributes:
+        commit: The commit.
+        state: Its target's state.
+        trees: The outputs of the builds.
+    """
+
+    commit: CommitId
+    state: TargetState
+    trees: Mapping[BuildId, TreeId]
+
+    def changed(
+        self, jobs: Iterable[JobState], trees: Mapping[BuildId, TreeId]
+    ) -> Iterator[JobState]:
+        """Those of ``jobs`` of which the commit says something else."""
+        said = {job.name: job for job in self.state.jobs}
+        for job in jobs:
+            if said.get(job.name) != job or any(
+                self.trees.get(build) != trees.get(build) for build in job.builds
+            ):
+                yield job
 
 
 class History:
@@ -43,6 +71,7 @@ class History:
         """Write to ``database``."""
         self._database = database
         self._known_jobs: dict[object, ObjectId | None] = {}
+        self._written: dict[Target, _Written] = {}
 
     async def record(
         self,
@@ -67,20 +96,33 @@ class History:
         branch = state.target.status_branch
         head = await self._database.head(branch) if head is None else head
         files: dict[str, bytes | None] = {"source-commit": _line(state.head)}
-        source, jobs = (None, None) if head is None else await self._said(head)
-        is_same = head is not None and jobs == self._jobs(state.jobs, trees)
-        if is_same and source == blob_id(_line(state.head)):
-            return head
-        if not is_same:
-            for job in state.jobs:
-                files[f"job/{job.name}/output"] = job_output(job, trees)
+        written = self._written.get(state.target)
+        if written is None or written.commit != head:
+            written = None
+            source, jobs = (None, None) if head is None else await self._said(head)
+            is_same = head is not None and jobs == self._jobs(state.jobs, trees)
+            if is_same and source == blob_id(_line(state.head)):
+                return head
+            changed: Iterable[JobState] = () if is_same else state.jobs
+        else:
+            changed = list(written.changed(state.jobs, trees))
+        for job in changed:
+            files[f"job/{job.name}/output"] = job_output(job, trees)
         if not state.graph:
             files |= dict.fromkeys(PICTURE)
-        extra = dict(picture_files(state.graph, [job.name for job in state.jobs]))
+        extra = dict[str, bytes]()
+        if written is None or written.state.graph != state.graph:
+            extra |= picture_files(state.graph, [job.name for job in state.jobs])
         if metadata is not None:
             extra["metadata-commit"] = _line(metadata)
         commit = await write_files(self._database, branch, files, _message(state.jobs), extra)
+        if commit is not None:
+            self._written[state.target] = _Written(commit, state, trees)
         return commit or await self._database.head(branch)
+
+    def forget(self, target: Target) -> None:
+        """A target is gone."""
+        self._written.pop(target, None)
 
     async def _said(self, head: CommitId) -> tuple[ObjectId | None, ObjectId | None]:
         """What a commit of a target's branch says, as two ids: its source commit, and all jobs."""
@@ -125,6 +167,12 @@ def job_output(job: JobState, trees: Mapping[BuildId, TreeId]) -> bytes:
 
     The result tree is named although the build says it too: the build may be pruned.
     """
+    return _job_output(job, tuple(trees.get(build) for build in job.builds))
+
+
+@lru_cache(maxsize=_MOST)
+def _job_output(job: JobState, trees: Sequence[TreeId | None]) -> bytes:
+    """As :func:`job_output`; of hundreds of jobs hardly any has changed."""
     return canonical_json(
         {
             "version": _VERSION,
@@ -135,9 +183,9 @@ def job_output(job: JobState, trees: Mapping[BuildId, TreeId]) -> bytes:
                     "stage": build.stage,
                     "static": build.static,
                     "key": build.key,
-                    "tree": trees.get(build),
+                    "tree": tree,
                 }
-                for build in job.builds
+                for build, tree in zip(job.builds, trees, strict=True)
             ],
         }
     )

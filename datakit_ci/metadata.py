@@ -36,9 +36,9 @@ __all__ = [
     "job_context",
     "job_status",
     "monitor_path",
+    "parse_commit_path",
     "parse_field",
     "parse_head_path",
-    "parse_status_path",
     "parse_target_file",
     "status_path",
     "status_state",
@@ -59,10 +59,7 @@ _HEAD = re.compile(
 )
 
 _PULL = re.compile(r"(?P<project>[^/]+/[^/]+)/pr/(?P<number>\d+)/(?:state|owner|base|fork|title)\Z")
-_STATUS = re.compile(
-    r"(?P<project>[^/]+/[^/]+)/commit/(?P<commit>[0-9a-f]{40})/status/(?P<context>.+)"
-    r"/(?:state|description|target_url)\Z"
-)
+_COMMIT = re.compile(r"(?P<project>[^/]+/[^/]+)/commit/(?P<commit>[0-9a-f]{40})(?:/.+)?\Z")
 
 
 def field(text: str) -> bytes:
@@ -114,10 +111,10 @@ def status_path(project: str, commit: CommitId, context: str) -> str:
     return f"{commit_path(project, commit)}/status/{context}"
 
 
-def parse_status_path(path: str) -> tuple[str, CommitId, str] | None:
-    """Project, commit and context of the status that a file belongs to; none if it is no such."""
-    match = _STATUS.match(path)
-    return match and (match["project"], CommitId(ObjectId(match["commit"])), match["context"])
+def parse_commit_path(path: str) -> tuple[str, CommitId] | None:
+    """Project and commit that a :func:`commit_path`, or what is below one, is about; or none."""
+    match = _COMMIT.match(path)
+    return match and (match["project"], CommitId(ObjectId(match["commit"])))
 
 
 def parse_target_file(path: str) -> Target | None:

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from datakit_ci.filing import write_files
+from datakit_ci.filing import Folder, write_files
 from datakit_ci.history import History
-from datakit_ci.metadata import BRANCH, job_context, job_status, status_path
+from datakit_ci.metadata import BRANCH, commit_path, job_context, job_status
 from datakit_ci.pulse import Pulse
-from datakit_ci.state import BuildId, TargetState
+from datakit_ci.state import BuildId, JobState, TargetState
 from datakit_ci.tally import Tally
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, TreeId
@@ -37,8 +37,11 @@ _PAUSE = 0.05
 _RETRY = 1.0
 """Seconds until the next attempt when the database did not take a batch."""
 
-_MANY = 100
+_MANY = 20
 """Targets from which on all heads are read at once."""
+
+_LARGE = 20
+"""Jobs of a target from which on their statuses are kept, for the next commit."""
 
 _AT_ONCE = 8
 """Targets whose history is written at the same time."""
@@ -86,6 +89,7 @@ class Publisher:
         self._base_url = base_url.rstrip("/")
         self._neighbours = neighbours
         self._history = History(database)
+        self._folders: dict[Target, tuple[tuple[JobState, ...], Folder]] = {}
         self._marked: dict[Target, Published] = {}
         self._writing = False
         self._dropped: set[Target] = set()
@@ -106,6 +110,8 @@ class Publisher:
         """Do not publish what was marked for ``target``: it is gone."""
         self._marked.pop(target, None)
         self._dropped.add(target)
+        self._history.forget(target)
+        self._folders.pop(target, None)
 
     async def run(self, settled: Callable[[], None]) -> None:
         """Write batches for ever; ``settled`` is called after each."""
@@ -175,19 +181,35 @@ class Publisher:
     async def _publish(self, batch: Iterable[Published]) -> None:
         """Write the statuses of all commits of the batch in one commit."""
         files: dict[str, bytes | None] = {}
+        folders: dict[str, Folder] = {}
         heads = {published.state.head for published in batch}
         for head in heads - {None}:
             assert head is not None
-            for state in sorted(self._neighbours(head), key=lambda state: state.target):
-                for path, data in self._statuses(state, head).items():
-                    files.setdefault(path, data)
-        await write_files(self._database, BRANCH, files, "Update statuses")
+            states = sorted(self._neighbours(head), key=lambda state: state.target)
+            if len(states) == 1 and len(states[0].jobs) >= _LARGE:
+                project = states[0].target.project
+                folders[commit_path(project, head)] = self._folder(states[0])
+                continue
+            for state in states:
+                place = commit_path(state.target.project, head)
+                for path, data in self._statuses(state).items():
+                    files.setdefault(f"{place}/{path}", data)
+        await write_files(self._database, BRANCH, files, "Update statuses", folders=folders)
 
-    def _statuses(self, state: TargetState, head: CommitId) -> Mapping[str, bytes | None]:
+    def _folder(self, state: TargetState) -> Folder:
+        """The statuses of a commit; a head that moves mostly has those of the one before."""
+        jobs, folder = self._folders.get(state.target, ((), None))
+        if folder is None or jobs != state.jobs:
+            folder = Folder(self._statuses(state))
+            self._folders[state.target] = state.jobs, folder
+        return folder
+
+    def _statuses(self, state: TargetState) -> Mapping[str, bytes | None]:
+        """The files that say where the jobs stand, by their paths in the commit's directory."""
         url = f"{self._base_url}/{state.target.path}" if self._base_url else ""
         files: dict[str, bytes | None] = {}
         for job in state.jobs:
-            directory = status_path(state.target.project, head, job_context(job.name))
+            directory = f"status/{job_context(job.name)}"
             for name, data in job_status(job, url).files().items():
                 files[f"{directory}/{name}"] = data
         return files

@@ -6,15 +6,24 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from datakit_ci.evaluate import Evaluating
 from datakit_ci.need import Need
-from datakit_ci.state import BuildId, TargetState
+from datakit_ci.output import Output
+from datakit_ci.state import BuildId, BuildState, JobState, TargetState
 from datakit_ci.target import Target, TargetKind
 from datakit_core.client.api import Commit, CommitId
 
-__all__ = ["Roster", "Watched"]
+__all__ = ["Roster", "Shown", "Watched"]
+
+
+class Shown(NamedTuple):
+    """A job as people see it, and what that was made of."""
+
+    output: Output[object]
+    recorded: BuildState | None
+    job: JobState
 
 
 @dataclass(slots=True)
@@ -28,6 +37,7 @@ class Watched:
         title: What a pull request is about.
         evaluator: Its jobs; none before they are first evaluated, and if that has failed.
         is_current: Whether the evaluator is of the present pipeline.
+        shown: By job, what ``state`` says of it, with what that was made of.
         leaving: Builds that are not asked for at the moment, while it is not known yet which are:
             after a small change they may be the same ones, and must not be stopped in between.
     """
@@ -39,6 +49,7 @@ class Watched:
     title: str = ""
     evaluator: Evaluating | None = None
     is_current: bool = False
+    shown: dict[str, Shown] = field(default_factory=dict)
     leaving: set[Need[Any]] = field(default_factory=set)
 
     @property

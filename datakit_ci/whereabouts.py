@@ -28,14 +28,14 @@ class Told:
         gone: One is not there any more, or not tested.
         changed: One is called otherwise; nothing of it depends on that.
         head: Where any target is now, tested or not; none: it is gone.
-        said: What other CIs may say otherwise now: project, commit and context; none: anything.
+        said: Of which commits, with their projects, other CIs may say otherwise now; none: of any.
     """
 
     moved: Callable[[Target], None]
     gone: Callable[[Watched], None]
     changed: Callable[[Target], None]
     head: Callable[[Target, CommitId | None], None]
-    said: Callable[[Collection[tuple[str, CommitId, str]] | None], None]
+    said: Callable[[Collection[tuple[str, CommitId]] | None], None]
 
 
 class Whereabouts:

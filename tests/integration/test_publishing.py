@@ -6,17 +6,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from datakit_ci.filing import write_files
+from datakit_ci.filing import Folder, write_files
 from datakit_ci.heads import MetadataHeads
 from datakit_ci.history import INDEX_BRANCH, History
 from datakit_ci.metadata import BRANCH
 from datakit_ci.publisher import Published, Publisher
 from datakit_ci.pulse import Pulse
-from datakit_ci.state import BuildId, JobState, Status, TargetState
+from datakit_ci.state import BuildId, GraphNode, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database, ObjectId, TreeId
 from datakit_core.errors import NotDirectory
@@ -156,6 +157,73 @@ async def test_a_new_directory_that_is_like_one_beside_it_is_that_one(database: 
         for commit in ("old", "new", "other")
         for path, data in said.items()
     }
+
+
+async def test_a_folder_that_is_there_already_or_like_one_beside_it_is_not_looked_through(
+    database: Database,
+) -> None:
+    folder = Folder({f"{job}/state": f"{job}\n".encode() for job in range(30)} | {"gone": None})
+    paths = [f"commit/{name}" for name in ("old", "new", "other", "old")]
+    await commit_files(database, "b", {"commit/other/theirs": b"1"})
+    commits = [
+        await write_files(database, "b", {}, f"Say something of {path}", folders={path: folder})
+        for path in paths
+    ]
+    assert [commit is not None for commit in commits] == [True, True, True, False]
+    said = {path: data.decode() for path, data in folder.files.items() if data is not None}
+    assert await files_of(database, "b") == {
+        "commit/other/theirs": "1",
+        **{f"{commit}/{path}": text for commit in paths for path, text in said.items()},
+    }
+
+
+async def test_of_many_jobs_only_what_has_changed_is_written(database: Database) -> None:
+    jobs = [JobState(f"job{number}", Status.SUCCESS, "passed") for number in range(30)]
+    theirs = {f"me/app/commit/{OTHER}/status/ci/other/state": b"success\n"}
+    await commit_files(database, BRANCH, dict(theirs))
+    async with Publishing.at_work(database) as publishing:
+        for head in HEAD, OTHER, HEAD:
+            publishing.show(state(MAIN, *jobs, head=head))
+            await publishing.written()
+        jobs[7] = JobState("job7", Status.FAILURE, "wrong")
+        publishing.show(state(MAIN, *jobs))
+        await publishing.written()
+    files = dict(await files_of(database, BRANCH))
+    assert files.pop(f"me/app/commit/{OTHER}/status/ci/other/state") == "success\n"
+    assert files == {
+        f"me/app/commit/{head}/status/ci/datakit/{job.name}/{name}": f"{text}\n"
+        for head, seven in ((HEAD, jobs[7]), (OTHER, JobState("job7", Status.SUCCESS, "passed")))
+        for job in [*jobs[:7], seven, *jobs[8:]]
+        for name, text in (("state", job.status.value), ("description", job.description))
+    }
+    recorded = await files_of(database, MAIN.status_branch)
+    assert recorded["source-commit"] == f"{HEAD}\n"
+    assert {
+        job.name: json.loads(recorded[f"job/{job.name}/output"])["result"]["descr"] for job in jobs
+    } == {job.name: job.description for job in jobs}
+
+
+async def test_what_somebody_else_does_to_a_history_is_put_right(database: Database) -> None:
+    history, branch = History(database), MAIN.status_branch
+    graph = (GraphNode("stage:lint", "lint", "stage", Status.SUCCESS),)
+    drawn = replace(state(MAIN, LINT, UNIT), graph=graph)
+    await history.record(drawn, None, {})
+    picture = {
+        path: text for path, text in (await files_of(database, branch)).items() if "/" in path
+    }
+    await commit_files(database, branch, {"job/lint/output": b"{}", "graph": None})
+    await history.record(replace(drawn, head=OTHER), None, {})
+    files = await files_of(database, branch)
+    assert files == {**picture, "source-commit": f"{OTHER}\n"}
+
+
+async def test_another_output_of_a_build_is_a_change(database: Database) -> None:
+    history, branch = History(database), MAIN.status_branch
+    other = TreeId(ObjectId("e" * 40))
+    for trees in {BUILD: EMPTY_TREE}, {BUILD: other}, {BUILD: other}:
+        await history.record(state(MAIN, LINT), None, trees)
+    assert len(await messages_of(database, branch)) == 2
+    assert other in (await files_of(database, branch))["job/lint/output"]
 
 
 async def test_a_file_in_the_way_of_many_is_not_replaced(database: Database) -> None:
@@ -318,6 +386,23 @@ async def test_only_what_changes_is_told(database: Database) -> None:
         told = await anext(heads)
         assert told.moved is not None
         assert {target: told.commits.get(target) for target in told.moved} == moved, change
+    await heads.aclose()  # type: ignore[attr-defined]
+
+
+async def test_it_is_told_of_which_commits_something_is_said(database: Database) -> None:
+    files = {f"{MAIN.path}/head": f"{HEAD}\n".encode()}
+    await commit_files(database, BRANCH, files)
+    heads = MetadataHeads(database).watch()
+    assert (await anext(heads)).said is None
+    for path, said in (
+        (f"me/app/commit/{HEAD}/status/ci/x/state", {HEAD}),
+        (f"me/app/commit/{OTHER}/status/ci/x/state", {OTHER}),
+        (f"me/app/commit/{OTHER}/status/ci/y/state", {OTHER}),
+        (f"me/app/commit/{OTHER}/status/ci/y/description", {OTHER}),
+        (f"{PULL.path}/head", set()),
+    ):
+        await commit_files(database, BRANCH, {path: f"{HEAD}\n".encode()})
+        assert (await anext(heads)).said == frozenset(("me/app", commit) for commit in said)
     await heads.aclose()  # type: ignore[attr-defined]
 
 

@@ -11,9 +11,9 @@ from datakit_ci.metadata import (
     job_context,
     job_status,
     monitor_path,
+    parse_commit_path,
     parse_field,
     parse_head_path,
-    parse_status_path,
     parse_target_file,
     status_path,
     status_state,
@@ -108,17 +108,17 @@ def test_bytes_that_are_not_text_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("path", "commit"),
     [
-        (f"me/app/commit/{HEAD}/status/ci/x/state", ("me/app", HEAD, "ci/x")),
-        (f"me/app/commit/{HEAD}/status/x/description", ("me/app", HEAD, "x")),
-        (f"me/app/commit/{HEAD}/status/state", None),
-        (f"me/app/commit/{HEAD}/status/x/other", None),
+        (f"me/app/commit/{HEAD}/status/ci/x/state", ("me/app", HEAD)),
+        (f"me/app/commit/{HEAD}", ("me/app", HEAD)),
+        (f"me/app/commit/{HEAD}0/status/x/state", None),
+        ("me/app/commit", None),
         ("me/app/ref/heads/main/head", None),
     ],
 )
-def test_a_file_of_a_status_names_it(path: str, status: object) -> None:
-    assert parse_status_path(path) == status
+def test_what_is_said_of_a_commit_names_it(path: str, commit: object) -> None:
+    assert parse_commit_path(path) == commit
 
 
 @pytest.mark.parametrize(
