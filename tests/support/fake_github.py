@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,25 +98,41 @@ class FakeRepository:
     def _about(self, pull: FakePull) -> dict[str, Any]:
         return {"number": pull.number, "pull_request": self.pull_json(pull)}
 
-    def comment(self, number: int, user: str, body: str) -> int:
+    def comment(
+        self, number: int, user: str, body: str, at: datetime | None = None, kind: str = "User"
+    ) -> int:
+        """Comment on a pull request, now or at another moment."""
         identity = next(self.hub.ids)
         self.pulls[number].comments[identity] = {"user": user, "body": body}
-        self._told_of_comment("created", number, identity)
+        said = {"id": identity, "body": body, "created_at": _moment(at),
+                "user": {"login": user, "id": 1, "type": kind}}  # fmt: skip
+        self._told_of_comment("created", number, said, user)
         return identity
+
+    def review(self, number: int, user: str, body: str, commit: str) -> None:
+        """Review a pull request at a commit: the one that whoever reviews it has looked at."""
+        person = {"login": user, "id": 1, "type": "User"}
+        review = {"id": next(self.hub.ids), "body": body, "commit_id": commit, "state": "commented",
+                  "submitted_at": _moment(), "user": person}  # fmt: skip
+        about = {**self._about(self.pulls[number]), "review": review}
+        self.hub.tell(self, "pull_request_review", {"action": "submitted", **about}, user)
 
     def edit_comment(self, number: int, identity: int, body: str) -> None:
         self.pulls[number].comments[identity]["body"] = body
-        self._told_of_comment("edited", number, identity)
+        said = {"id": identity, "body": body, "created_at": _moment(),
+                "user": {"login": "ann", "id": 1, "type": "User"}}  # fmt: skip
+        self._told_of_comment("edited", number, said)
 
     def remove_comment(self, number: int, identity: int) -> None:
         del self.pulls[number].comments[identity]
-        self._told_of_comment("deleted", number, identity)
+        self._told_of_comment("deleted", number, {"id": identity})
 
-    def _told_of_comment(self, action: str, number: int, identity: int) -> None:
+    def _told_of_comment(
+        self, action: str, number: int, said: Mapping[str, object], user: str = "ann"
+    ) -> None:
         issue = {"number": number, "pull_request": {}}
-        self.hub.tell(
-            self, "issue_comment", {"action": action, "issue": issue, "comment": {"id": identity}}
-        )
+        about = {"action": action, "issue": issue, "comment": said}
+        self.hub.tell(self, "issue_comment", about, user)
 
     def set_ref(self, ref: str, commit: str) -> None:
         """``ref`` is ``heads/NAME`` or ``tags/NAME``."""
@@ -332,13 +349,15 @@ class FakeGitHub:
         self._answered.clear()
         await self._answered.wait()
 
-    def tell(self, repository: FakeRepository, event: str, payload: dict[str, Any]) -> None:
+    def tell(
+        self, repository: FakeRepository, event: str, payload: dict[str, Any], user: str = "ann"
+    ) -> None:
         """Send an event to the hooks of a repository, unless it is lost."""
         if self.loses():
             return
         for hook in repository.hooks.values():
             if event in hook["events"]:
-                self._send(hook["config"], repository, event, payload, "ann")
+                self._send(hook["config"], repository, event, payload, user)
 
     def tell_app(
         self, repository: FakeRepository, event: str, payload: dict[str, Any], user: str
@@ -622,6 +641,12 @@ class FakeGitHub:
         return _cached(
             request, {"permission": level, "role_name": level, "user": {"login": user, "id": 1}}
         )
+
+
+def _moment(at: datetime | None = None) -> str:
+    """Now or another moment as GitHub writes it, to a second."""
+    moment = at or datetime.now(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _path(request: web.Request) -> str:

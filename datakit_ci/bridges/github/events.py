@@ -1,27 +1,31 @@
 """What a webhook says has changed, as a part of a repository to look at: pure.
 
 The event only says where to look; what is there is then asked for. So a forged, late, repeated or
-lost event does no harm. Only a wish to have check runs made again is something to do by itself.
+lost event does no harm. Only wishes of people are something to do by themselves: to have check runs
+made again, and to have a fork's pull request tested.
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from datakit_ci.bridges.github.checks import REBUILD_FAILED
 from datakit_ci.bridges.github.resources import RefKey
 from datakit_ci.bridges.github.scope import WHOLE, Scope
 
-__all__ = ["EVENTS", "Wish", "scope_of", "wish_of"]
+__all__ = ["EVENTS", "Approval", "Wish", "approval_of", "scope_of", "wish_of"]
 
 EVENTS: Final = (
     "create",
     "delete",
     "issue_comment",
     "pull_request",
+    "pull_request_review",
     "push",
     "repository",
     "status",
@@ -49,6 +53,28 @@ class Wish:
     user: str
     app: int
 
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody writes that a pull request shall be tested.
+
+    Attributes:
+        project: ``USER/REPO``.
+        number: Which pull request.
+        user: Who, on GitHub.
+        time: When, by GitHub's clock.
+        commit: 40 hex digits: the commit that is meant; empty: the one that it was at then.
+    """
+
+    project: str
+    number: int
+    user: str
+    time: datetime
+    commit: str = ""
+
+
+_COMMAND = re.compile(r"/ok-to-test(?:[ \t]+([0-9a-f]{40}))?[ \t]*(?:\r?\n.*)?", re.DOTALL)
+"""The first line of a comment, by itself. An id is whole: others can be made to begin alike."""
 
 _KINDS = {"branch": "heads", "tag": "tags"}
 
@@ -96,6 +122,50 @@ def wish_of(event: str, payload: object) -> Wish | None:
             return None
 
 
+def approval_of(event: str, payload: object) -> Approval | None:
+    """What a new comment or review with ``/ok-to-test`` says; none for any other event.
+
+    What is edited later counts for nothing, as others than its author may edit it; nor does what a
+    program writes, which may repeat the words of anybody.
+    """
+    match payload:
+        case {
+            "action": "created",
+            "issue": {"number": int(number), "pull_request": _},
+            "comment": {"body": str(body), "created_at": str(time), "user": dict(author)},
+            "repository": {"full_name": str(project)},
+            "sender": {"login": str(sender)},
+        } if event == "issue_comment" and (found := _COMMAND.fullmatch(body.strip())):
+            return _approval(project, number, author, sender, time, found[1] or "")
+        case {
+            "action": "submitted",
+            "pull_request": {"number": int(number)},
+            "review": {
+                "body": str(body),
+                "commit_id": str(commit),
+                "submitted_at": str(time),
+                "user": dict(author),
+            },
+            "repository": {"full_name": str(project)},
+            "sender": {"login": str(sender)},
+        } if event == "pull_request_review" and (found := _COMMAND.fullmatch(body.strip())):
+            return _approval(project, number, author, sender, time, found[1] or commit)
+        case _:
+            return None
+
+
+def _approval(
+    project: str, number: int, author: Mapping[str, Any], sender: str, time: str, commit: str
+) -> Approval | None:
+    if author.get("type") != "User" or author.get("login") != sender:
+        return None
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return Approval(project, number, sender, moment, commit)
+
+
 def _wish(
     project: str, user: str, about: object, context: str, *, only_failed: bool = False
 ) -> Wish | None:
@@ -118,6 +188,8 @@ def _scope(event: str, payload: Mapping[str, Any]) -> Scope | None:
             return _ref(ref.removeprefix("refs/"))
         case "create" | "delete", {"ref": str(name), "ref_type": str(kind)}:
             return _ref(f"{_KINDS.get(kind, '')}/{name}")
+        case "pull_request_review", _:
+            return None  # reviews are not kept
         case "status", {"sha": str(commit)}:
             return Scope(commits=frozenset({commit}))
         case _:

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 
+from datakit_ci.bridges.github.approvals import Approvals
 from datakit_ci.bridges.github.bridge import GitHubBridge
 from datakit_ci.bridges.github.capabilities import Capabilities, Resource
 from datakit_ci.bridges.github.checkruns import CheckRuns
 from datakit_ci.bridges.github.client import Token
 from datakit_ci.bridges.github.credentials import AppToken, read_secret, token_file
+from datakit_ci.bridges.github.events import Approval, Wish
 from datakit_ci.bridges.github.evidence import Evidence
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.options import DEFAULT_TOKEN, Options
@@ -24,7 +26,7 @@ from datakit_core.client.api import Database
 from datakit_core.errors import ConfigError
 from datakit_core.monitoring import serve_process_metrics
 
-__all__ = ["serve"]
+__all__ = ["granting", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,9 +69,13 @@ async def serve(options: Options, *, once: bool) -> None:
             meter=meter,
             greet=greet,
         )
-        heed = None
+        reruns = None
         if checks is not None:
-            heed = Reruns(database, options.branch, checks.app, hub, bridge.notice).heed
+            reruns = Reruns(database, options.branch, checks.app, hub, bridge.notice)
+        approvals = None
+        if may.may_read(Resource.COMMENT):
+            approvals = Approvals(database, options.branch, hub)
+        heed = granting(reruns, approvals)
         if once:
             await bridge.sync_all()
             return
@@ -77,9 +83,22 @@ async def serve(options: Options, *, once: bool) -> None:
         await until_signal(bridge.run())
 
 
+def granting(reruns: Reruns | None, approvals: Approvals | None) -> Heed:
+    """Grants what may be granted here."""
+
+    async def heed(wish: Wish | Approval, delivery: str) -> bool:
+        match wish:
+            case Wish():
+                return reruns is not None and await reruns.heed(wish, delivery)
+            case Approval():
+                return approvals is not None and await approvals.heed(wish, delivery)
+
+    return heed
+
+
 @asynccontextmanager
 async def _listening(
-    options: Options, hook: Hook | None, bridge: GitHubBridge, meter: Meter, heed: Heed | None
+    options: Options, hook: Hook | None, bridge: GitHubBridge, meter: Meter, heed: Heed
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if options.prometheus is not None:

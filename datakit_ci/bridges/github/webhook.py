@@ -17,7 +17,7 @@ from aiohttp import web
 from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
 
-from datakit_ci.bridges.github.events import EVENTS, Wish, scope_of, wish_of
+from datakit_ci.bridges.github.events import EVENTS, Approval, Wish, approval_of, scope_of, wish_of
 from datakit_ci.bridges.github.hub import Refused, Unavailable
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.scope import Scope
@@ -36,7 +36,7 @@ _PATIENCE = 8.0
 _WISHES = 4
 """Wishes that are looked at at the same time; others wait, and GitHub tells of some again."""
 
-Heed = Callable[[Wish, str], Awaitable[bool]]
+Heed = Callable[[Wish | Approval, str], Awaitable[bool]]
 """Grants a wish that came with this delivery; says whether it was granted."""
 
 _REMEMBERED = 10_000
@@ -101,7 +101,7 @@ async def serve_webhooks(
         listen: Host and port of this machine; port 0 for any free one.
         notice: Is told where to look; says whether anybody wants to know.
         meter: What to count with.
-        heed: Grants wishes to have check runs made again; none: there are no check runs.
+        heed: Grants what people wish for; none: nothing.
 
     Yields:
         Where it listens.
@@ -161,21 +161,24 @@ class _Receiver:
             payload = json.loads(body)
         except ValueError:
             return self._answer("broken", 400, "The body is no JSON.")
-        if (wish := wish_of(event, payload)) is not None and self._heed is not None:
-            return await self._grant(self._heed, wish, delivery)
         found = scope_of(event, payload)
-        if found is None or not self._notice(*found):
+        is_news = found is not None and self._notice(*found)
+        wish = wish_of(event, payload) or approval_of(event, payload)
+        if wish is not None and self._heed is not None:
+            return await self._grant(self._heed, wish, delivery)
+        if not is_news:
             return self._answer("ignored", 202, "Nobody here wants to know.")
         return self._answer("heeded", 202, "Thank you.")
 
-    async def _grant(self, heed: Heed, wish: Wish, delivery: str) -> web.Response:
+    async def _grant(self, heed: Heed, wish: Wish | Approval, delivery: str) -> web.Response:
         """Answer when it is done, so that GitHub shows what failed, and can send it again."""
         try:
             async with asyncio.timeout(_PATIENCE), self._wishes:
                 granted = await heed(wish, delivery)
         except (DatakitError, TimeoutError) as error:
             self._known.pop(delivery, None)
-            _log.error("%s asks to rebuild, in vain: %s", wish.user, str(error) or "time-out")
+            what = "approves" if isinstance(wish, Approval) else "asks to rebuild"
+            _log.error("%s %s, in vain: %s", wish.user, what, str(error) or "time-out")
             return self._answer("failed", 503, "That cannot be done now; send it again.")
         if not granted:
             return self._answer("refused", 202, "That will not be done.")

@@ -15,6 +15,7 @@ from datakit_ci.bridges.github.events import Wish
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.reruns import Reruns
 from datakit_ci.bridges.github.scope import WHOLE
+from datakit_ci.bridges.github.service import granting
 from datakit_ci.bridges.github.webhook import Hook, serve_webhooks
 from datakit_ci.control import Rebuild
 from datakit_ci.docket import BRANCH as CONTROL
@@ -82,7 +83,9 @@ async def running(world: World, tmp_path: Path) -> AsyncIterator[None]:
             Engine(database, config, executor, tmp_path / "spool", base_url="http://ci.example.org")
         )
         host, port = await stack.enter_async_context(
-            serve_webhooks(hook, ("127.0.0.1", 0), world.bridge.notice, Meter(), reruns(world).heed)
+            serve_webhooks(
+                hook, ("127.0.0.1", 0), world.bridge.notice, Meter(), granting(reruns(world), None)
+            )
         )
         world.hub.app.hook = {"url": f"http://{host}:{port}/hook", "secret": hook.secret}
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

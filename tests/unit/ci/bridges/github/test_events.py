@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from datakit_ci.bridges.github.events import Wish, scope_of, wish_of
+from datakit_ci.bridges.github.events import Approval, Wish, approval_of, scope_of, wish_of
 from datakit_ci.bridges.github.resources import Head, Pull, PullKey, RefKey, Snapshot
 from datakit_ci.bridges.github.scope import NOTHING, WHOLE, Scope, overlay
 
@@ -121,3 +124,70 @@ def test_a_click_beside_a_check_run_is_a_wish(
 def test_other_events_of_check_runs_are_no_wishes(payload: object) -> None:
     said = CLICK | payload if isinstance(payload, dict) else payload
     assert wish_of("check_run", said) is None
+
+
+SHA, MOMENT = "c" * 40, "2026-03-04T12:00:00Z"
+ANN = {"login": "ann", "type": "User"}
+THEN = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def comment(body: str, **other: object) -> dict[str, Any]:
+    said = {"body": body, "created_at": MOMENT, "user": ANN, **other}
+    return CLICK | {
+        "action": "created", "issue": {"number": 7, "pull_request": {}}, "comment": said
+    }  # fmt: skip
+
+
+def review(body: str, **other: object) -> dict[str, Any]:
+    said = {"body": body, "submitted_at": MOMENT, "user": ANN, "commit_id": "d" * 40, **other}
+    return CLICK | {"action": "submitted", "pull_request": {"number": 7}, "review": said}
+
+
+@pytest.mark.parametrize(
+    ("body", "commit"),
+    [
+        ("/ok-to-test", ""),
+        ("  /ok-to-test \r\n\r\nLooks harmless.", ""),
+        (f"/ok-to-test {SHA}", SHA),
+        (f"/ok-to-test\t{SHA}\nthanks", SHA),
+    ],
+)
+def test_a_comment_can_approve_a_pull_request(body: str, commit: str) -> None:
+    assert approval_of("issue_comment", comment(body)) == Approval(
+        "ann/app", 7, "ann", THEN, commit
+    )
+    found = approval_of("pull_request_review", review(body))
+    assert found == Approval("ann/app", 7, "ann", THEN, commit or "d" * 40)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["ok-to-test", "/ok-to-testing", "please /ok-to-test", "> /ok-to-test", "```\n/ok-to-test\n```",
+     "thanks\n/ok-to-test", "/ok-to-test ccccccc", f"/ok-to-test {SHA.upper()}",
+     f"/ok-to-test {SHA} {SHA}", "", "/OK-TO-TEST"],
+)  # fmt: skip
+def test_other_words_approve_nothing(body: str) -> None:
+    assert approval_of("issue_comment", comment(body)) is None
+    assert approval_of("pull_request_review", review(body)) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("issue_comment", comment("/ok-to-test") | {"action": "edited"}),
+        ("issue_comment", comment("/ok-to-test") | {"issue": {"number": 7}}),
+        ("issue_comment", comment("/ok-to-test") | {"sender": {"login": "bob"}}),
+        ("issue_comment", comment("/ok-to-test", user={"login": "ann", "type": "Bot"})),
+        ("issue_comment", comment("/ok-to-test", user={"login": "ann"})),
+        ("issue_comment", comment("/ok-to-test", user=None)),
+        ("issue_comment", comment("/ok-to-test", created_at="lately")),
+        ("pull_request_review", review("/ok-to-test") | {"action": "dismissed"}),
+        ("pull_request_review", review("/ok-to-test", commit_id=None)),
+        ("pull_request_review_comment", comment("/ok-to-test")),
+        ("push", comment("/ok-to-test")),
+        ("issue_comment", []),
+    ],
+)
+def test_only_new_words_of_people_on_pull_requests_count(event: str, payload: object) -> None:
+    assert approval_of(event, payload) is None
+    assert wish_of(event, payload) is None
