@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self, cast
 
 from datakit_ci.canonical import JsonValue
@@ -97,9 +97,13 @@ class Conditions:
             found["facts"] = [list(pair) for pair in self.told] or list(self.facts)
         return found
 
+    def to_json(self) -> dict[str, JsonValue]:
+        """As a JSON object; :meth:`from_json` reads it."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
     @classmethod
     def from_json(cls, value: Mapping[str, JsonValue]) -> Self:
-        """Read what ``asdict`` made, by way of JSON."""
+        """Read what :meth:`to_json` made, by way of JSON."""
         known = {key: _frozen(item) for key, item in value.items()}
         known["sandbox"] = Sandbox(cast("str", known["sandbox"]))
         return cls(**known)  # type: ignore[arg-type]  # our own JSON, from the same version

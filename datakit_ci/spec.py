@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Self, cast
 
 from datakit_ci.canonical import JsonValue, digest
@@ -150,7 +150,14 @@ class StageSpec:
 
     def to_json(self) -> dict[str, JsonValue]:
         """As a JSON object, for another process; :meth:`from_json` reads it."""
-        return {**asdict(self), "kind": self.kind.value, "policy": self.policy.to_json()}
+        # Not asdict(), which copies every value, and takes longer than the rest of an order.
+        plain: dict[str, JsonValue] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            **plain,
+            "kind": self.kind.value,
+            "conditions": self.conditions.to_json(),
+            "policy": self.policy.to_json(),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, JsonValue]) -> Self:

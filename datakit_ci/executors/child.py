@@ -52,7 +52,7 @@ def main() -> int:
     try:
         supervision.begin(life_line)
         apply_limits()
-        LimitWatch(instruction.spec.conditions, lambda problem: give_up(report, problem))
+        LimitWatch().begin(instruction.spec.conditions, lambda text: give_up(report, text))
         ending = Build(instruction, supervision).run()
         write_all(report, ending.encode())
     except Stopped:

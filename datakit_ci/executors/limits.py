@@ -13,7 +13,9 @@ import contextlib
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from datakit_ci.conditions import Conditions
@@ -36,33 +38,58 @@ def apply_limits() -> None:
 
 
 class LimitWatch:
-    """Calls ``exceeded``, in a thread, once this process and those below it exceed a limit.
+    """Looks, in a thread, whether this process and those below it exceed what a build may use.
 
     The first look is after the first interval: most builds that are quick are never looked at.
+    The thread stays for the next build, and sleeps for as long as there is none.
     """
 
-    def __init__(self, conditions: Conditions, exceeded: Callable[[str], None]) -> None:
-        """Begin to watch; ``exceeded`` is given a sentence for people."""
-        self._conditions = conditions
-        self._exceeded = exceeded
-        self._over = threading.Event()
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._watched: _Watched | None = None
+        self._wanted = threading.Event()
         self._judging = threading.Lock()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, conditions: Conditions, exceeded: Callable[[str], None]) -> None:
+        """Call ``exceeded`` with a sentence for people, once a limit is exceeded."""
+        with self._judging:
+            self._watched = _Watched(conditions, exceeded)
+            self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
 
     def end(self) -> None:
         """Watch no more: when this returns, ``exceeded`` is not and will not be called."""
         with self._judging:
-            self._over.set()
+            self._watched = None
 
     def _watch(self) -> None:
-        problem = ""
-        while not problem:
-            if self._over.wait(_INTERVAL):
-                return
-            problem = _problem(self._conditions)
+        while True:
+            self._wanted.wait()
+            time.sleep(_INTERVAL)
+            watched = self._watched
+            if watched is None:
+                self._rest()
+            elif problem := _problem(watched.conditions):
+                with self._judging:
+                    if self._watched is watched:
+                        watched.exceeded(problem)
+                        return
+
+    def _rest(self) -> None:
         with self._judging:
-            if not self._over.is_set():
-                self._exceeded(problem)
+            if self._watched is None:
+                self._wanted.clear()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watched:
+    """A build's limits, and what is called when one is exceeded."""
+
+    conditions: Conditions
+    exceeded: Callable[[str], None]
 
 
 def _problem(conditions: Conditions) -> str:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,7 @@ from datakit_ci.executors.shelf import Shelf
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Command, Sink, Start, run_process
 from datakit_ci.sandbox import HOME, TEMPORARY, sandbox_problem
-from datakit_ci.spec import StageKind
+from datakit_ci.spec import StageKind, StageSpec
 from datakit_core.client.api import TreeId
 from datakit_core.errors import InvalidArgument, InvalidName, TooLarge
 from datakit_core.store.objects import EMPTY_TREE
@@ -97,7 +97,6 @@ class LocalExecutor:
         self._server = ForkServer()
         self._reusing = Reusing(self._server)
         self._shelf = Shelf(self._directory / _SHELF)
-        self._shelving = asyncio.Lock()
         self._problem: str | None = None  # why no sandbox can be had, once that is known
 
     async def __aenter__(self) -> Self:
@@ -123,29 +122,26 @@ class LocalExecutor:
         """Run one build in a child process."""
         sandboxed = await self._sandboxed(request.spec.conditions.sandbox, log)
         directory = Path(tempfile.mkdtemp(dir=self._directory, prefix=""))
+        kind = _kind(request) if _keeps(request.spec) else None
+        done = False
         try:
             instruction = self._instruction(request, directory, sandboxed=sandboxed)
-            await self._shelve(self._shelf.take, request, directory)
+            if kind is not None:
+                await asyncio.to_thread(self._shelf.take, kind, directory)
             ending = await self._supervised(instruction, log)
             outcome = await self._outcome(ending, request, instruction)
-            await self._shelve(self._shelf.give_back, request, directory)
+            done = True
             return outcome
         finally:
-            await asyncio.to_thread(_remove, directory)
+            await asyncio.to_thread(self._put_away, directory, kind if done else None)
 
-    async def _shelve(
-        self, move: Callable[[str, Path], None], request: BuildRequest, build: Path
-    ) -> None:
-        """Move a command's checkout; a function has none, and starts in an empty directory.
-
-        What a stranger's build has left is not for others to begin with, nor the other way round.
-        """
-        spec = request.spec
-        if spec.kind is not StageKind.SHELL or spec.conditions.untrusted:
-            return
-        kind = _kind(request)
-        async with self._shelving:
-            await asyncio.to_thread(move, kind, build)
+    def _put_away(self, directory: Path, kind: str | None) -> None:
+        """Keep a build's checkout, if it is of a kind that is kept, and remove the rest."""
+        try:
+            if kind is not None:
+                self._shelf.give_back(kind, directory)
+        finally:
+            _remove(directory)
 
     async def _sandboxed(self, wanted: Sandbox, log: Sink) -> bool:
         """Whether to run a build in a sandbox.
@@ -224,7 +220,9 @@ class LocalExecutor:
         output, reports = EMPTY_TREE, EMPTY_TREE
         made = [Path(instruction.directory, part) for part in ("reports", "outputs")]
         limit = request.spec.conditions.output_limit
-        problem = await asyncio.to_thread(inspect, made, request.redaction, limit)
+        problem = None
+        if any(part.exists() for part in made):
+            problem = await asyncio.to_thread(inspect, made, request.redaction, limit)
         try:
             if problem is None:
                 reports = await self._import(made[0])
@@ -252,6 +250,14 @@ class LocalExecutor:
 
 def _is_empty(directory: Path) -> bool:
     return not directory.is_dir() or not any(directory.iterdir())
+
+
+def _keeps(spec: StageSpec) -> bool:
+    """Whether a build's checkout is kept; a function has none, and starts in an empty directory.
+
+    What a stranger's build has left is not for others to begin with, nor the other way round.
+    """
+    return spec.kind is StageKind.SHELL and not spec.conditions.untrusted
 
 
 def _kind(request: BuildRequest) -> str:

@@ -43,12 +43,12 @@ def main(control: socket.socket) -> int:
     """Run the commands that come; the exit status is of no interest to the engine."""
     life_line, news = take_pipes()
     own = os.dup(2)
-    supervision = Supervision(grace=0.0)
+    supervision, limits = Supervision(grace=0.0), LimitWatch()
     try:
         supervision.begin(life_line)
         apply_limits()
         for _ in range(MOST):
-            if not _run_next(control, news, supervision):
+            if not _run_next(control, news, supervision, limits):
                 return 0
             _show_on(own)
             os.write(news, DONE)
@@ -58,7 +58,9 @@ def main(control: socket.socket) -> int:
     return 0
 
 
-def _run_next(control: socket.socket, news: int, supervision: Supervision) -> bool:
+def _run_next(
+    control: socket.socket, news: int, supervision: Supervision, limits: LimitWatch
+) -> bool:
     """Run the next command; whether there may be another one after it."""
     message, descriptors, _, _ = socket.recv_fds(control, 1, 3)
     if not message:
@@ -70,9 +72,9 @@ def _run_next(control: socket.socket, news: int, supervision: Supervision) -> bo
     instruction = Instruction.decode(read_line(given))
     os.close(given)
     supervision.grace = instruction.grace
-    watch = LimitWatch(instruction.spec.conditions, lambda problem: give_up(report, problem))
+    limits.begin(instruction.spec.conditions, lambda problem: give_up(report, problem))
     ending = Build(instruction, supervision).run()
-    watch.end()
+    limits.end()
     write_all(report, ending.encode())
     os.close(report)
     return _is_clean(instruction, ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,32 @@ def test_what_a_build_has_not_finished_is_not_kept(shelf: Shelf, tmp_path: Path)
     (directory / MANIFEST).unlink()
     shelf.give_back("kind", directory)
     assert list((tmp_path / "shelf").iterdir()) == []
+
+
+def test_what_was_on_the_way_when_the_service_was_killed_is_thrown_away(tmp_path: Path) -> None:
+    directory = tmp_path / "shelf"
+    shelf = Shelf(directory)
+    shelf.recover()
+    build(directory, "moving-0000000001-kind", "half")
+    shelf.recover()
+    assert list(directory.iterdir()) == []
+
+
+def test_many_threads_never_get_the_same_one(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf", most=4)
+    shelf.recover()
+
+    def use(name: str) -> None:
+        for turn in range(20):
+            mine = build(tmp_path, f"{name}-{turn}")
+            shelf.take("kind", mine)
+            (mine / TREE).mkdir(exist_ok=True)
+            assert not (mine / TREE / "in-use").exists()
+            (mine / TREE / "in-use").touch()
+            (mine / MANIFEST).write_text("{}")
+            (mine / TREE / "in-use").unlink()
+            shelf.give_back("kind", mine)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, "abcdefgh"))
+    assert len(list((tmp_path / "shelf").iterdir())) == 4
