@@ -24,7 +24,7 @@ from datakit_ci.settings import ServiceSettings
 from datakit_ci.state import BuildId
 from datakit_ci.target import Target
 
-__all__ = ["main"]
+__all__ = ["commit", "git", "main"]
 
 _COMMITS = 20
 
@@ -71,8 +71,8 @@ async def _run(scratch: Path, pipeline: str) -> list[tuple[float, float]]:
     checkout = scratch / "checkout"
     checkout.mkdir()
     (scratch / "pipeline.py").write_text(pipeline)
-    _git(checkout, "init", "--quiet", "--initial-branch=main")
-    _commit(checkout, "first")
+    git(checkout, "init", "--quiet", "--initial-branch=main")
+    commit(checkout, "first")
     settings = ServiceSettings(
         pipeline=scratch / "pipeline.py",
         work=scratch / "work",
@@ -93,7 +93,7 @@ async def _measure(engine: Engine, checkout: Path, word: str) -> tuple[float, fl
     async with asyncio.TaskGroup() as group:
         reader = group.create_task(_line(engine, word))
         began = time.perf_counter()
-        await asyncio.to_thread(_commit, checkout, word)
+        await asyncio.to_thread(commit, checkout, word)
         ended = time.perf_counter()
     return reader.result() - began, reader.result() - ended
 
@@ -121,12 +121,16 @@ async def _builds(engine: Engine) -> AsyncGenerator[BuildId, None]:
                 yield build
 
 
-def _commit(checkout: Path, word: str) -> None:
+def commit(checkout: Path, word: str) -> None:
+    """Change the only file."""
     (checkout / "word").write_text(f"{word}\n")
-    _git(checkout, "add", "word")
-    _git(checkout, "commit", "--quiet", "-m", word)
+    git(checkout, "add", "word")
+    git(checkout, "commit", "--quiet", "-m", word)
 
 
-def _git(directory: Path, *arguments: str) -> None:
+def git(directory: Path, *arguments: str) -> str:
+    """Run Git; what it prints."""
     who = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
-    subprocess.run(["git", *who, *arguments], cwd=directory, check=True)
+    command = ["git", *who, *arguments]
+    done = subprocess.run(command, cwd=directory, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()

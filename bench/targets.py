@@ -22,12 +22,13 @@ from statistics import median
 
 from datakit_ci import Config, Project, TargetTerms, Term, shell
 from datakit_ci.engine import Engine
-from datakit_ci.executors.base import BuildRequest
+from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.metadata import BRANCH, field, head_path
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.state import Status
 from datakit_ci.target import Target
+from datakit_core.client.api import Database
 from datakit_core.client.local import LocalDatabase
 from datakit_core.resources import collecting_when_idle
 from datakit_core.store import CommitId, Durability, Store
@@ -151,7 +152,7 @@ async def _source(
         return await transaction.commit(f"Version {version}")
 
 
-async def point(database: LocalDatabase, heads: Mapping[Target, CommitId]) -> None:
+async def point(database: Database, heads: Mapping[Target, CommitId]) -> None:
     """Commit these heads, as a bridge does."""
     async with database.transaction(BRANCH) as transaction:
         for target, head in heads.items():
@@ -161,7 +162,7 @@ async def point(database: LocalDatabase, heads: Mapping[Target, CommitId]) -> No
 
 @asynccontextmanager
 async def running(
-    database: LocalDatabase, config: Config, executor: Instant, scratch: Path
+    database: Database, config: Config, executor: Executor, scratch: Path
 ) -> AsyncIterator[tuple[Engine, float]]:
     """An engine that has settled, in a process like a service's, and the seconds that this took."""
     began = time.perf_counter()

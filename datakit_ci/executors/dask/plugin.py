@@ -55,7 +55,7 @@ _PIECE = 16 << 10
 _PACE = 0.05
 """Seconds between two pieces of one build's log."""
 
-_STARTING = 0.1
+_STARTING = 0.03
 """Seconds after which a build's log is told while it runs: most that are quick need no news."""
 
 
