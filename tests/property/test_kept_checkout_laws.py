@@ -75,7 +75,7 @@ def vandalise(root: Path, act: int, path: str) -> None:
             case 4:
                 place.rename(root / "moved")
             case 5:
-                place.symlink_to("/etc")
+                place.symlink_to(root.parent / "elsewhere")
             case 6:
                 os.link(place, root / "linked", follow_symlinks=False)
                 (root / "linked").write_bytes(b"yyy")
@@ -108,10 +108,14 @@ def test_a_kept_checkout_is_as_good_as_a_new_one(
 ) -> None:
     objects = Objects()
     with tempfile.TemporaryDirectory() as name:
-        kept, manifest = Path(name, "kept"), Path(name, "manifest")
+        kept, manifest, elsewhere = (Path(name, each) for each in ("kept", "manifest", "elsewhere"))
+        elsewhere.mkdir()  # where links lead, and the next build has no business
+        (elsewhere / "a").write_bytes(b"not of the build")
         for number, (files, vandalism) in enumerate(story):
             tree = objects.add(files)
+            before = snapshot(elsewhere)
             KeptCheckout(objects, tree, kept, manifest).prepare()
+            assert snapshot(elsewhere) == before
             new = Path(name, f"new-{number}")
             KeptCheckout(objects, tree, new, Path(name, f"manifest-{number}")).prepare()
             assert snapshot(kept) == snapshot(new)
