@@ -6,7 +6,7 @@ requests for each. Source: https://docs.github.com/en/graphql/reference
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from datakit_ci.bridges.github.checks import status_of
@@ -226,20 +226,37 @@ def of_commit(node: _Json) -> Iterator[tuple[Key, Value]]:
     for said in (node.get("status") or {}).get("contexts", ()):
         key = StatusKey(node["oid"], said["context"])
         if is_storable(key):
-            state = said["state"].lower()
-            yield (
-                key,
-                CommitStatus(
-                    state="pending" if state == "expected" else state,
-                    description=said["description"] or "",
-                    target_url=said["targetUrl"] or "",
-                ),
-            )
+            yield key, _said(said)
     for run in (run for page in _pages(node) for run in page["nodes"]):
         key = StatusKey(node["oid"], run["name"])
         status = status_of(run)
         if status is not None and is_storable(key):
             yield key, status
+
+
+def _said(status: _Json) -> CommitStatus:
+    state = status["state"].lower()
+    return CommitStatus(
+        state="pending" if state == "expected" else state,
+        description=status["description"] or "",
+        target_url=status["targetUrl"] or "",
+    )
+
+
+def take_statuses(
+    node: _Json, is_wanted: Callable[[str], bool]
+) -> Mapping[StatusKey, CommitStatus]:
+    """The statuses of some contexts in an answer, about a pull request, ref or commit.
+
+    They are taken out of it: what is read of it afterwards has only check runs of these names.
+    """
+    found: dict[StatusKey, CommitStatus] = {}
+    for commit in _commits(node):
+        contexts = (commit.get("status") or {}).get("contexts", [])
+        for said in [each for each in contexts if is_wanted(each["context"])]:
+            contexts.remove(said)
+            found[StatusKey(commit["oid"], said["context"])] = _said(said)
+    return found
 
 
 def unfinished_checks(node: _Json) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from gidgethub import (
 from datakit_ci.bridges.github import queries
 from datakit_ci.bridges.github.checkruns import CheckRuns
 from datakit_ci.bridges.github.client import Client, Pause, Token
+from datakit_ci.bridges.github.former import FormerStatuses
 from datakit_ci.bridges.github.hub import Refused, Unavailable
 from datakit_ci.bridges.github.metrics import Meter
 from datakit_ci.bridges.github.options import PUBLIC
@@ -80,6 +81,7 @@ class GitHub:
             checks: Says by check runs what it may; none: the token is no App's.
         """
         self._checks = checks
+        self._former = None if checks is None else FormerStatuses(checks.may)
         self._url = url.rstrip("/")
         self._clone = clone.rstrip("/")
         self._token = token
@@ -89,8 +91,18 @@ class GitHub:
 
     async def look(self, project: str, scope: Scope) -> Snapshot:
         """What GitHub says of a part of a repository."""
-        found = self._whole(project) if scope.whole else self._part(project, scope)
-        return {key: value async for key, value in found}
+        if scope.whole and self._former is not None:
+            self._former.forget(project)
+        looking = self._whole(project) if scope.whole else self._part(project, scope)
+        found = {key: value async for key, value in looking}
+        if self._former is not None:
+            self._former.correct(project, found)
+        return found
+
+    def _note_former(self, project: str, node: Mapping[str, Any]) -> None:
+        """Keep statuses from before the bridge was an App apart: they stand for no check run."""
+        if self._former is not None:
+            self._former.note(project, queries.take_statuses(node, self._former.is_one))
 
     async def _whole(self, project: str) -> AsyncIterator[tuple[Key, Value]]:
         async for node in self._nodes(project, queries.PULLS, "pullRequests"):
@@ -121,6 +133,7 @@ class GitHub:
         self, project: str, node: Mapping[str, Any] | None
     ) -> AsyncIterator[tuple[Key, Value]]:
         if node is not None:
+            self._note_former(project, node)
             for each in queries.of_pull(node, await self._comments(project, node)):
                 yield each
             async for more in self._more_checks(project, node):
@@ -130,6 +143,7 @@ class GitHub:
         self, project: str, kind: str, node: Mapping[str, Any] | None
     ) -> AsyncIterator[tuple[Key, Value]]:
         if node is not None:
+            self._note_former(project, node)
             for each in queries.of_ref(kind, node):
                 yield each
             async for more in self._more_checks(project, node):
@@ -138,6 +152,7 @@ class GitHub:
     async def _of_commit(
         self, project: str, node: Mapping[str, Any]
     ) -> AsyncIterator[tuple[Key, Value]]:
+        self._note_former(project, node)
         for each in queries.of_commit(node):
             yield each
         async for more in self._more_checks(project, node):
@@ -240,18 +255,11 @@ class GitHub:
         match push:
             case SetStatus(key, status) if self._as_check(key):
                 assert self._checks is not None
-                return key, await self._checks.push(self.client, project, key, status)
+                told = await self._checks.push(self.client, project, key, status)
+                await self._bring_up(project, key, told)
+                return key, told
             case SetStatus(key, status):
-                data = {
-                    "state": status.state,
-                    "context": key.context,
-                    "description": status.description[:DESCRIPTION_LIMIT],
-                    "target_url": status.target_url,
-                }
-                said = await self.client.post(f"{path}/statuses/{key.commit}", data=data)
-                return key, CommitStatus(
-                    said["state"], said["description"] or "", said["target_url"] or ""
-                )
+                return key, await self._set_status(project, key, status)
             case SetTitle(key, title):
                 said = await self.client.patch(f"{path}/pulls/{key.number}", data={"title": title})
                 return key, _pull(said)
@@ -265,6 +273,30 @@ class GitHub:
                     f"{path}/issues/comments/{quote(key.id)}", data={"body": body}
                 )
                 return key, _comment(said)
+
+    async def _set_status(self, project: str, key: StatusKey, status: CommitStatus) -> CommitStatus:
+        data = {
+            "state": status.state,
+            "context": key.context,
+            "description": status.description[:DESCRIPTION_LIMIT],
+            "target_url": status.target_url,
+        }
+        said = await self.client.post(f"/repos/{project}/statuses/{key.commit}", data=data)
+        return CommitStatus(said["state"], said["description"] or "", said["target_url"] or "")
+
+    async def _bring_up(self, project: str, key: StatusKey, told: CommitStatus) -> None:
+        """Have a status from before the bridge was an App say what the check run says."""
+        if self._former is None or (wanted := self._former.outdated(project, key, told)) is None:
+            return
+        try:
+            self._former.told(project, key, wanted)
+            self._former.note(project, {key: await self._set_status(project, key, wanted)})
+        except GitHubException as error:
+            said = self._said(error, project)
+            if not isinstance(said, Refused):
+                raise
+            self._former.mute(project)
+            _log.warning("statuses from before there were check runs stay as they are: %s", said)
 
     async def may_write(self, project: str, user: str) -> bool:
         """Whether GitHub lets a person write to a repository."""

@@ -90,6 +90,65 @@ async def test_with_a_plain_token_there_are_statuses_only(world: World) -> None:
     assert world.repository.runs == {}
 
 
+async def test_statuses_from_before_there_was_an_app_become_check_runs(world: World) -> None:
+    world.is_app = False
+    world.restart()
+    other = f"commit/{A}/status/lint"
+    await say(world, "failure", "2 failed")
+    await say(world, "success", "fine", status=other)
+    await world.sync()
+    world.is_app = True
+    for _ in range(2):  # also the next time that it starts
+        world.restart()
+        assert not await world.sync()  # the database says what it has said
+        assert [(run.name, run.conclusion) for run in world.repository.runs.values()] == [
+            (NAME, "failure")
+        ]
+    assert world.repository.status_posts == 2
+    assert (await world.files())[f"{STATUS}/description"] == b"2 failed"
+
+
+async def test_a_status_from_before_goes_on_to_say_what_its_check_run_says(world: World) -> None:
+    """If both are demanded by a branch protection, the old one must not stay red for ever."""
+    world.repository.set_status(A, NAME, "failure", "2 failed")
+    world.repository.set_status(A, "ci/datakit/gone", "failure", "of a job that is no more")
+    await say(world, "success", "x" * 200)
+    await world.sync()
+    assert world.repository.run(NAME).conclusion == "success"
+    assert world.repository.run(NAME).title == "x" * 200
+    said = world.repository.statuses[A][NAME]
+    assert (said["state"], said["description"]) == ("success", "x" * 140)
+    posts, runs = world.repository.status_posts, len(world.repository.run_requests)
+    world.restart()
+    assert not await world.sync()
+    assert not await world.sync()
+    assert (world.repository.status_posts, len(world.repository.run_requests)) == (posts, runs)
+
+
+async def test_one_that_died_between_check_run_and_status_goes_on(world: World) -> None:
+    world.repository.set_status(A, NAME, "failure", "2 failed")
+    world.hub.faults.append(Fault(502, at=f"POST /repos/{PROJECT}/statuses/{A}"))
+    await say(world, "success", "fine")
+    with pytest.raises(Unavailable):
+        await world.sync()
+    assert world.repository.statuses[A][NAME]["state"] == "failure"
+    world.restart()
+    await world.sync()
+    assert world.repository.statuses[A][NAME]["state"] == "success"
+    assert [run.name for run in world.repository.runs.values()] == [NAME]
+
+
+async def test_an_app_that_may_set_no_statuses_leaves_them_and_goes_on(world: World) -> None:
+    world.repository.set_status(A, NAME, "failure", "2 failed")
+    world.hub.faults.append(Fault(403, at=f"POST /repos/{PROJECT}/statuses/{A}"))
+    await say(world, "success", "fine")
+    await world.sync()
+    assert world.repository.run(NAME).conclusion == "success"
+    assert world.repository.statuses[A][NAME]["state"] == "failure"
+    assert not await world.sync()
+    assert world.repository.status_posts == 0
+
+
 async def test_what_others_say_by_statuses_is_still_read(world: World) -> None:
     world.repository.open_pull(FakePull(1, B, "One"))
     world.repository.set_status(B, "lint", "success")
