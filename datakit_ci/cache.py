@@ -126,11 +126,11 @@ class Cache:
             return None
         asker = await self._asker(need)
         try:
-            async with aclosing(find_results(self._database, TreeId(trace.id), asker)) as keys:
-                async for key in keys:
+            async with aclosing(find_results(self._database, TreeId(trace.id), asker)) as results:
+                async for key, asked in results:
                     found = await self.read_in(root, _build_id(need, key))
                     if found is not None and _is_sandboxed_enough(need, found):
-                        return found
+                        return found.having_asked(asked)
         except StoreError as error:
             _log.warning("%s: %s; the stage runs again", directory, error)
         return None

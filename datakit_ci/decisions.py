@@ -41,8 +41,12 @@ async def observe(asker: Asker, questions: Sequence[Question]) -> Sequence[Obser
     return seen
 
 
-async def find_results(database: Database, node: TreeId, asker: Asker) -> AsyncGenerator[str, None]:
+async def find_results(
+    database: Database, node: TreeId, asker: Asker
+) -> AsyncGenerator[tuple[str, tuple[Question, ...]], None]:
     """The keys of results below ``node`` whose questions have the answers that ``asker`` gives.
+
+    With these questions, in their order.
 
     More than one only where stages are not functions, or where a trace was added twice: by the
     way that it first took, and by shorter batches later.
@@ -50,19 +54,19 @@ async def find_results(database: Database, node: TreeId, asker: Asker) -> AsyncG
     Raises:
         StoreError: The tree is damaged.
     """
-    left = [node]
+    left: list[tuple[TreeId, tuple[Question, ...]]] = [(node, ())]
     while left:
-        node = left.pop()
+        node, asked = left.pop()
         for name, entry in (await database.tree(node)).items():
             if name == "result":
-                yield parse_result(await database.blob(BlobId(entry.id)))
+                yield parse_result(await database.blob(BlobId(entry.id))), asked
             elif entry.is_directory:
                 ask = TreeId(entry.id)
                 batch = await _batch(database, ask, name)
                 answers = [seen.answer for seen in await observe(asker, batch.questions)]
                 found = await database.entry(ask, answer_digest(answers))
                 if found is not None:
-                    left.append(TreeId(found.id))
+                    left.append((TreeId(found.id), asked + batch.questions))
 
 
 async def read_trace(database: Database, root: TreeId, way: str) -> Sequence[Observation]:

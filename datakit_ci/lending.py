@@ -53,8 +53,8 @@ class Lender:
         trace = await self._source.entry(root, f"{place}/trace")
         if trace is None:
             return False
-        async with aclosing(find_results(self._source, TreeId(trace.id), asker)) as keys:
-            async for key in keys:
+        async with aclosing(find_results(self._source, TreeId(trace.id), asker)) as results:
+            async for key, _ in results:
                 run = await self._source.entry(root, f"{place}/runs/{key}")
                 if run is not None and run.is_directory:
                     await self._copy(need, asker, stage.branch, place, key, TreeId(run.id))

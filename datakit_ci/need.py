@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from datakit_ci.edits import Edits
 from datakit_ci.metadata import CommitStatus
 from datakit_ci.pullrequest import PullRequest
+from datakit_ci.question import Question
 from datakit_ci.spec import StageSpec
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
@@ -242,6 +243,8 @@ class BuildFact:
         output: The tree it made; set if and only if it succeeded.
         build: Its name, once it is known what it looks at.
         previous: While it is made again: the tree that it made before.
+        asked: All that a recorded build has asked of its input, if that is known. Nobody is told
+            that only this is known now.
     """
 
     status: Status
@@ -249,6 +252,7 @@ class BuildFact:
     output: TreeId | None = None
     build: BuildId | None = None
     previous: TreeId | None = None
+    asked: tuple[Question, ...] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """An output and success go together."""
@@ -258,8 +262,8 @@ class BuildFact:
     def recorded(cls, state: BuildState) -> Self:
         """A result."""
         if state.output is not None:
-            return cls.passed(state.output, state.id)
-        return cls.failed(state.reason, state.id)
+            return cls(Status.SUCCESS, output=state.output, build=state.id, asked=state.asked)
+        return cls(Status.FAILURE, state.reason, build=state.id, asked=state.asked)
 
     @classmethod
     def waiting(cls, reason: str, build: BuildId | None = None) -> Self:

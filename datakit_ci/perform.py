@@ -124,13 +124,22 @@ class Performer:
     def sees_the_same(self, build: Build, given: TreeId, tree: TreeId) -> bool:
         """Whether it is known that ``build``, which was right for ``given``, is so for ``tree``.
 
-        It is where all that the stage has declared to look at is the same in both.
+        It is where all that the stage has declared to look at is the same in both; or if it has
+        declared nothing, but is recorded, all that it did look at. (What a stage sees that has
+        declared its inputs is another tree: what is in it depends on them.)
         """
         if given == tree:
             return True
         edit = self._facts.edits.between(given, tree)
-        inputs = build.spec.inputs
-        return edit is not None and edit.leaves(("",) if inputs is None else inputs)
+        if edit is None:
+            return False
+        if build.spec.inputs is not None:
+            return edit.leaves(build.spec.inputs)
+        match self._facts.get(build):
+            case Known(answer=BuildFact(asked=tuple(asked))):
+                return edit.spares(asked)
+            case _:
+                return False
 
     def _perform(self, node: Node, inputs: Sequence[Result[object]]) -> Result[object]:
         match node.operation:

@@ -176,7 +176,8 @@ class Runner:
         )
         finished = Finished(live.need, live.build, outcome, meta, log.path, log.times)
         await self._cache.record(finished)
-        return await self._cache.read(live.build)
+        recorded = await self._cache.read(live.build)
+        return None if recorded is None else recorded.having_asked(outcome.questions)
 
 
 def _fate(error: LostBuild) -> Fate:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
 from datakit_ci.occasion import Occasion
+from datakit_ci.question import Question
 from datakit_ci.target import FLOWS, Target, encode_name
 from datakit_core.client.api import CommitId, TreeId
 
@@ -27,6 +28,10 @@ __all__ = [
 
 _ADDRESS = re.compile(r"([^/]+(?:/[^/]+)?)/(.+)/([0-9a-f]{64})/([0-9a-f]{64})", re.DOTALL)
 """Of a build. A flow's project has no slash, nor has the stage of one (:func:`stage_path`)."""
+
+
+_FEW = 200
+"""Questions of a build that are remembered while it is wanted."""
 
 
 def stage_path(project: str, stage: str) -> str:
@@ -125,6 +130,7 @@ class BuildState:
         log_size: Bytes of log so far.
         details: Further facts (executor, versions), for people.
         occasion: Why it ran; none before it is recorded, or if that does not say.
+        asked: All that it has asked of its input, if that is known, and short.
     """
 
     id: BuildId
@@ -140,6 +146,13 @@ class BuildState:
     log_size: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
     occasion: Occasion | None = None
+    asked: tuple[Question, ...] | None = field(default=None, repr=False, compare=False)
+
+    def having_asked(self, questions: Sequence[Question] | None) -> Self:
+        """The same build, of which it is known what it has asked; none: that is not known."""
+        if questions is None or len(questions) > _FEW:
+            return self
+        return replace(self, asked=tuple(questions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci import shell
+from datakit_ci import PlainTree, shell, stage
 from datakit_ci.control import Confirm, Rebuild
+from datakit_ci.executors.base import BuildRequest
+from datakit_ci.outcome import Outcome
+from datakit_ci.process import Sink
+from datakit_ci.question import Question, QuestionKind
 from datakit_ci.state import Status
 from datakit_core.client.api import CommitId, TreeId
 from tests.support.databases import BACK_ENDS
@@ -17,6 +21,13 @@ from tests.support.world import MAIN, World, build, job, settled_at
 pytestmark = pytest.mark.usefixtures("nonblocking")
 
 STAGE = shell("stage", "true", inputs=["src"])
+
+
+@stage
+def reader(source: PlainTree) -> dict[str, bytes]:
+    return {"copy": source.read("src/a")}
+
+
 SOURCE = {"src/a": b"1", "docs/b": b"1"}
 
 
@@ -47,6 +58,30 @@ async def test_what_a_stage_cannot_see_costs_no_look_up(world: World) -> None:
         head = await world.commit(SOURCE | {"src/new": b"1"})
         await settled_at(engine, head)
         assert (await build(engine, "stage")).id != first.id
+        assert looked_up(world) == before + 1
+    assert len(world.executor.requests) == 2
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_a_function_did_not_ask_for_costs_no_look_up(
+    world: World, restarted: bool
+) -> None:
+    async def read(request: BuildRequest, log: Sink) -> Outcome:
+        return Outcome(questions=(Question(QuestionKind.FILE, "src/a"),))
+
+    world.executor.behaviours["reader"] = read
+    await world.commit(SOURCE)
+    if restarted:
+        async with world.engine(reader) as engine:
+            await engine.idle()
+    async with world.engine(reader) as engine:
+        await engine.idle()
+        first, before = await build(engine, "reader"), looked_up(world)
+        head = await world.commit({"docs/b": b"2", "src/new": b"1"})
+        await settled_at(engine, head)
+        assert await build(engine, "reader") == first
+        assert looked_up(world) == before
+        await settled_at(engine, await world.commit({"src/a": b"2"}))
         assert looked_up(world) == before + 1
     assert len(world.executor.requests) == 2
 
