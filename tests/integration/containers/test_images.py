@@ -28,6 +28,12 @@ def jobs(target):
 
 config = Config(projects=[Project("me/app", jobs)])
 """
+PLAIN_PIPELINE = """
+from datakit_ci import Config, Project, shell
+
+hello = shell("hello", "echo hello > said", outputs=["said"])
+config = Config(projects=[Project("me/app", lambda target: {"hello": hello(target.source)})])
+"""
 
 
 def at(port: int) -> list[str]:
@@ -132,6 +138,35 @@ def test_the_ci_is_healthy_under_tls_and_stops_at_once(
     ) as name:  # fmt: skip
         engine.until_healthy(name)
         assert engine.stop(name) == 0
+
+
+def test_the_image_of_the_ci_is_a_scheduler_and_a_worker_too(
+    engine: ContainerEngine, tmp_path: Path
+) -> None:
+    ninep, scheduler, web = free_ports(3)
+    commit_file(tmp_path / "app", "pipeline.py", PLAIN_PIPELINE.encode())
+    mine = ["--no-healthcheck"]
+    with (
+        engine.container(
+            "datakit/ci", "scheduler", "--host=127.0.0.1", f"--port={scheduler}",
+            "--dashboard-address=127.0.0.1:0", options=[*mine, "--entrypoint=dask"],
+        ),
+        engine.container(
+            "datakit/ci", "serve", "/pipeline/pipeline.py", "--git=/data/database.git",
+            f"--web-ui=http://127.0.0.1:{web}", f"--listen-9p=tcp://127.0.0.1:{ninep}",
+            f"--executor=dask:tcp://127.0.0.1:{scheduler}",
+            options=[f"--volume={tmp_path / 'app'}:/pipeline:ro", *at(ninep)],
+        ) as service,
+    ):  # fmt: skip
+        status = ["exec", service, "datakit-ci", "status", "me/app/heads/main"]
+        engine.until(lambda: "hello" in engine(*status, check=False), service)
+        with engine.container(
+            "datakit/ci", "worker", f"--scheduler=tcp://127.0.0.1:{scheduler}",
+            f"--metadata-store=tcp://127.0.0.1:{ninep}", "--name=far",
+            options=[*mine, "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"],
+        ) as worker:  # fmt: skip
+            engine.until(lambda: "passed" in engine(*status, check=False), service)
+            assert engine.stop(worker) == 0
 
 
 def test_the_github_bridge_refuses_a_token_that_others_can_read(
