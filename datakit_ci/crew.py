@@ -48,11 +48,13 @@ class Crew:
         workers: Also those to which no build is sent.
         dashboard: The cluster's own pages about them; empty: there are none.
         where: The cluster, for people; empty: builds run beside the engine.
+        interrupted: Builds that the cluster did not end, and that were begun again for that.
     """
 
     workers: tuple[WorkerState, ...] = ()
     dashboard: str = ""
     where: str = ""
+    interrupted: int = 0
 
     @property
     def units(self) -> Mapping[str, int]:

@@ -213,6 +213,21 @@ def _workers(crew: Crew) -> Iterator[Metric]:
     for pool, number in crew.units.items():
         units.add_metric([pool], number)
     yield from (workers, units)
+    yield gauge(
+        "datakit_ci_worker_builds",
+        "Builds that the workers run, as they last said.",
+        sum(len(each.running) for each in crew.workers),
+    )
+    yield gauge(
+        "datakit_ci_worker_cache_bytes",
+        "Bytes of inputs that all workers keep.",
+        sum(each.cache for each in crew.workers),
+    )
+    yield counter(
+        "datakit_ci_builds_interrupted_total",
+        "Builds that the cluster did not end, and that were begun again.",
+        crew.interrupted,
+    )
 
 
 def _queues(engine: Monitored) -> Iterator[Metric]:

@@ -264,6 +264,7 @@ async def test_builds_of_a_killed_worker_end_with_it_and_run_elsewhere(
     assert await opened.database.read(outcome.output, "out") == b"1\n"
     assert dict(outcome.details)["worker"] != name
     assert go.read_text() == "ran\n"
+    await opened.until(lambda crew: crew.interrupted == 1)
     farm.hire(name, "cpu=2,gpu=1")
     farm.ready()
 

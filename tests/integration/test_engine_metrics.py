@@ -167,8 +167,10 @@ async def test_a_target_that_is_gone_is_not_counted_any_more(tmp_path: Path) -> 
 
 
 async def test_the_workers_of_a_cluster_are_counted(tmp_path: Path) -> None:
-    works = WorkerState("one", pools={"cpu": 4}, running=(BuildId("p", "s", "0" * 64, "1" * 64),))
-    crew = Crew((works, WorkerState("two", pools={"cpu": 2}, refusal="it is old")), where="farm")
+    builds = (BuildId("p", "s", "0" * 64, "1" * 64),)
+    works = WorkerState("one", pools={"cpu": 4}, running=builds, cache=3000)
+    other = WorkerState("two", pools={"cpu": 2}, cache=500, refusal="it is old")
+    crew = Crew((works, other), where="farm", interrupted=7)
     async with monitored(tmp_path, replace(CONFIG, pools={"net": 3})) as it:
         await it.push("main")
         await it.until("datakit_ci_jobs status=error", 1)
@@ -178,6 +180,9 @@ async def test_the_workers_of_a_cluster_are_counted(tmp_path: Path) -> None:
     for state, number in (("busy", 1), ("idle", 0), ("refused", 1)):
         assert figures[f"datakit_ci_workers state={state}"] == number
     assert figures["datakit_ci_worker_units pool=cpu"] == 4
+    assert figures["datakit_ci_worker_builds"] == 1
+    assert figures["datakit_ci_worker_cache_bytes"] == 3500
+    assert figures["datakit_ci_builds_interrupted_total"] == 7
     assert figures["datakit_ci_pool_capacity pool=cpu"] == 4, "as the pipeline does not say it"
 
 

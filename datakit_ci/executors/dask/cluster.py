@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,6 +91,7 @@ class Cluster:
         self._connected = asyncio.Event()
         self._lost = asyncio.Event()
         self._relays: dict[str, LogRelay] = {}
+        self._interrupted = 0
 
     def listen(self, changed: Callable[[Crew], None]) -> None:
         """Tell ``changed`` of each look at who works, beginning with the last one."""
@@ -148,6 +149,7 @@ class Cluster:
             yield
         finally:
             del self._relays[key]
+            self._interrupted += max(0, relay.runs - 1)
 
     async def cancel(self, future: Future[Any]) -> None:
         """Take a task back; what runs is ended by its worker."""
@@ -166,7 +168,7 @@ class Cluster:
                 self._problem = reason(error)
                 if failures == 1:
                     _log.warning("no scheduler at %s: %s", self.address, self._problem)
-            self.crew = Crew(where=self.address)
+            self.crew = Crew(where=self.address, interrupted=self._interrupted)
             self._changed(self.crew)
             self.away = self.away or datetime.now(UTC)
             await asyncio.sleep(self._timing.backoff.delay(max(1, failures)))
@@ -212,7 +214,8 @@ class Cluster:
         assert client.scheduler is not None
         async with asyncio.timeout(self._timing.connect):
             identity = await client.scheduler.identity(n_workers=-1)
-        self.crew = read_crew(identity, self.versions, time.time())
+        crew = read_crew(identity, self.versions, time.time())
+        self.crew = replace(crew, interrupted=self._interrupted)
         self._changed(self.crew)
 
     def _on_news(self, event: object) -> None:

@@ -20,12 +20,14 @@ class LogRelay:
 
     Attributes:
         worker: Where the build runs, as far as is known; empty: nowhere yet.
+        runs: How often it has been begun.
         ended: Set while nothing of the build is left on any worker.
     """
 
     def __init__(self, log: Sink) -> None:
         """Pass the log on to ``log``."""
         self.worker = ""
+        self.runs = 0
         self.ended = asyncio.Event()
         self.ended.set()
         self._log = log
@@ -67,6 +69,7 @@ class LogRelay:
         if self._size:
             self.note(f"begun again on worker {worker}")
         self._run, self._size, self.worker = run, 0, worker
+        self.runs += 1
         self.ended.clear()
 
     def _write(self, data: bytes) -> None:
