@@ -120,11 +120,8 @@ class DaskExecutor:
         except asyncio.CancelledError:
             await self._end(future, relay)
             raise
-        else:
-            # Not only released, which happens later: asked for again it shall run again.
-            await self._cluster.cancel(future)
         finally:
-            future.release()
+            await _let_go(client, future)
         await self._finish_log(answer, relay)
         if isinstance(answer.ending, LostBuild):
             raise answer.ending
@@ -178,6 +175,17 @@ class DaskExecutor:
             raise LostBuild(f"worker {answer.worker} has not stored its log")
         async for piece in self._database.stream_blob(BlobId(entry.id), offset):
             relay.finish(piece)
+
+
+async def _let_go(client: Client, future: Future[tuple[bytes, bytes]]) -> None:
+    """Forget a task, so that it runs again when it is asked for again.
+
+    Dask does so a moment after it was told to. It is not cancelled, which the scheduler confirms
+    at some time: whoever has asked for it again by then would be told that it was lost.
+    """
+    future.release()
+    while client.status == "running" and future.key in client.futures:  # noqa: ASYNC110 - a turn
+        await asyncio.sleep(0)
 
 
 async def _result_of(future: Future[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
