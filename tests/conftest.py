@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Generator
 
@@ -21,8 +22,11 @@ settings.register_profile("datakit", deadline=None)
 settings.load_profile("datakit")
 
 
-_TOGETHER = "tests/integration/containers/"
-"""Tests that share an engine and its images, which one process has."""
+_CONTAINERS = "tests/integration/containers/"
+"""Tests that share a container engine and its images, which one process has."""
+
+_CLUSTER = re.compile(r"[\[-]dask[\]-]")
+"""In the names of tests that share a cluster of Dask, which one process has."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,7 +36,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return _TOGETHER if nodeid.startswith(_TOGETHER) else nodeid
+            if nodeid.startswith(_CONTAINERS):
+                return _CONTAINERS
+            return "dask" if _CLUSTER.search(nodeid) else nodeid
 
     return Scheduling(config, log)
 

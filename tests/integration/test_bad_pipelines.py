@@ -15,16 +15,15 @@ from pathlib import Path
 import pytest
 
 from datakit_ci.engine import Engine
-from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.metadata import BRANCH
 from datakit_ci.procfs import descendants_of
 from datakit_ci.project import load_pipeline
 from datakit_ci.state import BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
-from datakit_core.client.api import CommitId, Database
+from datakit_core.client.api import CommitId
 from tests.support.branches import commit_files
-from tests.support.databases import BACK_ENDS
 from tests.support.full_disk import can_mount, on_a_full_disk
+from tests.support.places import BOTH, Place
 
 GOOD = "good"
 PRELUDE = """
@@ -155,9 +154,9 @@ TABLE = [
 class World:
     """A database with one repository for each project, and engines for all of them."""
 
-    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
-        self.database = database
-        self.executor = executor
+    def __init__(self, place: Place, directory: Path) -> None:
+        self.database = place.database
+        self.executor = place.executor
         self.directory = directory
         self.running: Engine | None = None
 
@@ -236,18 +235,15 @@ def pipeline(path: Path) -> Path:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    file, repository = pipeline(tmp_path / "pipeline.py"), tmp_path / "db.git"
-    async with (
-        BACK_ENDS["local"](repository) as database,
-        LocalExecutor(database, repository, file, tmp_path / "work", grace=0.1) as executor,
-    ):
-        made = World(database, executor, tmp_path)
-        for name in (GOOD, *(bad.name for bad in TABLE)):
-            await made.move(name, b"first")
-        yield made
+async def world(place: Place, tmp_path: Path) -> World:
+    pipeline(tmp_path / "pipeline.py")
+    made = World(place, tmp_path)
+    for name in (GOOD, *(bad.name for bad in TABLE)):
+        await made.move(name, b"first")
+    return made
 
 
+@BOTH
 async def test_each_mistake_is_told_at_its_place_and_harms_nothing_else(world: World) -> None:
     async with world.serving(GOOD, *(bad.name for bad in TABLE)):
         for bad in TABLE:

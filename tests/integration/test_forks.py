@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from datakit_ci import Config, Project, Secret, TargetTerms, Term, shell
 from datakit_ci.control import Approve
-from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.state import Status
 from datakit_core.errors import InvalidArgument
 from tests.support.branches import files_of, messages_of
-from tests.support.databases import BACK_ENDS
+from tests.support.places import BOTH, Place
 from tests.support.repository_pipelines import (
     FILES,
     MAIN,
@@ -37,13 +35,8 @@ def own_jobs(target: TargetTerms) -> dict[str, Term[object]]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with BACK_ENDS["local"](tmp_path / "db.git") as database:
-        executor = LocalExecutor(
-            database, tmp_path / "db.git", tmp_path / "none.py", tmp_path / "work", grace=0.1
-        )
-        async with executor:
-            yield World(database, executor, tmp_path)
+def world(place: Place, tmp_path: Path) -> World:
+    return World(place.database, place.executor, tmp_path)
 
 
 def token(directory: Path) -> dict[str, Secret]:
@@ -129,6 +122,7 @@ async def test_a_project_may_leave_forks_untested_or_trust_them(world: World) ->
         ({"owner": "org-member", "fork": "false"}, False),
     ],
 )
+@BOTH
 async def test_a_request_is_a_forks_unless_it_says_where_it_comes_from(
     world: World, facts: dict[str, str], is_fork: bool
 ) -> None:
@@ -139,6 +133,7 @@ async def test_a_request_is_a_forks_unless_it_says_where_it_comes_from(
         assert ("approval" in job(engine, "deploy", PULL).description) is is_fork
 
 
+@BOTH
 async def test_an_approved_fork_gets_no_secret_and_its_result_is_nobody_elses(
     world: World, tmp_path: Path
 ) -> None:

@@ -17,8 +17,9 @@ from datakit_ci.executors.base import LostBuild, TimedOut
 from datakit_ci.spec import StageSpec
 from datakit_core.client.api import Entry, FileMode
 from datakit_core.store.objects import EMPTY_TREE
-from tests.support.bench import Bench, command, open_bench
+from tests.support.bench import Bench, PlacedBench, bench_at, command, open_bench
 from tests.support.git import git
+from tests.support.places import BOTH, Place
 from tests.support.processes import Collector, gone
 
 PIPELINE = '''
@@ -71,36 +72,46 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         yield opened
 
 
-async def test_a_command_sees_its_input_and_makes_its_outputs(bench: Bench) -> None:
-    tree = await bench.tree({"in/data": b"some data"})
+@pytest.fixture
+def placed(place: Place, tmp_path: Path) -> PlacedBench:
+    return bench_at(place, tmp_path, PIPELINE)
+
+
+@BOTH
+async def test_a_command_sees_its_input_and_makes_its_outputs(placed: PlacedBench) -> None:
+    tree = await placed.tree({"in/data": b"some data"})
     spec = command("tr a-z A-Z < in/data > out.txt; echo done", outputs=("out.txt",))
-    outcome = await bench.run(spec, tree)
+    outcome = await placed.run(spec, tree)
     assert outcome.failure is None
     assert outcome.exit_status == 0
-    assert await bench.files(outcome.output) == {"out.txt": b"SOME DATA"}
-    assert bench.text.splitlines() == [f"$ {spec.command}", "done"]
-    assert bench.leftovers == []
+    assert await placed.files(outcome.output) == {"out.txt": b"SOME DATA"}
+    assert placed.text.splitlines() == [f"$ {spec.command}", "done"]
+    assert placed.leftovers == []
 
 
-async def test_links_and_executable_bits_reach_the_command_and_come_back(bench: Bench) -> None:
-    script = await bench.tree({"x": b"#!/bin/sh\necho hello\n"})
-    entry = await bench.database.entry(script, "x")
+@BOTH
+async def test_links_and_executable_bits_reach_the_command_and_come_back(
+    placed: PlacedBench,
+) -> None:
+    script = await placed.tree({"x": b"#!/bin/sh\necho hello\n"})
+    entry = await placed.database.entry(script, "x")
     assert entry is not None
-    tree = await bench.tree({"run": Entry(FileMode.EXECUTABLE, entry.id)})
-    outcome = await bench.run(
+    tree = await placed.tree({"run": Entry(FileMode.EXECUTABLE, entry.id)})
+    outcome = await placed.run(
         command("./run > out; ln -s out link; chmod +x out", outputs=("out", "link")), tree
     )
-    made = await bench.database.tree(outcome.output)
+    made = await placed.database.tree(outcome.output)
     assert {name: entry.mode for name, entry in made.items()} == {
         "link": FileMode.LINK,
         "out": FileMode.EXECUTABLE,
     }
 
 
-async def test_a_command_sees_only_its_declared_inputs(bench: Bench) -> None:
-    tree = await bench.tree({"src/a": b"a", "docs/b": b"b"})
-    await bench.run(command("find . -type f", inputs=("src",)), tree)
-    assert bench.text.splitlines()[1:] == ["./src/a"]
+@BOTH
+async def test_a_command_sees_only_its_declared_inputs(placed: PlacedBench) -> None:
+    tree = await placed.tree({"src/a": b"a", "docs/b": b"b"})
+    await placed.run(command("find . -type f", inputs=("src",)), tree)
+    assert placed.text.splitlines()[1:] == ["./src/a"]
 
 
 async def test_a_command_is_told_the_tree_that_it_sees_and_not_more(bench: Bench) -> None:
@@ -111,32 +122,38 @@ async def test_a_command_is_told_the_tree_that_it_sees_and_not_more(bench: Bench
     assert old == new
 
 
-async def test_what_is_left_running_is_ended_before_outputs_are_looked_for(bench: Bench) -> None:
+@BOTH
+async def test_what_is_left_running_is_ended_before_outputs_are_looked_for(
+    placed: PlacedBench,
+) -> None:
     text = "(while :; do date +%s%N > out; done) & while ! test -s out; do :; done"
-    outcome = await bench.run(command(text, outputs=("out",)))
+    outcome = await placed.run(command(text, outputs=("out",)))
     assert outcome.failure is None
-    assert "left behind and killed" in bench.text
+    assert "left behind and killed" in placed.text
 
 
-async def test_a_non_zero_exit_is_a_result_and_reports_are_kept(bench: Bench) -> None:
-    outcome = await bench.run(
+@BOTH
+async def test_a_non_zero_exit_is_a_result_and_reports_are_kept(placed: PlacedBench) -> None:
+    outcome = await placed.run(
         command("echo '<x/>' > report.xml; exit 3", reports=("report.xml",), outputs=("out",))
     )
     assert (outcome.failure, outcome.exit_status) == ("exited with status 3", 3)
     assert outcome.output == EMPTY_TREE
     assert outcome.reports is not None
-    assert await bench.files(outcome.reports) == {"report.xml": b"<x/>\n"}
+    assert await placed.files(outcome.reports) == {"report.xml": b"<x/>\n"}
 
 
-async def test_a_missing_output_is_a_failure_that_names_it(bench: Bench) -> None:
-    outcome = await bench.run(command("true", outputs=("dist/*.whl",)))
+@BOTH
+async def test_a_missing_output_is_a_failure_that_names_it(placed: PlacedBench) -> None:
+    outcome = await placed.run(command("true", outputs=("dist/*.whl",)))
     assert outcome.failure == "made no dist/*.whl, which it declares as outputs"
 
 
-async def test_a_command_that_is_not_there_is_a_failure(bench: Bench) -> None:
-    outcome = await bench.run(command("no-such-command-anywhere"))
+@BOTH
+async def test_a_command_that_is_not_there_is_a_failure(placed: PlacedBench) -> None:
+    outcome = await placed.run(command("no-such-command-anywhere"))
     assert outcome.failure == "exited with status 127"
-    assert "not found" in bench.text
+    assert "not found" in placed.text
 
 
 async def test_a_command_killed_by_a_signal_of_its_own_is_a_failure(bench: Bench) -> None:
@@ -144,30 +161,33 @@ async def test_a_command_killed_by_a_signal_of_its_own_is_a_failure(bench: Bench
 
 
 @pytest.mark.parametrize("text", ["kill -KILL $$", "sh -c 'kill -KILL $$'; exit $?"])
-async def test_a_command_killed_from_outside_has_no_result(bench: Bench, text: str) -> None:
+@BOTH
+async def test_a_command_killed_from_outside_has_no_result(placed: PlacedBench, text: str) -> None:
     with pytest.raises(LostBuild, match="SIGKILL"):
-        await bench.run(command(text))
-    assert bench.leftovers == []
+        await placed.run(command(text))
+    assert placed.leftovers == []
 
 
+@BOTH
 async def test_the_environment_is_clean_and_says_what_runs(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    placed: PlacedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_ENGINE", "1")
-    tree = await bench.tree({"a": b"a"})
-    await bench.run(command("env; test -d $HOME; test -d $TMPDIR", env=(("MY", "value"),)), tree)
-    seen = dict(line.split("=", 1) for line in bench.text.splitlines()[1:])
+    tree = await placed.tree({"a": b"a"})
+    await placed.run(command("env; test -d $HOME; test -d $TMPDIR", env=(("MY", "value"),)), tree)
+    seen = dict(line.split("=", 1) for line in placed.text.splitlines()[1:])
     assert set(seen) - {"PWD", "SHLVL", "_", "OLDPWD"} == {
         *("CI", "DATAKIT_CI", "DATAKIT_PROJECT", "DATAKIT_STAGE", "DATAKIT_TREE"),
         *("GIT_CEILING_DIRECTORIES", "HOME", "LANG", "MY", "PATH", "TERM", "TMPDIR"),
     }
     assert (seen["CI"], seen["MY"], seen["DATAKIT_TREE"]) == ("true", "value", tree)
-    assert seen["HOME"].startswith(str(bench.directory / "work"))
+    assert Path(seen["HOME"]).parents[1] in placed.builds
 
 
-async def test_a_build_may_take_away_rights_and_is_still_removed(bench: Bench) -> None:
-    await bench.run(command("mkdir -p a/b; touch a/b/c; chmod 0 a/b a"))
-    assert bench.leftovers == []
+@BOTH
+async def test_a_build_may_take_away_rights_and_is_still_removed(placed: PlacedBench) -> None:
+    await placed.run(command("mkdir -p a/b; touch a/b/c; chmod 0 a/b a"))
+    assert placed.leftovers == []
 
 
 async def test_kill_0_in_a_script_is_no_suicide_of_ours(bench: Bench) -> None:
@@ -175,10 +195,11 @@ async def test_kill_0_in_a_script_is_no_suicide_of_ours(bench: Bench) -> None:
     assert outcome.failure == "killed by SIGTERM"
 
 
-async def test_what_a_command_leaves_running_is_killed_and_told(bench: Bench) -> None:
-    outcome = await bench.run(command("setsid sleep 1000 & echo $!"))
+@BOTH
+async def test_what_a_command_leaves_running_is_killed_and_told(placed: PlacedBench) -> None:
+    outcome = await placed.run(command("setsid sleep 1000 & echo $!"))
     assert outcome.failure is None
-    _, pid, note = bench.text.splitlines()
+    _, pid, note = placed.text.splitlines()
     await gone(int(pid))
     assert note == "[datakit-ci] 1 process was left behind and killed"
 
@@ -298,59 +319,68 @@ async def test_a_command_does_not_see_a_repository_around_the_work_directory(
     assert str(tmp_path) not in bench.text.splitlines()
 
 
-async def test_an_async_function_reads_its_tree_and_returns_another(bench: Bench) -> None:
-    tree = await bench.tree({"a.py": b"12345678", "src/b.py": b"1234", "c.txt": b""})
-    outcome = await bench.run(bench.function("sizes", unit=2), tree)
+@BOTH
+async def test_an_async_function_reads_its_tree_and_returns_another(placed: PlacedBench) -> None:
+    tree = await placed.tree({"a.py": b"12345678", "src/b.py": b"1234", "c.txt": b""})
+    outcome = await placed.run(placed.function("sizes", unit=2), tree)
     assert outcome.failure is None
-    files = await bench.files(outcome.output)
+    files = await placed.files(outcome.output)
     assert json.loads(files["sizes.json"]) == {"a.py": 4, "src/b.py": 2}
 
 
-async def test_a_plain_function_sees_a_clean_environment(bench: Bench) -> None:
-    outcome = await bench.run(bench.function("plain"), await bench.tree({"a.py": b"a"}))
-    assert await bench.files(outcome.output) == {"copy/a": b"a"}
-    assert f"in {bench.directory / 'work'}" in bench.text
-    assert "'DATAKIT_STAGE'" in bench.text
+@BOTH
+async def test_a_plain_function_sees_a_clean_environment(placed: PlacedBench) -> None:
+    outcome = await placed.run(placed.function("plain"), await placed.tree({"a.py": b"a"}))
+    assert await placed.files(outcome.output) == {"copy/a": b"a"}
+    assert any(f"in {builds}" in placed.text for builds in placed.builds)
+    assert "'DATAKIT_STAGE'" in placed.text
 
 
-async def test_a_function_may_return_a_part_of_what_it_got(bench: Bench) -> None:
-    outcome = await bench.run(bench.function("same"), await bench.tree({"src/a": b"a", "b": b"b"}))
-    assert await bench.files(outcome.output) == {"a": b"a"}
+@BOTH
+async def test_a_function_may_return_a_part_of_what_it_got(placed: PlacedBench) -> None:
+    outcome = await placed.run(
+        placed.function("same"), await placed.tree({"src/a": b"a", "b": b"b"})
+    )
+    assert await placed.files(outcome.output) == {"a": b"a"}
 
 
-async def test_a_function_may_return_a_directory(bench: Bench) -> None:
-    outcome = await bench.run(bench.function("directory"))
-    assert await bench.files(outcome.output) == {"below/file": b"content"}
+@BOTH
+async def test_a_function_may_return_a_directory(placed: PlacedBench) -> None:
+    outcome = await placed.run(placed.function("directory"))
+    assert await placed.files(outcome.output) == {"below/file": b"content"}
 
 
-async def test_stage_failed_is_a_result_with_its_message(bench: Bench) -> None:
-    assert (await bench.run(bench.function("unwanted"))).failure == "not today"
+@BOTH
+async def test_stage_failed_is_a_result_with_its_message(placed: PlacedBench) -> None:
+    assert (await placed.run(placed.function("unwanted"))).failure == "not today"
 
 
+@BOTH
 async def test_another_exception_is_no_result_and_its_traceback_is_in_the_log(
-    bench: Bench,
+    placed: PlacedBench,
 ) -> None:
     with pytest.raises(LostBuild, match="ValueError: a bug"):
-        await bench.run(bench.function("broken"))
-    assert "Traceback" in bench.text
-    assert "pipeline.py" in bench.text
+        await placed.run(placed.function("broken"))
+    assert "Traceback" in placed.text
+    assert "pipeline.py" in placed.text
 
 
-async def test_nonsense_from_a_function_is_a_failure(bench: Bench) -> None:
-    failure = (await bench.run(bench.function("nonsense"))).failure
+@BOTH
+async def test_nonsense_from_a_function_is_a_failure(placed: PlacedBench) -> None:
+    failure = (await placed.run(placed.function("nonsense"))).failure
     assert failure == "returned 17: return a tree, files or a directory"
 
 
-async def test_a_kept_checkout_shows_nothing_of_the_build_before(bench: Bench) -> None:
-    tree = await bench.tree({"a": b"a", "d/b": b"b"})
+@BOTH
+async def test_a_kept_checkout_shows_nothing_of_the_build_before(placed: PlacedBench) -> None:
+    tree = await placed.tree({"a": b"a", "d/b": b"b"})
     for _ in range(3):
-        bench.log.data.clear()
+        placed.log.data.clear()
         text = "find . | sort; cat a d/b; echo xx > a; rm -r d; touch left; mkdir -p home/.cache"
-        outcome = await bench.run(command(text), tree)
+        outcome = await placed.run(command(text), tree)
         assert outcome.failure is None
-        assert bench.text.splitlines()[1:] == [".", "./a", "./d", "./d/b", "ab"]
-    kept = list((bench.directory / "work/kept").iterdir())
-    assert len(kept) == 1
+        assert placed.text.splitlines()[1:] == [".", "./a", "./d", "./d/b", "ab"]
+    assert any(any((builds / "kept").iterdir()) for builds in placed.builds)
 
 
 async def test_a_kept_checkout_outlives_the_executor_and_a_damaged_one_does_not(
@@ -385,13 +415,14 @@ async def test_builds_that_come_to_no_result_leave_no_checkout(bench: Bench) -> 
     assert list((bench.directory / "work/kept").iterdir()) == []
 
 
-async def test_what_a_shell_traces_is_marked_and_nothing_else_changes(bench: Bench) -> None:
-    outcome = await bench.run(
-        command("set -x\necho one\n! echo two; missing-command"), await bench.tree({})
+@BOTH
+async def test_what_a_shell_traces_is_marked_and_nothing_else_changes(placed: PlacedBench) -> None:
+    outcome = await placed.run(
+        command("set -x\necho one\n! echo two; missing-command"), await placed.tree({})
     )
     assert outcome.exit_status == 127
     mark = "\x1b]133;A\x07+ "
-    lines = bench.text.replace(mark, "MARK ").splitlines()
+    lines = placed.text.replace(mark, "MARK ").splitlines()
     assert lines[:7] == [
         "$ set -x", "> echo one", "> ! echo two; missing-command",
         "MARK echo one", "one", "MARK echo two", "two",

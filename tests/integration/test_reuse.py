@@ -6,25 +6,20 @@ These are the cases in which build tools run too much, too little, or give a wro
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from datakit_ci.engine import Engine
-from datakit_ci.executors.base import BuildRequest, Executor
-from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.metadata import BRANCH
-from datakit_ci.outcome import Outcome
-from datakit_ci.process import Sink
 from datakit_ci.project import load_pipeline
 from datakit_ci.state import BuildState, Status
 from datakit_ci.target import Target
-from datakit_core.client.api import Database
-from tests.support.databases import BACK_ENDS
-from tests.support.farm import Farm, open_executor, running_farm
+from tests.support.executors import Recorder
+from tests.support.places import BOTH, Place
+
+pytestmark = BOTH
 
 MAIN = Target("me/app", "heads", "main")
 
@@ -52,28 +47,14 @@ config = Config(projects=[Project("me/app", jobs)])
 FILES = {"in/a.txt": b"one two", "README": b"read me"}
 
 
-class Recorder:
-    """An executor that remembers what it ran."""
-
-    def __init__(self, executor: Executor) -> None:
-        self.name = executor.name
-        self.stages: list[str] = []
-        self._executor = executor
-
-    async def run(self, request: BuildRequest, log: Sink) -> Outcome:
-        """Run it."""
-        self.stages.append(request.spec.name)
-        return await self._executor.run(request, log)
-
-
 class Chain:
     """A database, and engines that come and go: one for each look at what has to run."""
 
-    def __init__(self, database: Database, executor: Executor, directory: Path, work: Path) -> None:
+    def __init__(self, place: Place, directory: Path) -> None:
         self.builds: dict[str, BuildState] = {}
-        self._database = database
-        self.work = work
-        self._executor = executor
+        self.places = place.builds
+        self._database = place.database
+        self._executor = place.executor
         self._directory = directory
 
     async def ran(self, files: Mapping[str, bytes], command: str = "cat words > mid") -> list[str]:
@@ -122,44 +103,12 @@ class Chain:
                 self.builds[job.name] = found
 
 
-@pytest.fixture(scope="module")
-def farm() -> Iterator[Farm]:
-    with (
-        tempfile.TemporaryDirectory(prefix="farm-") as directory,  # short, for its socket
-        running_farm(Path(directory), {"one": "cpu=2"}) as farm,
-    ):
-        yield farm
-
-
-@asynccontextmanager
-async def beside(directory: Path) -> AsyncIterator[Chain]:
-    """Builds run on this machine."""
-    async with BACK_ENDS["local"](directory / "db.git") as database:
-        executor = LocalExecutor(
-            database, directory / "db.git", directory / "pipeline.py", directory / "work"
-        )
-        async with executor:
-            yield Chain(database, executor, directory, directory / "work")
-
-
-@asynccontextmanager
-async def elsewhere(farm: Farm, directory: Path) -> AsyncIterator[Chain]:
-    """Builds run on a cluster."""
-    farm.serve_anew()
-    async with open_executor(farm, directory / "pipeline.py") as opened:
-        yield Chain(opened.database, opened.executor, directory, farm.directory / "one" / "builds")
-
-
-@pytest.fixture(params=["local", "dask"])
-async def chain(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Chain]:
-    if request.param == "local":
-        opened = beside(tmp_path)
-    else:
-        opened = elsewhere(request.getfixturevalue("farm"), tmp_path)
-    async with opened as chain:
-        assert await chain.ran(FILES) == ["s1", "s2", "s3"]
-        assert await chain.content("s3", "end") == b"words:2"
-        yield chain
+@pytest.fixture
+async def chain(place: Place, tmp_path: Path) -> Chain:
+    chain = Chain(place, tmp_path)
+    assert await chain.ran(FILES) == ["s1", "s2", "s3"]
+    assert await chain.content("s3", "end") == b"words:2"
+    return chain
 
 
 async def test_an_input_written_again_with_the_same_bytes_runs_nothing(chain: Chain) -> None:
@@ -184,9 +133,10 @@ async def test_going_back_to_what_was_seen_before_runs_nothing(chain: Chain) -> 
 
 
 async def test_outputs_come_from_the_database_whatever_happens_on_the_disk(chain: Chain) -> None:
-    for path in chain.work.rglob("*"):
-        if path.is_file():
-            path.unlink()
+    files = [file for work in chain.places for file in work.rglob("*") if file.is_file()]
+    assert files, "checkouts of commands are kept"
+    for file in files:
+        file.unlink()
     assert await chain.ran(FILES) == []
     assert [await chain.content("s2", "mid"), await chain.content("s3", "end")] == [
         b"2",
@@ -197,7 +147,10 @@ async def test_outputs_come_from_the_database_whatever_happens_on_the_disk(chain
 async def test_a_middle_output_that_was_tampered_with_is_no_input(
     chain: Chain,
 ) -> None:
-    (chain.work / "mid").write_text("17")
+    kept = [file for work in chain.places for file in work.rglob("mid")]
+    assert kept, "checkouts of commands are kept"
+    for file in kept:
+        file.write_text("17")
     assert await chain.ran(FILES) == []
     assert await chain.content("s2", "mid") == b"2"
     assert await chain.ran({**FILES, "in/a.txt": b"one two three"}) == ["s1", "s2", "s3"]

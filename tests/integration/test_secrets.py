@@ -15,8 +15,10 @@ from datakit_ci.engine import Engine
 from datakit_ci.heads import FixedHeads
 from datakit_ci.state import BuildState, Status
 from datakit_ci.target import Target
-from tests.support.bench import open_bench
 from tests.support.branches import commit_files
+from tests.support.places import BOTH, Place
+
+pytestmark = BOTH
 
 TOKEN = "a-token-that-is/secret"
 
@@ -61,28 +63,27 @@ class Run:
 
 
 @asynccontextmanager
-async def running(directory: Path, config: Config) -> AsyncIterator[Run]:
-    async with open_bench(directory) as bench:
-        head = await commit_files(bench.database, "source", {"a": b"a"})
-        heads = FixedHeads({MAIN: head})
-        async with (
-            Engine(bench.database, config, bench.executor, directory / "logs", heads=heads) as made,
-            asyncio.TaskGroup() as group,
-        ):
-            task = group.create_task(made.run())
-            await made.idle()
-            yield Run(made, directory / "database.git")
-            task.cancel()
+async def running(place: Place, directory: Path, config: Config) -> AsyncIterator[Run]:
+    head = await commit_files(place.database, "source", {"a": b"a"})
+    heads = FixedHeads({MAIN: head})
+    async with (
+        Engine(place.database, config, place.executor, directory / "logs", heads=heads) as made,
+        asyncio.TaskGroup() as group,
+    ):
+        task = group.create_task(made.run())
+        await made.idle()
+        yield Run(made, place.repository)
+        task.cancel()
 
 
 @pytest.fixture
-async def run(tmp_path: Path) -> AsyncIterator[Run]:
+async def run(place: Place, tmp_path: Path) -> AsyncIterator[Run]:
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
     path.chmod(0o600)
     secrets = {"TOKEN": Secret.file(path), "ABSENT": Secret.file(tmp_path / "absent")}
     config = Config(projects=[Project("me/app", jobs)], secrets=secrets, pools={"cpu": 9})
-    async with running(tmp_path, config) as started:
+    async with running(place, tmp_path, config) as started:
         yield started
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from datakit_ci import Project, Secret
 from datakit_ci.control import Pause
-from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.state import Status
 from datakit_ci.target import Target
 from tests.support.branches import files_of
-from tests.support.databases import BACK_ENDS
+from tests.support.places import BOTH, Place
 from tests.support.repository_pipelines import (
     FILES,
     MAIN,
@@ -48,15 +46,11 @@ os._exit(0)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with BACK_ENDS["local"](tmp_path / "db.git") as database:
-        executor = LocalExecutor(
-            database, tmp_path / "db.git", tmp_path / "none.py", tmp_path / "work", grace=0.1
-        )
-        async with executor:
-            yield World(database, executor, tmp_path)
+def world(place: Place, tmp_path: Path) -> World:
+    return World(place.database, place.executor, tmp_path)
 
 
+@BOTH
 async def test_a_target_is_judged_by_the_pipeline_in_its_own_tree(world: World) -> None:
     await world.move(FILES)
     async with world.engine() as engine:
@@ -101,6 +95,7 @@ async def test_a_branch_changes_its_own_pipeline_and_no_other(world: World) -> N
         assert [each.name for each in state(engine).jobs] == ["build", "count"]
 
 
+@BOTH
 async def test_only_the_stages_whose_code_has_changed_run_again(world: World) -> None:
     await world.move(FILES)
     async with world.engine() as engine:
@@ -265,6 +260,7 @@ async def test_what_a_process_writes_in_place_of_a_graph_is_refused(world: World
         assert "what is no graph: 'bind' is no operation" in found.description
 
 
+@BOTH
 async def test_secrets_go_to_the_stages_of_a_project_that_may_have_them(
     world: World, tmp_path: Path
 ) -> None:
@@ -316,6 +312,7 @@ def jobs(target):
 """
 
 
+@BOTH
 async def test_functions_of_a_pipeline_are_called_where_it_is_imported(world: World) -> None:
     await world.move({PATH: DYNAMIC})
     async with world.engine() as engine:
@@ -351,6 +348,7 @@ def jobs(target):
             head = await world.settle(engine, {"text": content})
 
 
+@BOTH
 async def test_a_pipeline_may_lie_at_the_root_with_the_modules_there(world: World) -> None:
     files = {"pipeline.py": PIPELINE, "words.py": WORDS, "text": "one two\n", "deep/x.py": "1"}
     await world.move(files)

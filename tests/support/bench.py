@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from datakit_ci.executors.base import BuildRequest
+from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.outcome import Outcome
 from datakit_ci.pipeline import import_pipeline
@@ -20,21 +20,32 @@ from datakit_core.client.api import Database, Entry, TreeId
 from datakit_core.client.local import LocalDatabase
 from datakit_core.store import InlineWriter, Store
 from datakit_core.store.objects import EMPTY_TREE
+from tests.support.places import Place
 from tests.support.processes import Collector
 
-__all__ = ["Bench", "command", "open_bench"]
+__all__ = ["Bench", "PlacedBench", "bench_at", "command", "open_bench"]
 
 _NOTHING = "from datakit_ci.project import Config\nconfig = Config(projects=[])\n"
 
 
-class Bench:
-    """A database, an executor, and a way to run single stages."""
+class PlacedBench:
+    """A database, an executor, and a way to run single stages.
 
-    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
+    Attributes:
+        executor: Runs them, beside the engine or elsewhere.
+        builds: The directories in which builds have theirs.
+    """
+
+    executor: Executor
+
+    def __init__(
+        self, database: Database, executor: Executor, directory: Path, builds: Sequence[Path] = ()
+    ) -> None:
         self.database = database
         self.executor = executor
         self.directory = directory
         self.log = Collector()
+        self.builds = builds or [directory / "work"]
 
     async def tree(self, files: Mapping[str, bytes | Entry]) -> TreeId:
         return await self.database.import_tree(files)
@@ -70,8 +81,15 @@ class Bench:
 
     @property
     def leftovers(self) -> list[str]:
-        """What is in the executor's directory, besides the checkouts that it keeps."""
-        return [path.name for path in (self.directory / "work").iterdir() if path.name != "kept"]
+        """What is in the executor's directories, besides the checkouts that it keeps."""
+        found = (path for builds in self.builds for path in builds.iterdir())
+        return [path.name for path in found if path.name != "kept"]
+
+
+class Bench(PlacedBench):
+    """One whose executor is the one that is built in."""
+
+    executor: LocalExecutor
 
 
 @asynccontextmanager
@@ -88,6 +106,12 @@ async def open_bench(
             database, repository, path, directory / "work", grace=grace
         ) as executor:
             yield Bench(database, executor, directory)
+
+
+def bench_at(place: Place, directory: Path, pipeline: str = _NOTHING) -> PlacedBench:
+    """A bench that runs stages at a place, whose pipeline has this text."""
+    (directory / "pipeline.py").write_text(pipeline)
+    return PlacedBench(place.database, place.executor, directory, place.builds)
 
 
 def command(text: str, **options: object) -> StageSpec:

@@ -1,4 +1,4 @@
-"""An executor whose builds do what a test says, and wait when it says so."""
+"""Executors for tests: one whose builds do what a test says, and one that remembers builds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from datakit_ci.executors.base import BuildRequest
+from datakit_ci.executors.base import BuildRequest, Executor
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.pulse import Pulse
 from datakit_core.client.api import Database
 
-__all__ = ["Behaviour", "ScriptedExecutor", "holding"]
+__all__ = ["Behaviour", "Recorder", "ScriptedExecutor", "holding"]
 
 Behaviour: TypeAlias = Callable[[BuildRequest, Sink], Awaitable[Outcome]]
 """What a stage does."""
@@ -71,6 +71,33 @@ class ScriptedExecutor:
     async def _pass(self, request: BuildRequest, log: Sink) -> Outcome:
         made = {f"{request.spec.name}.txt": f"{request.input}\n".encode()}
         return Outcome(output=await self._database.import_tree(made), exit_status=0)
+
+
+class Recorder:
+    """An executor that remembers what it ran.
+
+    Attributes:
+        requests: Every build that was started, in order.
+        outcomes: What came of each, by stage; of several builds of one stage, of the last.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.name = executor.name
+        self.requests: list[BuildRequest] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self._executor = executor
+
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages that were started, in that order."""
+        return [request.spec.name for request in self.requests]
+
+    async def run(self, request: BuildRequest, log: Sink) -> Outcome:
+        """Run it."""
+        self.requests.append(request)
+        outcome = await self._executor.run(request, log)
+        self.outcomes[request.spec.name] = outcome
+        return outcome
 
 
 def holding(release: asyncio.Event, outcome: Outcome | None = None) -> Behaviour:

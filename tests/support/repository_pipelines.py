@@ -10,15 +10,13 @@ from typing import Any
 
 from datakit_ci import Config, Project
 from datakit_ci.engine import Engine
-from datakit_ci.executors.base import BuildRequest
-from datakit_ci.executors.local import LocalExecutor
+from datakit_ci.executors.base import Executor
 from datakit_ci.metadata import BRANCH
-from datakit_ci.outcome import Outcome
-from datakit_ci.process import Sink
 from datakit_ci.state import BuildState, JobState, Status, TargetState
 from datakit_ci.target import Target
 from datakit_core.client.api import CommitId, Database
 from tests.support.branches import commit_files
+from tests.support.executors import Recorder
 
 __all__ = [
     "FILES",
@@ -61,19 +59,8 @@ def counted(data):
 FILES = {PATH: PIPELINE, "ci/words.py": WORDS, "text": "one two\n"}
 
 
-class Recorder:
-    """An executor that remembers what it ran."""
-
-    name = "local"
-
-    def __init__(self, executor: LocalExecutor) -> None:
-        self.requests: list[BuildRequest] = []
-        self._executor = executor
-
-    async def run(self, request: BuildRequest, log: Sink) -> Outcome:
-        """Run it."""
-        self.requests.append(request)
-        return await self._executor.run(request, log)
+class UserRecorder(Recorder):
+    """Tells what ran of the user's from the import of pipelines."""
 
     @property
     def stages(self) -> list[str]:
@@ -90,9 +77,9 @@ class Recorder:
 class World:
     """The database, with a history of each target; its engines come and go."""
 
-    def __init__(self, database: Database, executor: LocalExecutor, directory: Path) -> None:
+    def __init__(self, database: Database, executor: Executor, directory: Path) -> None:
         self.database = database
-        self.recorder = Recorder(executor)
+        self.recorder = UserRecorder(executor)
         self._directory = directory
         self._executor = executor
 
