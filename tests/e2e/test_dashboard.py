@@ -226,6 +226,13 @@ async def test_a_lost_connection_is_told_and_heals(site: Site) -> None:
     site.complaints[:] = [text for text in site.complaints if "Failed to load" not in text]
 
 
+async def test_the_tab_of_a_page_is_in_sight_on_a_phone(site: Site) -> None:
+    await site.page.set_viewport_size({"width": 320, "height": 640})
+    for path in ("/pools", "/", "/tag"):
+        await site.open(path)
+        await expect(site.page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=1)
+
+
 async def test_a_group_opens_in_place_and_a_picture_keeps_its_size(site: Site) -> None:
     large = Target("acme/shop", "heads", "large")
     graph = matrix_graph("acme/shop")

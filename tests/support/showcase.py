@@ -48,7 +48,7 @@ from tests.support.visitors import everything
 
 __all__ = ["PAGES", "USER", "showcase"]
 
-USER = "github:clara"
+USER = "github:ann"
 """Who may do everything there."""
 
 SHOP, SITE = "acme/shop", "acme/storefront"
@@ -144,7 +144,7 @@ def _particulars() -> Particulars:
 
 def _ask_people(engine: FakeEngine, now: datetime) -> None:
     """A fork that waits to be approved, and a release that waits to be confirmed."""
-    about = ("Add Welsh translations", "gwen", 18.0)
+    about = ("Add Welsh translations", "Fifth Author", 18.0)
     fork = target_state(Target(SHOP, "pr", "321"), (), about, now)
     job = JobState("pipeline", Status.WAITING, UNAPPROVED)
     engine.add(replace(fork, title="Add Welsh translations", jobs=(job,)))
@@ -154,7 +154,7 @@ def _ask_people(engine: FakeEngine, now: datetime) -> None:
     }
     release = Target(SHOP, "tags", "v2.5.0")
     graph = pipeline(SHOP, release.path, stages)
-    engine.add(target_state(release, graph, ("Release 2.5.0", "Clara Moreau", 31.0), now))
+    engine.add(target_state(release, graph, ("Release 2.5.0", "First Author", 31.0), now))
     for node in graph:
         if node.build is not None:
             waits = node.status is Status.WAITING

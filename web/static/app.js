@@ -36,6 +36,15 @@ function startFilters() {
   });
 }
 
+/** The tab of this page, where not all of them fit into the window. */
+function showTab() {
+  const tab = document.querySelector(".tabs [aria-current]");
+  const row = tab?.closest("ul");
+  if (!row || row.scrollWidth <= row.clientWidth) return;
+  const [frame, place] = [row.getBoundingClientRect(), tab.getBoundingClientRect()];
+  row.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
+}
+
 /** Begin where it hurts: a large picture is scrolled to its first failure. */
 function showFailure() {
   const pane = document.getElementById("graph");
@@ -70,6 +79,7 @@ function startInPlace() {
 startTheme();
 startZoom();
 startInPlace();
+showTab();
 showFailure();
 startFilters();
 startClock();
