@@ -26,6 +26,7 @@ class WorkerState:
         versions: Of what it consists; empty: it is no worker of ours.
         refusal: Why no build is sent there; empty: they are.
         seen: When it was last heard of, UTC.
+        is_cut_off: Whether it cannot reach the database.
     """
 
     name: str
@@ -38,6 +39,7 @@ class WorkerState:
     versions: str = ""
     refusal: str = ""
     seen: datetime | None = None
+    is_cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

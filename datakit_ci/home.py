@@ -138,7 +138,7 @@ async def _remote(
         from datakit_core.monitoring import serve_process_metrics  # only for who wants it
 
         await stack.enter_async_context(serve_process_metrics(page, *figures))
-    database = await stack.enter_async_context(reconnecting(address))
+    database = await stack.enter_async_context(reconnecting(address, patience=settings.patience))
     objects = ObjectCache(database, settings.work / "objects.git")
     await stack.enter_async_context(objects)
     executor = _executor(database, objects.path, settings)
@@ -158,7 +158,13 @@ async def _with_farm(home: Home, settings: ServiceSettings, stack: AsyncExitStac
     from datakit_ci.executors.dask.opening import open_farm
 
     farm = await stack.enter_async_context(
-        open_farm(address, settings.executor_tls, home.database, settings.pipeline)
+        open_farm(
+            address,
+            settings.executor_tls,
+            home.database,
+            settings.pipeline,
+            settings.patience,
+        )
     )
     return replace(home, executor=RoutingExecutor(home.executor, farm.executor), farm=farm)
 

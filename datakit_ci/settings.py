@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from datakit_core.errors import ConfigError
+from datakit_core.ninep import PATIENCE
 
 __all__ = ["ServiceSettings"]
 
@@ -90,6 +91,7 @@ class ServiceSettings(BaseModel):
         executor: Where builds run: ``local``, or ``dask:`` and the address of a scheduler.
         executor_tls: The files for a scheduler at ``tls://``, as
             :meth:`datakit_ci.executors.dask.security.Credentials.parse` reads them.
+        patience: Seconds of silence after which a database or a scheduler elsewhere is away.
         accounts: Directory for accounts and tokens; made when missing, for our user alone.
         work: Directory for checkouts of builds and logs being written; nothing in it is kept.
     """
@@ -116,6 +118,7 @@ class ServiceSettings(BaseModel):
     sessions_backend: Annotated[str, AfterValidator(_sessions_backend)] = "memory"
     executor: Annotated[str, AfterValidator(_executor)] = "local"
     executor_tls: str = ""
+    patience: Annotated[float, Field(ge=1.0)] = PATIENCE
     accounts: Path
     work: Path
 

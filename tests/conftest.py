@@ -22,8 +22,8 @@ settings.register_profile("datakit", deadline=None)
 settings.load_profile("datakit")
 
 
-_CONTAINERS = "tests/integration/containers/"
-"""Tests that share a container engine and its images, which one process has."""
+_TOGETHER = ("tests/integration/containers/", "tests/integration/test_network_cuts.py")
+"""Tests that share what one process has: a container engine and its images, a network."""
 
 _CLUSTER = re.compile(r"[\[-]dask[\]-]")
 """In the names of tests that share a cluster of Dask, which one process has."""
@@ -36,8 +36,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            if nodeid.startswith(_CONTAINERS):
-                return _CONTAINERS
+            if found := next((each for each in _TOGETHER if nodeid.startswith(each)), ""):
+                return found
             return "dask" if _CLUSTER.search(nodeid) else nodeid
 
     return Scheduling(config, log)

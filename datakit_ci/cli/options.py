@@ -25,6 +25,7 @@ __all__ = [
     "LoginProviders",
     "MetadataStore",
     "MetricsTokenHash",
+    "Patience",
     "PipelineFile",
     "PublicUrl",
     "Repositories",
@@ -140,6 +141,15 @@ ExecutorTls: TypeAlias = Annotated[
         metavar="FILES",
         help="For dask:tls://: ca-file=FILE,cert=FILE,key=FILE. Default: as Dask is configured.",
         show_default=False,
+    ),
+]
+Patience: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=1.0,
+        help="After so long without a sign of its machine a database elsewhere, or the cluster's "
+        "scheduler, counts as away.",
     ),
 ]
 ListenHttp: TypeAlias = Annotated[

@@ -43,6 +43,7 @@ def serve(
     canary: options.Canaries = None,
     executor: options.Executor = "local",
     executor_tls: options.ExecutorTls = "",
+    patience: options.Patience = 60.0,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve everything in one process: database, local bridge, engine and dashboard.
@@ -84,6 +85,7 @@ def serve(
         work=_beside(database, metadata_store, "work"),
         executor=executor,
         executor_tls=executor_tls,
+        patience=patience,
     )
     asyncio.run(serve(settings, _announce))
 

@@ -69,6 +69,7 @@ def worker(
     tls_ca_file: options.ClusterCaFile = None,
     tls_cert: options.ClusterCert = None,
     tls_key: options.ClusterKey = None,
+    patience: options.Patience = 60.0,
     verbose: options.Verbose = False,
 ) -> None:
     """Run builds that an engine sends by way of a Dask scheduler.
@@ -103,6 +104,7 @@ def worker(
         cache=limit,
         credentials=Credentials(tls_ca_file, tls_cert, tls_key),
         host=host or None,
+        patience=patience,
     )
     asyncio.run(run_worker(wanted, _announce))
 

@@ -21,6 +21,7 @@ from datakit_core.client.api import Change, Transaction
 from datakit_core.client.remote import RemoteDatabase
 from datakit_core.errors import Disconnected
 from datakit_core.ninep.client import connect as connect_9p
+from datakit_core.ninep.silence import PATIENCE
 from datakit_core.store import BlobId, Commit, CommitId, Entry, Tree, TreeId
 
 __all__ = ["Backoff", "ReconnectingDatabase", "reconnecting"]
@@ -49,7 +50,7 @@ class Backoff:
 
 @asynccontextmanager
 async def reconnecting(
-    address: str, *, backoff: Backoff | None = None
+    address: str, *, backoff: Backoff | None = None, patience: float = PATIENCE
 ) -> AsyncIterator[ReconnectingDatabase]:
     """Connect to a database, and connect again whenever the connection is lost.
 
@@ -57,13 +58,14 @@ async def reconnecting(
 
     Args:
         address: As for :func:`datakit_core.client.connect`.
-        backoff: How long to wait between attempts.
+        backoff: How long to wait between attempts; not longer than ``patience`` if not given.
+        patience: Seconds of silence after which a server counts as lost.
 
     Raises:
         ConfigError: The address makes no sense.
         Disconnected: Nobody serves there now; only the first connection is not waited for.
     """
-    database = ReconnectingDatabase(address, backoff or Backoff())
+    database = ReconnectingDatabase(address, backoff or Backoff(most=min(10.0, patience)), patience)
     await database.open()
     try:
         yield database
@@ -74,9 +76,9 @@ async def reconnecting(
 class ReconnectingDatabase:
     """A :class:`~datakit_core.client.api.Database`; made by :func:`reconnecting`."""
 
-    def __init__(self, address: str, backoff: Backoff) -> None:
+    def __init__(self, address: str, backoff: Backoff, patience: float = PATIENCE) -> None:
         """Nothing is connected yet; see :meth:`open`."""
-        self._address, self._backoff = address, backoff
+        self._address, self._backoff, self._patience = address, backoff, patience
         self._connection = AsyncExitStack()
         self._connecting = asyncio.Lock()
         self._last: RemoteDatabase | None = None
@@ -91,9 +93,15 @@ class ReconnectingDatabase:
 
     async def open(self) -> None:
         """Connect, or raise."""
-        client = await self._connection.enter_async_context(connect_9p(self._address))
+        client = await self._connection.enter_async_context(
+            connect_9p(self._address, patience=self._patience)
+        )
         self._last = RemoteDatabase(client, of=self._last)
         self._alive, self._away = True, None
+
+    async def connected(self) -> None:
+        """Wait while there is no server, and look for one."""
+        await self._connected()
 
     async def close(self) -> None:
         """Disconnect."""

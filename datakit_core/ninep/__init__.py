@@ -17,10 +17,12 @@ from datakit_core.ninep.endpoint import (
 from datakit_core.ninep.messages import KEEP, Mode, OpenMode, WireStat
 from datakit_core.ninep.server import Server, serve
 from datakit_core.ninep.session import Limits, Session, Work
+from datakit_core.ninep.silence import PATIENCE
 
 __all__ = [
     "KEEP",
     "LINUX",
+    "PATIENCE",
     "PLAIN",
     "UNIX",
     "Client",

@@ -14,6 +14,7 @@ from datakit_core.errors import ClientError, Disconnected, ProtocolError, from_w
 from datakit_core.ninep.codec import Framer, codec_for
 from datakit_core.ninep.dialect import PLAIN, Dialect
 from datakit_core.ninep.messages import Record, Rerror, Rflush, Tflush, Tversion
+from datakit_core.ninep.silence import end_when_silent
 from datakit_core.ninep.wire import NO_TAG, Tag
 
 __all__ = ["Abandoned", "Calls", "Given"]
@@ -116,6 +117,10 @@ class Calls(asyncio.Protocol):
         self._calls[tag] = _Call(give)
         self._transport.write(frame)
         return tag
+
+    def end_when_silent(self, seconds: float) -> None:
+        """End the connection after so long without any sign of the server's machine."""
+        end_when_silent(self._transport.get_extra_info("socket"), seconds)
 
     async def close(self) -> None:
         """Close the connection; whatever still waits raises Disconnected."""

@@ -58,6 +58,7 @@ from datakit_core.ninep.messages import (
     Twstat,
     WireStat,
 )
+from datakit_core.ninep.silence import PATIENCE
 from datakit_core.ninep.wire import NO_FID, Fid
 from datakit_core.tls import client_context
 
@@ -76,6 +77,7 @@ async def connect(
     msize: int = 1 << 20,
     uname: str = "datakit",
     aname: str = "",
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Client]:
     """Connect to a server, agree on the protocol and attach.
 
@@ -86,6 +88,8 @@ async def connect(
         msize: The longest message to ask for.
         uname: The user's name; our own server ignores it.
         aname: Which tree of the server.
+        patience: Seconds of silence after which the server counts as gone, and the connection
+            ends: not those that a request takes, but those without any sign of its machine.
 
     Raises:
         ConfigError: The address makes no sense.
@@ -95,7 +99,7 @@ async def connect(
     if dialect.version not in _SPOKEN:
         raise ClientError(f"this client does not speak {dialect.version}; ask for 9P2000.u")
     endpoint = parse_endpoint(address) if isinstance(address, str) else address
-    calls = await _connected(endpoint, msize)
+    calls = await _connected(endpoint, msize, patience)
     try:
         version = await calls.call(Tversion(msize, dialect.version), Rversion)
         agreed = negotiate(version.version)
@@ -108,13 +112,17 @@ async def connect(
         await calls.close()
 
 
-async def _connected(endpoint: Endpoint, msize: int) -> Calls:
+async def _connected(endpoint: Endpoint, msize: int, patience: float) -> Calls:
     try:
-        return await _open(endpoint, lambda: Calls(msize))
+        async with asyncio.timeout(patience):
+            calls = await _open(endpoint, lambda: Calls(msize))
     except OSError as error:
+        problem = error.strerror or str(error) or f"no answer for {patience:g} s"
         raise Disconnected(
-            f"cannot connect to {endpoint}: {error.strerror or error}; is the server running?"
+            f"cannot connect to {endpoint}: {problem}; is the server running?"
         ) from error
+    calls.end_when_silent(patience)
+    return calls
 
 
 async def _open(endpoint: Endpoint, protocol: Callable[[], Calls]) -> Calls:

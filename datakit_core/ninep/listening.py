@@ -20,6 +20,7 @@ from datakit_core.ninep.endpoint import (
     TlsEndpoint,
     UnixEndpoint,
 )
+from datakit_core.ninep.silence import PATIENCE, ask_when_idle
 from datakit_core.tls import server_context
 
 __all__ = ["describe_peer", "holder_of", "open_socket", "remove_socket", "security"]
@@ -35,6 +36,7 @@ def open_socket(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
     Its connections send replies at once (TCP_NODELAY in tcp(7), which accept(2) passes on): a
     watcher has asked long ago, and would else be told only when its kernel has acknowledged the
     reply before, up to 40 ms later. asyncio sees to this only for sockets that it made itself.
+    A client that is gone without a word is let go after a while, with all that is kept for it.
 
     Raises:
         ConfigError: It cannot be had: in use, not permitted, no such address.
@@ -43,6 +45,7 @@ def open_socket(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
         listener, bound = _open(endpoint)
         if listener.family in (socket.AF_INET, socket.AF_INET6):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ask_when_idle(listener, PATIENCE)
     except OSError as error:
         raise ConfigError(f"cannot listen: {_remedy(error)}", str(endpoint)) from error
     return listener, bound

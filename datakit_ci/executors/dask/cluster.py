@@ -23,9 +23,11 @@ from distributed.security import Security
 from datakit_ci.crew import Crew
 from datakit_ci.executors.dask.crew import read_crew
 from datakit_ci.executors.dask.relay import LogRelay
+from datakit_ci.executors.dask.silence import end_when_silent
 from datakit_ci.executors.dask.versions import Versions
 from datakit_ci.executors.dask.wire import TOPIC, read_news
 from datakit_core.client.reconnect import Backoff
+from datakit_core.ninep import PATIENCE
 
 __all__ = ["ANNOUNCED", "Cluster", "Timing", "reason"]
 
@@ -41,11 +43,14 @@ class Timing:
 
     Attributes:
         connect: Seconds for one attempt to connect.
+        answer: Seconds without an answer after which the scheduler is away: a link that was cut
+            tells nobody.
         look: Seconds between two looks at who works.
         backoff: Between attempts to connect.
     """
 
     connect: float = 10.0
+    answer: float = PATIENCE
     look: float = 2.0
     backoff: Backoff = field(default_factory=lambda: Backoff(0.2, 10.0))
 
@@ -78,6 +83,7 @@ class Cluster:
         timing: Timing = Timing(),
     ) -> None:
         """Nothing is connected yet."""
+        end_when_silent(timing.answer)
         self.address = address
         self.versions = Versions.own()
         self.crew = Crew(where=address)
@@ -141,6 +147,14 @@ class Cluster:
             await self._connected.wait()
         return self._client
 
+    def is_stranded(self, worker: str, pool: str) -> bool:
+        """Whether a build waits for a link of its worker's that is cut, and others could run it.
+
+        Where nobody reaches the database it is away, and will take the outputs when it is back.
+        """
+        cut_off = {each.name for each in self.crew.workers if each.is_cut_off}
+        return worker in cut_off and self.crew.units.get(pool, 0) > 0
+
     @contextmanager
     def hearing(self, key: str, relay: LogRelay) -> Iterator[None]:
         """Let ``relay`` take the news of a task."""
@@ -186,8 +200,12 @@ class Cluster:
         try:
             await client
             client.subscribe_topic(TOPIC, self._on_news)
-            await client.set_metadata([ANNOUNCED], dict(self.versions.to_json()))
+            async with asyncio.timeout(self._timing.answer):
+                await client.set_metadata([ANNOUNCED], dict(self.versions.to_json()))
             yield client
+        except OSError:
+            _abandon(client)
+            raise
         finally:
             self._client = None
             self._connected.clear()
@@ -212,7 +230,7 @@ class Cluster:
 
     async def _look(self, client: Client) -> None:
         assert client.scheduler is not None
-        async with asyncio.timeout(self._timing.connect):
+        async with asyncio.timeout(self._timing.answer):
             identity = await client.scheduler.identity(n_workers=-1)
         crew = read_crew(identity, self.versions, time.time())
         self.crew = replace(crew, interrupted=self._interrupted)
@@ -228,8 +246,19 @@ class Cluster:
                 _log.debug("news that make no sense: %r", event)
 
 
+def _abandon(client: Client) -> None:
+    """Let a connection go without a word: nobody has answered.
+
+    A link that was cut may be mended. The scheduler must not believe then that this client still
+    wants its builds, when another one has taken its place.
+    """
+    stream = client.scheduler_comm
+    if stream is not None and stream.comm is not None:
+        stream.comm.abort()
+
+
 def reason(error: BaseException) -> str:
     """What is behind an error of Dask's, which only says that it took too long."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error) or type(error).__name__
+    return str(error) or "there was no answer"

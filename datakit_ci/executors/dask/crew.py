@@ -17,6 +17,9 @@ METRIC = "datakit"
 """What our workers tell with each heartbeat, among the metrics that Dask collects."""
 
 
+_CUT_OFF = "it cannot reach the database"
+
+
 def read_crew(identity: Mapping[str, Any], own: Versions, now: float) -> Crew:
     """Read what a scheduler says of itself.
 
@@ -43,6 +46,7 @@ def _read(address: str, told: Mapping[str, Any], own: Versions, now: float) -> W
     }
     ours = metrics if isinstance(metrics, Mapping) else {}
     versions = Versions.read(ours.get("versions"))
+    is_cut_off = ours.get("cut off") is True
     return WorkerState(
         name=str(told.get("name", address)),
         address=address,
@@ -56,7 +60,8 @@ def _read(address: str, told: Mapping[str, Any], own: Versions, now: float) -> W
         processors=int(ours.get("processors", 0)),
         cache=int(ours.get("cache", 0)),
         versions="" if versions is None else str(versions),
-        refusal=_refusal(resources, versions, own),
+        refusal=_CUT_OFF if is_cut_off else _refusal(resources, versions, own),
+        is_cut_off=is_cut_off,
         seen=datetime.fromtimestamp(float(told.get("last_seen") or now), UTC),
     )
 

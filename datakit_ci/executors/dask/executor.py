@@ -46,7 +46,7 @@ _PATIENCE = 10.0
 """Seconds to wait until a cancelled build's worker says that nothing of it is left."""
 
 _LONELY = 5.0
-"""Seconds without any worker that has the pool, after which the log says so."""
+"""Seconds between two looks at whether who was asked can answer at all."""
 
 
 class _Unsettled(DatakitError):
@@ -144,16 +144,21 @@ class DaskExecutor:
         self, future: Future[tuple[bytes, bytes]], spec: StageSpec, relay: LogRelay
     ) -> tuple[bytes, bytes]:
         """The answer; if nobody can give one, the log says so once."""
-        scope = asyncio.timeout(_LONELY)
-        try:
-            async with scope:
-                return await _result_of(future)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-        if not relay.worker and not self._cluster.crew.units.get(spec.pool):
-            relay.note(f"waits for a worker with pool {spec.pool}: there is none")
-        return await _result_of(future)
+        is_noted = False
+        while True:
+            scope = asyncio.timeout(_LONELY)
+            try:
+                async with scope:
+                    return await _result_of(future)
+            except TimeoutError:
+                if not scope.expired():
+                    raise
+            if self._cluster.is_stranded(relay.worker, spec.pool):
+                await self._end(future, relay)
+                raise _Unsettled(f"worker {relay.worker} cannot reach the database")
+            if not (is_noted or relay.worker or self._cluster.crew.units.get(spec.pool)):
+                relay.note(f"waits for a worker with pool {spec.pool}: there is none")
+                is_noted = True
 
     async def _end(self, future: Future[tuple[bytes, bytes]], relay: LogRelay) -> None:
         """Take a build back, and wait until its worker says that nothing of it is left."""

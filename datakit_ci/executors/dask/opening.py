@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datakit_ci.executors.dask.cluster import Cluster
+from datakit_ci.executors.dask.cluster import Cluster, Timing
 from datakit_ci.executors.dask.code import PipelineCode
 from datakit_ci.executors.dask.executor import DaskExecutor
 from datakit_ci.executors.dask.security import Credentials, check_scheduler
 from datakit_core.client.api import Database
+from datakit_core.client.reconnect import Backoff
 
 __all__ = ["Farm", "open_farm"]
 
@@ -30,6 +31,7 @@ async def open_farm(
     tls: str,
     database: Database,
     pipeline: Path,
+    patience: float,
 ) -> AsyncIterator[Farm]:
     """Connect to a scheduler; if it is away it is waited for, but not here.
 
@@ -38,13 +40,16 @@ async def open_farm(
         tls: The files for ``tls://``, as :meth:`Credentials.parse` reads them.
         database: The engine's.
         pipeline: The file of the service's own pipeline.
+        patience: Seconds without an answer after which the scheduler counts as away.
 
     Raises:
         ConfigError: The address or a file makes no sense.
     """
     check_scheduler(address, "--executor")
     security = Credentials.parse(tls).security("client", address)
-    cluster = Cluster(address, security)
+    cluster = Cluster(
+        address, security, Timing(answer=patience, backoff=Backoff(0.2, min(10.0, patience)))
+    )
     code = PipelineCode(database, pipeline)
     async with cluster.running():
         yield Farm(cluster, DaskExecutor(cluster, database, code.origin))

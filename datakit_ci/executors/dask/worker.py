@@ -8,6 +8,7 @@ runs is ended, and another scheduler at the same address is waited for: the engi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -15,7 +16,9 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import Worker
@@ -29,19 +32,26 @@ from datakit_ci.executors.dask.crew import METRIC
 from datakit_ci.executors.dask.plugin import BuildPlugin
 from datakit_ci.executors.dask.pools import resource_of
 from datakit_ci.executors.dask.security import Credentials
+from datakit_ci.executors.dask.silence import end_when_silent
 from datakit_ci.executors.dask.versions import PLENTY, Versions
 from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.executors.objects import CopyingExecutor, ObjectCache
 from datakit_ci.executors.sparing import Sparing
 from datakit_core.client.reconnect import Backoff, ReconnectingDatabase, reconnecting
 from datakit_core.errors import ConfigError
-from datakit_core.ninep import private_key
+from datakit_core.ninep import PATIENCE, private_key
 
 __all__ = ["WorkerOptions", "run_worker"]
 
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_LOOK = 0.5
+"""Seconds between two looks at whether the database is there."""
+
+_TAKEN = "name taken"
+"""What a scheduler answers to a worker with the name of another one (Dask's ``add_worker``)."""
 
 _CONNECT = 10.0
 """Seconds for one attempt to reach the scheduler."""
@@ -61,6 +71,7 @@ class WorkerOptions:
         credentials: For ``tls://``.
         host: Where it listens and others on the cluster reach it; none: at the address from which
             the scheduler is reached.
+        patience: Seconds of silence after which the scheduler or the database counts as away.
     """
 
     scheduler: str
@@ -71,6 +82,7 @@ class WorkerOptions:
     cache: int
     credentials: Credentials = field(default_factory=Credentials)
     host: str | None = None
+    patience: float = PATIENCE
 
 
 async def run_worker(options: WorkerOptions, announce: Callable[[str, str, str], None]) -> None:
@@ -86,6 +98,7 @@ async def run_worker(options: WorkerOptions, announce: Callable[[str, str, str],
         Disconnected: Nobody serves the database.
     """
     security = options.credentials.security("worker", options.scheduler)
+    end_when_silent(options.patience)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -111,7 +124,9 @@ class _Bench:
 async def _bench(options: WorkerOptions) -> AsyncIterator[_Bench]:
     async with AsyncExitStack() as stack:
         stack.enter_context(claimed(options.work, "give each worker a --work of its own"))
-        database = await stack.enter_async_context(reconnecting(options.database))
+        database = await stack.enter_async_context(
+            reconnecting(options.database, patience=options.patience)
+        )
         cache = ObjectCache(database, options.work / "objects.git", options.cache)
         await stack.enter_async_context(cache)
         # The pipeline's file comes with each order, as a tree: there is none of our own.
@@ -137,21 +152,32 @@ async def _work(
     announce: Callable[[str, str, str], None],
 ) -> None:
     """Work for one scheduler after the other."""
-    backoff, failures = Backoff(0.2, 10.0), 0
+    backoff, failures = Backoff(0.2, min(10.0, options.patience)), 0
     pools = ", ".join(f"{units} of {pool}" for pool, units in sorted(options.pools.items()))
     while not stop.is_set():
         try:
-            await _check_versions(options.scheduler, security)
+            await _check_versions(options, security)
             async with _worker(options, security, bench) as worker:
                 failures = 0
                 announce(options.name, worker.address, pools)
-                await _until_lost(worker, stop)
+                await _until_lost(worker, bench.database, stop)
             if not stop.is_set():
                 _log.warning("the scheduler at %s is lost", options.scheduler)
         except (OSError, TimeoutError) as error:
             failures += 1
             if failures == 1:
                 _log.warning("no scheduler at %s: %s; waiting", options.scheduler, reason(error))
+        except RuntimeError as error:
+            if not reason(error).startswith(_TAKEN):
+                raise
+            failures += 1
+            if failures == 1:
+                _log.warning(
+                    "the scheduler at %s has a worker %s; if that was this one, it is forgotten "
+                    "soon; if not, choose another --name",
+                    options.scheduler,
+                    options.name,
+                )
         if not stop.is_set():
             await _pause(stop, backoff.delay(max(1, failures)))
 
@@ -164,20 +190,72 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _until_lost(worker: Worker, stop: asyncio.Event) -> None:
+async def _until_lost(worker: _Worker, database: ReconnectingDatabase, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
+        minding = [
+            tasks.create_task(_seek(database)),
+            tasks.create_task(_withdraw_while_cut_off(worker, database)),
+        ]
         stopping = tasks.create_task(stop.wait())
-        finished = tasks.create_task(worker.finished())
-        await asyncio.wait({stopping, finished}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        finished.cancel()
+        finished = tasks.create_task(worker.finished())  # type: ignore[no-untyped-call]
+        unheard = tasks.create_task(worker.unheard.wait())
+        ends = {stopping, finished, unheard}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*ends, *minding):
+            task.cancel()
+
+
+async def _seek(database: ReconnectingDatabase) -> None:
+    """Look for a database that is away also while no build asks for anything."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        if database.away is not None:
+            await database.connected()
+
+
+async def _withdraw_while_cut_off(worker: _Worker, database: ReconnectingDatabase) -> None:
+    """Get no builds while the database cannot be reached from here: others may be able to."""
+    while True:
+        await asyncio.sleep(_LOOK)
+        away = timedelta() if database.away is None else datetime.now(UTC) - database.away
+        is_cut_off = away.total_seconds() > worker.patience
+        if is_cut_off != worker.is_cut_off:
+            worker.is_cut_off = is_cut_off
+            with contextlib.suppress(OSError):  # if the scheduler is away, too, it is noticed soon
+                await worker.set_resources(**{Versions.own().resource: 0 if is_cut_off else PLENTY})
 
 
 class _Worker(Worker):
-    """Dask's worker, without the page that it serves to everybody on all addresses."""
+    """Dask's worker, which knows when nobody hears it any more.
+
+    Dask's own goes on with what runs until its connection has ended, which a cut link may take
+    long for; by then the scheduler has had it run elsewhere.
+
+    Attributes:
+        patience: Seconds that a heartbeat may take.
+        unheard: Set when one took longer.
+        is_cut_off: Whether the database has been away for that long; told with each heartbeat.
+    """
+
+    def __init__(self, *arguments: Any, patience: float, **options: Any) -> None:
+        """As Dask's."""
+        self.patience = patience
+        self.unheard = asyncio.Event()
+        self.is_cut_off = False
+        super().__init__(*arguments, **options)
+
+    async def heartbeat(self) -> None:
+        """Tell the scheduler that we are there, and wait for its answer."""
+        try:
+            async with asyncio.timeout(self.patience):
+                await super().heartbeat()
+        except TimeoutError:
+            self.unheard.set()
+            if (stream := self.batched_stream) is not None and stream.comm is not None:
+                stream.comm.abort()  # when the link is mended we shall be somebody new
 
     def start_http_server(self, *_: object, **__: object) -> None:
-        """Nothing: who works, and at what, is on the dashboard."""
+        """No page, which would be served to everybody: who works is on the dashboard."""
 
 
 def _address_towards(scheduler: str) -> str:
@@ -197,18 +275,19 @@ def _address_towards(scheduler: str) -> str:
 @asynccontextmanager
 async def _worker(
     options: WorkerOptions, security: Security, bench: _Bench
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[_Worker]:
     """Dask's worker, with our plugin; its own memory is not limited, since builds are not in it."""
     versions = Versions.own()
     plugin = BuildPlugin(bench.executor, bench.database, options.work / "logs", options.name)
 
-    def told(worker: Worker) -> dict[str, object]:
+    def told(worker: _Worker) -> dict[str, object]:
         return {
             "versions": dict(versions.to_json()),
             "running": sorted(build.path for build in plugin.running),
             "load": os.getloadavg()[0],
             "processors": os.cpu_count() or 0,
             "cache": bench.cache.size,
+            "cut off": worker.is_cut_off,
         }
 
     pools = {resource_of(pool): float(units) for pool, units in options.pools.items()}
@@ -225,6 +304,7 @@ async def _worker(
         local_directory=str(options.work / "dask"),
         memory_limit=0,
         death_timeout=_CONNECT,
+        patience=options.patience,
     )
     try:
         async with asyncio.timeout(2 * _CONNECT):
@@ -234,7 +314,7 @@ async def _worker(
         await worker.close(timeout=_CONNECT, nanny=False)
 
 
-async def _check_versions(scheduler: str, security: Security) -> None:
+async def _check_versions(options: WorkerOptions, security: Security) -> None:
     """Compare with the scheduler, and with the engine that has come to it last.
 
     Raises:
@@ -242,8 +322,8 @@ async def _check_versions(scheduler: str, security: Security) -> None:
     """
     own = Versions.own()
     async with (
-        asyncio.timeout(_CONNECT),
-        rpc(scheduler, connection_args=security.get_connection_args("worker")) as asked,
+        asyncio.timeout(min(_CONNECT, options.patience)),
+        rpc(options.scheduler, connection_args=security.get_connection_args("worker")) as asked,
     ):
         told = await asked.versions()
         engine = await asked.get_metadata(keys=[ANNOUNCED], default=None)
