@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser, Page, Request, expect
 
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.rendering import path_of
 from tests.support.artefacts import PNG, add_result
-from tests.support.browser import open_browser
 from tests.support.ci_scene import fill
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serve_pages
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -51,7 +50,6 @@ class Site:
 
     url: str
     page: Page
-    runner: web.AppRunner
     requests: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
@@ -72,25 +70,16 @@ class Site:
         assert self.events == []
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(browser: Browser) -> AsyncIterator[Site]:
     engine = fill(FakeEngine(), datetime.now(UTC)).engine
     made = await add_result(engine, made=HOSTILE, reports={"r.xml": HOSTILE["page.html"]})
-    runner = web.AppRunner(create_app(engine))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
+    runner, address = await serve_pages(create_app(engine))
     context = await browser.new_context(reduced_motion="reduce")
     context.set_default_timeout(10_000)
     page = await context.new_page()
-    url = f"http://{host}:{port}{path_of('build', made.state.id.path)}"
-    found = Site(url, page, runner)
+    url = address + path_of("build", made.state.id.path)
+    found = Site(url, page)
     page.on("requestfinished", found.note)
     page.on("dialog", lambda dialog: found.events.append(f"a dialog: {dialog.message}"))
     page.on("pageerror", lambda error: found.events.append(str(error)))

@@ -9,7 +9,6 @@ from typing import Literal
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser
 
 from datakit_ci.dashboard import create_app
@@ -17,9 +16,9 @@ from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.pools import LockState, PoolState
 from datakit_ci.target import Target
 from tests.support.axe import barriers
-from tests.support.browser import open_browser
 from tests.support.ci_scene import fill, matrix_graph, target_state
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serving
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -31,12 +30,6 @@ _FULL = (
 )  # fmt: skip
 _EMPTY = ("/", "/pr", "/pools")
 _BUILDS = ("failed build", "running build")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -55,22 +48,14 @@ async def pages() -> AsyncIterator[dict[str, str]]:
     about = ("Many", "First Author", 9)
     engine.add(target_state(large, matrix_graph("acme/shop"), about, datetime.now(UTC)))
     engine.add(replace(scene.green, target=Target("acme/new", "heads", "main"), jobs=(), graph=()))
-    full, empty = web.AppRunner(create_app(engine)), web.AppRunner(create_app(FakeEngine()))
-    urls = []
-    for runner in (full, empty):
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        urls.append(f"http://{host}:{port}")
     failed, live = path_of("build", scene.failed.path), path_of("build", scene.live.path)
-    yield {
-        **{path: urls[0] + path for path in _FULL},
-        "failed build": urls[0] + failed,
-        "running build": urls[0] + live,
-        **{f"empty {path}": urls[1] + path for path in _EMPTY},
-    }
-    await full.cleanup()
-    await empty.cleanup()
+    async with serving(create_app(engine)) as full, serving(create_app(FakeEngine())) as empty:
+        yield {
+            **{path: full + path for path in _FULL},
+            "failed build": full + failed,
+            "running build": full + live,
+            **{f"empty {path}": empty + path for path in _EMPTY},
+        }
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 360)])

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.state import BuildId, BuildState, Status
 from datakit_ci.target import Target
-from tests.support.browser import open_browser, until_keys_are_heard
+from tests.support.browser import until_keys_are_heard, watched
 from tests.support.ci_scene import (
     Scene,
     build_id,
@@ -27,6 +27,7 @@ from tests.support.ci_scene import (
     wide_graph,
 )
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serve_pages
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -49,35 +50,17 @@ class Site:
         await expect(self.page.locator("#link")).to_have_attribute("data-state", "live")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(browser: Browser) -> AsyncIterator[Site]:
     scene = fill(FakeEngine(), datetime.now(UTC))
-    runner = web.AppRunner(create_app(scene.engine))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
+    runner, url = await serve_pages(create_app(scene.engine))
     context = await browser.new_context(reduced_motion="reduce")
     complaints: list[str] = []
     page = await watched(context, complaints)
-    yield Site(scene, f"http://{host}:{port}", page, browser, complaints, runner)
+    yield Site(scene, url, page, browser, complaints, runner)
     await context.close()
     await runner.cleanup()
     assert complaints == []
-
-
-async def watched(context: BrowserContext, complaints: list[str]) -> Page:
-    """A page whose errors, also those of the Content-Security-Policy, are collected."""
-    page = await context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
-    return page
 
 
 def address(build: BuildId) -> str:
@@ -215,9 +198,7 @@ async def test_a_lost_connection_is_told_and_heals(site: Site) -> None:
     port = int(site.url.rpartition(":")[2])
     await site.runner.cleanup()
     await expect(site.page.locator("#stale")).to_be_visible(timeout=15_000)
-    again = web.AppRunner(create_app(site.scene.engine))
-    await again.setup()
-    await web.TCPSite(again, "127.0.0.1", port).start()
+    again, _ = await serve_pages(create_app(site.scene.engine), port)
     site.scene.engine.add(replace(site.scene.green, subject="Changed while away"))
     await expect(site.page.locator("#stale")).to_be_hidden(timeout=15_000)
     await expect(site.page.get_by_text("Changed while away")).to_be_attached()

@@ -24,11 +24,9 @@ from datakit_ci.accounts import AccountBook
 from datakit_ci.acl import Identity, Scope
 from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.app import ROUTES, Access
-from datakit_ci.dashboard.keeper import KEEPER
 from datakit_ci.dashboard.particulars import Particulars
 from datakit_ci.dashboard.providers import Provider
 from datakit_ci.dashboard.rendering import path_of
-from datakit_ci.dashboard.sessions import Session, key_of, new_cookie
 from datakit_ci.explanation import Explanation, Reason, ReasonKind, Verdict
 from datakit_ci.past import Past
 from datakit_ci.project import Config, Project
@@ -40,9 +38,9 @@ from datakit_ci.trace import Observation
 from datakit_ci.webhook import Webhook
 from tests.support.artefacts import PNG, add_result
 from tests.support.axe import barriers
-from tests.support.browser import open_browser
 from tests.support.ci_scene import build_id, fill
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import log_in, serving
 from tests.support.timed_world import red_then_green, timed_world
 from tests.support.visitors import TokenAccounts, everything
 
@@ -128,12 +126,6 @@ class Place:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def places(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Place]]:
     async with AsyncExitStack() as stack:
         engine = await _scripted()
@@ -146,8 +138,8 @@ async def places(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict
                 database=f"/var/lib/{LONG}.git", trouble=lambda: "The disk is full.",
             ),
         )  # fmt: skip
-        url = await _serve(stack, app)
-        ann = await _cookie(app, url)
+        url = await stack.enter_async_context(serving(app))
+        ann = await log_in(app, url, "github:ann")
         found = {f"green{below}": _of(url, GREEN.path, below, ann) for below in OF_BUILD}
         found |= {f"red{below}": _of(url, RED.path, below, ann) for below in OF_RED}
         found |= {f"flow{below}": _of(url, TIDY.path, below, ann) for below in OF_FLOW}
@@ -169,7 +161,7 @@ async def _doors(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
     """Where strangers come in: with a password, with an account elsewhere, or as the first."""
     book = AccountBook.open(directory / "accounts", lambda: datetime.now(UTC))
     access = replace(_access(), book=book)
-    url = await _serve(stack, create_app(FakeEngine(), access=access))
+    url = await stack.enter_async_context(serving(create_app(FakeEngine(), access=access)))
     return {path: Place(url + path) for path in OF_STRANGERS}
 
 
@@ -179,14 +171,6 @@ def _access() -> Access:
     providers = {"github": Provider(name="github", client_id="a", client_secret="b")}
     rules = everything("github:ann")
     return Access(lambda: rules, accounts, setup="the-link", providers=providers)
-
-
-async def _cookie(app: web.Application, url: str) -> tuple[str, str]:
-    """The session of somebody who may do everything."""
-    keeper = app[KEEPER]
-    cookie, now = new_cookie(), keeper.now().timestamp()
-    await keeper.sessions.save(key_of(cookie), Session("github:ann", now, now), 3600.0)
-    return keeper.cookie_name(url.removeprefix("http://")), cookie
 
 
 async def _scripted() -> FakeEngine:
@@ -239,7 +223,7 @@ async def _past(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
     world = await stack.enter_async_context(timed_world(directory))
     engine, _, _, broken = await stack.enter_async_context(red_then_green(world))
     app = create_app(engine, now=world.clock.now, past=Past(world.database))
-    url = await _serve(stack, app)
+    url = await stack.enter_async_context(serving(app))
     (state,) = engine.targets()
     at = "?at=2026-03-05T08:00:00Z"
     return {
@@ -247,15 +231,6 @@ async def _past(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
         "past build": Place(url + path_of("build", broken.path) + at),
         "past commit": Place(f"{url}/me/app/commit/{state.head}"),
     }
-
-
-async def _serve(stack: AsyncExitStack, app: web.Application) -> str:
-    runner = web.AppRunner(app)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    return f"http://{host}:{port}"
 
 
 def _of(url: str, build: str, below: str, cookie: tuple[str, str]) -> Place:

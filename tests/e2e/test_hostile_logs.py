@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.async_api import Page
@@ -24,9 +23,10 @@ from datakit_ci.dashboard.ansi import plain
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.dashboard.wording import visible
 from datakit_ci.state import BuildState, Status
-from tests.support.browser import open_browser
+from tests.support.browser import note_complaints, open_browser
 from tests.support.ci_scene import build_id
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serving
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -148,18 +148,11 @@ class Site:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site() -> AsyncIterator[Site]:
     engine = FakeEngine()
-    runner = web.AppRunner(create_app(engine))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with open_browser() as browser:
+    async with serving(create_app(engine)) as url, open_browser() as browser:
         page = await browser.new_page()
         complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
-        yield Site(engine, f"http://{host}:{port}", page, complaints)
-    await runner.cleanup()
+        note_complaints(page, complaints)
+        yield Site(engine, url, page, complaints)
 
 
 def shown(lines: list[bytes]) -> list[str]:

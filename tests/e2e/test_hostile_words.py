@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.async_api import Page
@@ -37,9 +36,10 @@ from datakit_ci.state import (
 )
 from datakit_ci.target import FLOWS, Target
 from datakit_core.client.api import CommitId, ObjectId
-from tests.support.browser import open_browser
+from tests.support.browser import note_complaints, open_browser
 from tests.support.ci_scene import digest
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serving
 
 pytestmark = [
     pytest.mark.foreign,
@@ -90,9 +90,7 @@ async def site() -> AsyncIterator[Site]:
     async with open_browser() as browser:
         page = await browser.new_page()
         complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+        note_complaints(page, complaints)
         await page.route(
             "**/static/**",
             lambda route: route.fulfill(body="", content_type=_type_of(route.request.url)),
@@ -156,21 +154,15 @@ def scene(word: str) -> tuple[FakeEngine, Mapping[str, str]]:
 async def skeletons(site: Site, word: str) -> dict[str, list[str]]:
     """The nodes of every page where everything is called ``word``."""
     engine, paths = scene(word)
-    runner = web.AppRunner(create_app(engine, now=lambda: NOW))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
+    async with serving(create_app(engine, now=lambda: NOW)) as url:
         found = {}
         for name, path in paths.items():
-            found[name] = await site.skeleton(f"http://{host}:{port}{path}")
+            found[name] = await site.skeleton(url + path)
             if name == "branch":
                 told = await site.page.locator("h1 bdi").first.text_content()
                 assert told == visible(f"b{word}")
         await site.page.goto("about:blank")
         return found
-    finally:
-        await runner.cleanup()
 
 
 async def compare(site: Site, word: str) -> None:

@@ -14,11 +14,10 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 from datakit_ci.acl import Rights, Rules, username
 from datakit_ci.dashboard import create_app, live
 from datakit_ci.dashboard.app import Access
-from datakit_ci.dashboard.keeper import KEEPER
-from datakit_ci.dashboard.sessions import Session, key_of, new_cookie
-from tests.support.browser import open_browser, until_keys_are_heard
+from tests.support.browser import until_keys_are_heard
 from tests.support.ci_scene import Scene, fill
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import log_in, serve_pages
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -52,30 +51,18 @@ class Site:
         await expect(self.page.locator("#link")).to_have_attribute("data-state", "live")
 
     async def log_in(self) -> None:
-        keeper, cookie = self.app[KEEPER], new_cookie()
-        now = keeper.now().timestamp()
-        await keeper.sessions.save(key_of(cookie), Session("github:ann", now, now), 3600.0)
-        name = keeper.cookie_name(self.url.removeprefix("http://").rstrip("/"))
+        name, cookie = await log_in(self.app, self.url, "github:ann")
         await self.context.add_cookies([{"name": name, "value": cookie, "url": self.url}])
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def site(browser: Browser) -> AsyncIterator[Site]:
     scene = fill(FakeEngine(), datetime.now(UTC))
     app = create_app(scene.engine, access=Access(lambda: Rules(RIGHTS, {}, RIGHTS)))
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
+    runner, url = await serve_pages(app)
     context = await browser.new_context(reduced_motion="reduce")
     page = await context.new_page()
-    site = Site(scene, f"http://{host}:{port}/", app, context, page)
+    site = Site(scene, f"{url}/", app, context, page)
     page.on("request", lambda r: site.streams.append(r.url) if "/events" in r.url else None)
     await site.log_in()
     yield site

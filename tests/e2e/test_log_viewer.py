@@ -16,9 +16,10 @@ from datakit_ci.dashboard import create_app
 from datakit_ci.dashboard.rendering import path_of
 from datakit_ci.logtimes import LogTimes
 from datakit_ci.state import BuildState, Status
-from tests.support.browser import open_browser, until_keys_are_heard
+from tests.support.browser import until_keys_are_heard
 from tests.support.ci_scene import build_id
 from tests.support.fake_engine import FakeEngine
+from tests.support.pages import serve_pages
 
 pytestmark = [pytest.mark.foreign, pytest.mark.asyncio(loop_scope="module")]
 
@@ -73,12 +74,6 @@ class Viewer:
             self.asked.append(request.url)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as browser:
-        yield browser
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def viewer(browser: Browser) -> AsyncIterator[Viewer]:
     engine = FakeEngine()
@@ -86,10 +81,7 @@ async def viewer(browser: Browser) -> AsyncIterator[Viewer]:
     engine.add_build(BuildState(LIVE, Status.RUNNING, started=BEGAN), b"first\n")
     engine.add_build(BuildState(SECTIONS, Status.SUCCESS, started=BEGAN), SECTIONED)
     engine.times[SECTIONS] = LogTimes(BEGAN, (0, len(SECTIONED) // 2), (0, 3_725_000))
-    runner = web.AppRunner(create_app(engine))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
+    runner, url = await serve_pages(create_app(engine))
     context = await browser.new_context(
         reduced_motion="reduce",
         viewport={"width": 1000, "height": 700},
@@ -97,7 +89,7 @@ async def viewer(browser: Browser) -> AsyncIterator[Viewer]:
         timezone_id="UTC",
     )
     page = await context.new_page()
-    viewer = Viewer(engine, f"http://{host}:{port}", page, browser, runner)
+    viewer = Viewer(engine, url, page, browser, runner)
     page.on("request", viewer.noted)
     page.on("pageerror", lambda error: viewer.complaints.append(str(error)))
     yield viewer
@@ -255,9 +247,7 @@ async def test_a_reader_at_the_end_is_told_what_is_written_after_a_lost_connecti
     port = int(viewer.url.rpartition(":")[2])
     await viewer.runner.cleanup()
     await viewer.engine.write_log(LIVE, b"\x1b[32mwhile away\nand more\n")
-    again = web.AppRunner(create_app(viewer.engine))
-    await again.setup()
-    await web.TCPSite(again, "127.0.0.1", port).start()
+    again, _ = await serve_pages(create_app(viewer.engine), port)
     await expect(page.locator("#L4")).to_have_text("and more", timeout=20_000)
     await viewer.engine.write_log(LIVE, b"last\n")
     await expect(page.locator("#L5")).to_have_text("last")

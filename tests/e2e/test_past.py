@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Page, expect
 
 from datakit_ci.dashboard import create_app
 from datakit_ci.past import Past
 from tests.support.browser import open_browser
+from tests.support.pages import serving
 from tests.support.timed_world import red_then_green, timed_world
 
 pytestmark = [pytest.mark.foreign]
@@ -25,14 +25,10 @@ async def page(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     complaints: list[str] = []
     async with timed_world(tmp_path) as world, red_then_green(world) as (engine, *_):
         app = create_app(engine, now=world.clock.now, past=Past(world.database))
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        async with open_browser() as browser:
+        async with serving(app) as url, open_browser() as browser:
             context = await browser.new_context(
                 java_script_enabled=request.param,
-                base_url=f"http://{host}:{port}",
+                base_url=url,
                 reduced_motion="reduce",
                 viewport={"width": 1100, "height": 800},
             )
@@ -41,7 +37,6 @@ async def page(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
             yield page
             await context.close()
-        await runner.cleanup()
     assert complaints == []
 
 
