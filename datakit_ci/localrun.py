@@ -37,6 +37,9 @@ class Wanted:
         is_dry: Only say what would run, and why.
         as_json: Say that as JSON.
         warm: Another database whose results are used: a URL, or the path of a repository.
+        executor: Where builds run: ``local``, or ``dask:`` and the address of a scheduler.
+        executor_tls: The files for a scheduler at ``tls://``.
+        listen_9p: Where workers elsewhere find the run's database, as listener URLs.
     """
 
     pipeline: Path
@@ -46,6 +49,9 @@ class Wanted:
     is_dry: bool = False
     as_json: bool = False
     warm: str = ""
+    executor: str = "local"
+    executor_tls: str = ""
+    listen_9p: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from datakit_core.errors import ConfigError
 from datakit_core.ninep import PATIENCE
 
-__all__ = ["ServiceSettings"]
+__all__ = ["ServiceSettings", "checked_executor"]
 
 _OF_THE_SERVER = (
     "listen_9p",
@@ -49,7 +49,12 @@ def _sessions_backend(url: str) -> str:
     return url
 
 
-def _executor(text: str) -> str:
+def checked_executor(text: str) -> str:
+    """Where builds run, as ``--executor`` says it.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
     if text != "local" and not text.startswith(("dask:tcp://", "dask:tls://")):
         raise ValueError("write local, dask:tls://HOST:PORT or dask:tcp://HOST:PORT")
     return text
@@ -116,7 +121,7 @@ class ServiceSettings(BaseModel):
     tls_key: Path | None = None
     login_providers: Path | None = None
     sessions_backend: Annotated[str, AfterValidator(_sessions_backend)] = "memory"
-    executor: Annotated[str, AfterValidator(_executor)] = "local"
+    executor: Annotated[str, AfterValidator(checked_executor)] = "local"
     executor_tls: str = ""
     patience: Annotated[float, Field(ge=1.0)] = PATIENCE
     accounts: Path

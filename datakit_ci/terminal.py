@@ -1,7 +1,7 @@
 """A run in the terminal: the engine on one target, until nothing is left to do.
 
-Results are kept in the repository's own ``.datakit``, so that the next run starts warm; if a
-service has that, the run starts cold, in a temporary database. Nothing is published.
+Results are kept (:mod:`datakit_ci.runhome`), so that the next run starts
+warm. Nothing is published.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.text import Text
@@ -20,20 +19,18 @@ from rich.text import Text
 from datakit_ci.account import account, has_colours, row
 from datakit_ci.engine import Engine
 from datakit_ci.executors.base import BuildRequest, Executor
-from datakit_ci.executors.local import LocalExecutor
 from datakit_ci.heads import FixedHeads
 from datakit_ci.lending import Lender
-from datakit_ci.localrun import DATABASE, LocalRun
+from datakit_ci.localrun import LocalRun
 from datakit_ci.outcome import Outcome
 from datakit_ci.process import Sink
 from datakit_ci.progress import LineProgress, Progress, TableProgress, mark
+from datakit_ci.runhome import RunHome, open_run_home
 from datakit_ci.state import BuildId, BuildState, JobState, Status
 from datakit_ci.target import Target
 from datakit_ci.warming import fetch_results, is_web_address
-from datakit_core.client.api import Database
-from datakit_core.client.local import open_local
 from datakit_core.client.readonly import open_read_only
-from datakit_core.errors import ConfigError, RepositoryError
+from datakit_core.errors import ConfigError
 from datakit_core.store.git import without_credentials
 
 __all__ = ["run_jobs", "show_logs"]
@@ -74,23 +71,9 @@ class _Session:
     run: LocalRun
     console: Console
 
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Where a run keeps its things.
-
-    Attributes:
-        database: The open database.
-        repository: Its repository.
-    """
-
-    database: Database
-    repository: Path
-
-    @property
-    def work(self) -> Path:
-        """Where builds and logs go; the same place as in a service on this database."""
-        return self.repository.with_name(f"{self.repository.stem}.work")
+    def note(self, text: str) -> None:
+        """Say something about the run itself."""
+        self.console.print(text, style="dim", soft_wrap=True)
 
 
 class _Tee:
@@ -127,45 +110,28 @@ class _Tee:
 
 async def _run(session: _Session) -> int:
     run = session.run
-    async with _home(session) as home:
+    async with open_run_home(run, session.note) as home:
         with run.snapshot.fetchable() as (url, ref):
             commit = await home.database.fetch(url, ref)
-        async with LocalExecutor(
-            home.database, home.repository, run.wanted.pipeline, home.work / "builds"
-        ) as local:
-            tee = _Tee(local)
-            async with (
-                _lender(run, home) as lender,
-                Engine(
-                    home.database,
-                    run.config,
-                    tee,
-                    home.work / "logs",
-                    heads=FixedHeads(dict.fromkeys(run.targets, commit)),
-                    publish=False,
-                    lender=lender,
-                ) as engine,
-            ):
-                return await _work(session, engine, tee)
+        tee = _Tee(home.executor)
+        async with (
+            _lender(run, home) as lender,
+            Engine(
+                home.database,
+                run.config,
+                tee,
+                home.work / "logs",
+                heads=FixedHeads(dict.fromkeys(run.targets, commit)),
+                publish=False,
+                lender=lender,
+            ) as engine,
+        ):
+            home.listen(engine.employ, session.note)
+            return await _work(session, engine, tee)
 
 
 @asynccontextmanager
-async def _home(session: _Session) -> AsyncIterator[_Home]:
-    """The repository's own database if it is free, else a temporary one."""
-    async with AsyncExitStack() as stack:
-        directory = session.run.state
-        try:
-            database = await stack.enter_async_context(_open(directory))
-        except RepositoryError as error:
-            note = f"note: {error}; using a temporary database"
-            session.console.print(note, style="dim", soft_wrap=True)
-            directory = Path(stack.enter_context(TemporaryDirectory(prefix="datakit-")))
-            database = await stack.enter_async_context(_open(directory))
-        yield _Home(database, directory / DATABASE)
-
-
-@asynccontextmanager
-async def _lender(run: LocalRun, home: _Home) -> AsyncIterator[Lender | None]:
+async def _lender(run: LocalRun, home: RunHome) -> AsyncIterator[Lender | None]:
     """Results of the other database that was named: a service's, a server's or a repository's.
 
     Raises:
@@ -190,10 +156,6 @@ async def _lender(run: LocalRun, home: _Home) -> AsyncIterator[Lender | None]:
     else:
         with open_read_only(Path(source)) as other:
             yield Lender(other, home.database, name)
-
-
-def _open(directory: Path) -> AbstractAsyncContextManager[Database]:
-    return open_local(directory / DATABASE, create=True)
 
 
 async def _work(session: _Session, engine: Engine, tee: _Tee) -> int:

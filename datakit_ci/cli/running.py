@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from datakit_ci.cli.options import PipelineFile, ShowOutput
+from datakit_ci.cli.options import Executor, ExecutorTls, PipelineFile, ShowOutput, split
 from datakit_ci.cli.server import TokenFile, read_token, with_token
 from datakit_core.errors import ConfigError
 
@@ -60,6 +60,18 @@ def run(
         ),
     ] = "",
     token_file: TokenFile = None,
+    executor: Executor = "local",
+    executor_tls: ExecutorTls = "",
+    listen_9p: Annotated[
+        str,
+        typer.Option(
+            "--listen-9p",
+            metavar="URL[,URL]",
+            help="With --executor dask:...: where workers find the run's database, as their "
+            "--metadata-store.",
+            show_default=False,
+        ),
+    ] = "",
     verbose: ShowOutput = False,
 ) -> None:
     """Run a pipeline on the repository around the current directory.
@@ -80,6 +92,7 @@ def run(
         raise ConfigError("--json is for --dry-run; results list --json has what was run")
     if token_file is not None and is_web_address(warm):
         warm = with_token(warm, read_token(token_file), "--warm")
+    _check_place(executor, executor_tls, listen_9p)
     wanted = Wanted(
         pipeline,
         target,
@@ -88,5 +101,32 @@ def run(
         is_dry=dry_run,
         as_json=as_json,
         warm=warm,
+        executor=executor,
+        executor_tls=executor_tls,
+        listen_9p=split(listen_9p),
     )
     raise typer.Exit(run_once(wanted))
+
+
+def _check_place(executor: str, executor_tls: str, listen_9p: str) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ConfigError: Says what is missing, or too much.
+    """
+    from datakit_ci.settings import checked_executor  # slow to import
+
+    try:
+        checked_executor(executor)
+    except ValueError as error:
+        raise ConfigError(str(error), "--executor") from error
+    if executor_tls and not executor.startswith("dask:tls:"):
+        raise ConfigError("--executor-tls is for --executor dask:tls://HOST:PORT")
+    if executor == "local" and listen_9p:
+        raise ConfigError("--listen-9p is for --executor dask:tls://HOST:PORT")
+    if executor != "local" and not listen_9p:
+        raise ConfigError(
+            "workers read the run's database: say where with --listen-9p URL, and start them with "
+            "--metadata-store URL",
+            "--executor",
+        )
