@@ -42,10 +42,12 @@ fuzz: $(READY)  ## Look for inputs that break codec, session or nodes; .fuzz kee
 setup: $(READY)  ## Create the environment only
 
 SOAK_REQUESTS ?= 1000000
-soak: $(READY)  ## Kill the server under clients, repeat every request, try a million edits of inputs (hours)
+SOAK_CUTS ?= 30
+soak: $(READY)  ## Kill the server under clients, repeat every request, try a million edits of inputs, cut networks (hours)
 	DATAKIT_CRASHES=50 $(BIN)/python -m pytest -q tests/integration/test_crash.py
 	DATAKIT_REQUESTS=$(SOAK_REQUESTS) $(BIN)/python -m pytest -q tests/integration/hostile/test_loops.py
 	DATAKIT_EDITS=1000000 $(BIN)/python -m pytest -q --timeout 0 $(PYTEST_FLAGS) tests/property/test_reuse_laws.py
+	DATAKIT_CUTS=$(SOAK_CUTS) DATAKIT_PATIENCE=60 $(BIN)/python -m pytest -q -s tests/soak/network.py
 
 kernels: $(READY)  ## Mount with an ordinary Linux kernel in QEMU (minutes); make test has User Mode Linux
 	DATAKIT_GUEST=qemu $(BIN)/python -m pytest $(PYTEST_FLAGS) tests/integration/kernel

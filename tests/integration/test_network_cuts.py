@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datakit_ci.state import BuildId
-from datakit_core.client import connect
-from tests.support.far_farm import WORKERS, FarFarm, Scene, far_farm, serving
+from tests.support.far_farm import WORKERS, FarFarm, Scene, far_farm, result_of, serving
 from tests.support.laboratory import no_laboratory
 from tests.support.processes import gone
 
@@ -80,17 +78,9 @@ async def until_over(scene: Scene, path: str, words: str) -> None:
 
 async def finish(scene: Scene, farm: FarFarm) -> str:
     """Let the build end, and see that it was recorded, once; the log."""
-    scene.beacon.go.touch()
-    output = await scene.service.until_job("main", "held", "success", at=scene.commit)
-    (named,) = output["builds"]
-    build = BuildId(named["project"], named["stage"], named["static"], named["key"])
-    async with connect(farm.database) as database:
-        head = await database.head(build.branch)
-        assert head is not None
-        assert [each.id async for each in database.history(head)] == [head], "one is recorded"
-        tree = (await database.commit(head)).tree
-        assert await database.read(tree, f"{build.directory}/value/out") == b"made\n"
-        return (await database.read(tree, f"{build.directory}/log")).decode()
+    result = await result_of(farm, scene, scene.commit)
+    assert (result.files, result.recorded) == ({"out": b"made\n"}, 1)
+    return result.log
 
 
 async def test_a_build_of_a_worker_that_the_scheduler_cannot_reach_ends_and_runs_elsewhere(

@@ -6,16 +6,28 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from datakit_ci.state import BuildId
+from datakit_core.client import connect
 from tests.support.farm import Program
 from tests.support.git import commit_file
 from tests.support.laboratory import Laboratory, laboratory
 from tests.support.processes import Collector
 from tests.support.service import RunningService, service_command, started_service
 
-__all__ = ["WORKERS", "Beacon", "FarFarm", "Scene", "beacon", "far_farm", "serving"]
+__all__ = [
+    "WORKERS",
+    "Beacon",
+    "FarFarm",
+    "Result",
+    "Scene",
+    "beacon",
+    "far_farm",
+    "result_of",
+    "serving",
+]
 
 WORKERS = ("one", "two")
 
@@ -137,6 +149,12 @@ class Beacon:
         """Wait until a build has begun; its process."""
         return int(await self.heard.line())
 
+    def processes(self) -> list[int]:
+        """Those of all builds that have said something since it was last asked for."""
+        lines = bytes(self.heard.data).decode().splitlines()
+        self.heard.data.clear()
+        return [int(line) for line in lines if line != "ended"]
+
     async def ended(self) -> None:
         """Wait until one has done all that it does."""
         assert await self.heard.line() == "ended"
@@ -164,12 +182,46 @@ class Scene:
     Attributes:
         service: The service.
         beacon: Of its build.
+        directory: The checkout that it watches.
         commit: What it tests.
     """
 
     service: RunningService
     beacon: Beacon
+    directory: Path
     commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a build has come to.
+
+    Attributes:
+        files: What it has made, by name.
+        log: The whole log.
+        recorded: How many results there are of its stage, this one included.
+    """
+
+    files: Mapping[str, bytes]
+    log: str
+    recorded: int
+
+
+async def result_of(farm: FarFarm, scene: Scene, commit: str) -> Result:
+    """Let the build of ``commit`` end, and wait until that is recorded."""
+    scene.beacon.go.touch()
+    output = await scene.service.until_job("main", "held", "success", at=commit)
+    (named,) = output["builds"]
+    build = BuildId(named["project"], named["stage"], named["static"], named["key"])
+    async with connect(farm.database) as database:
+        head = await database.head(build.branch)
+        assert head is not None
+        tree = (await database.commit(head)).tree
+        return Result(
+            {"out": await database.read(tree, f"{build.directory}/value/out")},
+            (await database.read(tree, f"{build.directory}/log")).decode(),
+            len([each async for each in database.history(head)]),
+        )
 
 
 PIPELINE = """
@@ -200,4 +252,4 @@ async def serving(farm: FarFarm, directory: Path, project: str) -> AsyncIterator
         inside = [*farm.network.inside("engine"), *command]
         git = farm.directory / "database.git"
         async with started_service(inside, git, project, checkout, farm.database) as service:
-            yield Scene(replace(service), told, commit)
+            yield Scene(service, told, checkout, commit)
