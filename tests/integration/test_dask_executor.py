@@ -32,6 +32,7 @@ from self_ci import pipeline as self_ci
 from tests.support.farm import (
     Farm,
     Opened,
+    begun,
     command_request,
     open_executor,
     running_farm,
@@ -221,9 +222,7 @@ async def test_cancelling_ends_the_whole_group_before_it_returns(
         f"test -e {go} && exit; sleep 600 & echo $!; trap 'echo asked' TERM; wait", EMPTY_TREE
     )
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(opened.executor.run(request, log))
-        await log.line()
-        pid = int(await log.line())
+        running, pid = await begun(tasks, opened.executor, request, log)
         running.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -252,9 +251,7 @@ async def test_builds_of_a_killed_worker_end_with_it_and_run_elsewhere(
     log, go = Collector(), tmp_path / "go"
     request = command_request(held(go), EMPTY_TREE, outputs=("out",))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(opened.executor.run(request, log))
-        await log.line()
-        pid = int(await log.line())
+        running, pid = await begun(tasks, opened.executor, request, log)
         name = worker_of(farm, pid)
         farm.workers[name].kill()
         await gone(pid)
@@ -275,9 +272,7 @@ async def test_a_scheduler_that_is_killed_ends_builds_and_the_next_one_runs_them
     log, go = Collector(), tmp_path / "go"
     request = command_request(held(go), EMPTY_TREE, outputs=("out",))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(opened.executor.run(request, log))
-        await log.line()
-        pid = int(await log.line())
+        running, pid = await begun(tasks, opened.executor, request, log)
         farm.kill_scheduler()
         await gone(pid)
         assert "the connection to the scheduler was lost" in await log.line()
@@ -296,9 +291,7 @@ async def test_a_database_that_is_restarted_meanwhile_gets_the_outputs(
     log, go = Collector(), tmp_path / "go"
     request = command_request(held(go), EMPTY_TREE, outputs=("out",))
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(opened.executor.run(request, log))
-        await log.line()
-        await log.line()
+        running, _ = await begun(tasks, opened.executor, request, log)
         farm.kill_database()
         go.touch()
         farm.serve()
@@ -350,9 +343,7 @@ async def test_builds_of_a_worker_that_is_stopped_run_elsewhere(
     log, go = Collector(), tmp_path / "go"
     request = command_request(held(go), EMPTY_TREE)
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(opened.executor.run(request, log))
-        await log.line()
-        pid = int(await log.line())
+        running, pid = await begun(tasks, opened.executor, request, log)
         name = worker_of(farm, pid)
         assert farm.workers[name].stop() == 0
         await gone(pid)
@@ -369,9 +360,7 @@ async def test_builds_of_an_engine_that_is_gone_end(
     request = command_request(held(tmp_path / "never"), EMPTY_TREE)
     async with asyncio.TaskGroup() as tasks:
         async with open_executor(farm, tmp_path / "pipeline.py") as other:
-            running = tasks.create_task(other.executor.run(request, log))
-            await log.line()
-            pid = int(await log.line())
+            running, pid = await begun(tasks, other.executor, request, log)
         await gone(pid)  # its connection has ended, and nobody else wants the key
         running.cancel()
 

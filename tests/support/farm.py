@@ -20,17 +20,20 @@ from datakit_ci.executors.dask.code import PipelineCode
 from datakit_ci.executors.dask.executor import DaskExecutor
 from datakit_ci.executors.dask.security import Credentials
 from datakit_ci.executors.dask.versions import Versions
+from datakit_ci.outcome import Outcome
 from datakit_ci.spec import StageKind, StageSpec
 from datakit_ci.state import BuildId
 from datakit_core.client.api import TreeId
 from datakit_core.client.reconnect import Backoff, ReconnectingDatabase, reconnecting
 from tests.support.certificates import Identity
+from tests.support.processes import Collector
 
 __all__ = [
     "Certificates",
     "Farm",
     "Opened",
     "Program",
+    "begun",
     "command_request",
     "open_executor",
     "running_farm",
@@ -277,6 +280,16 @@ def command_request(text: str, tree: TreeId, *, key: str = "1", **options: objec
     """A build of a command, as an engine would ask for it."""
     spec = StageSpec("stage", StageKind.SHELL, text, "0" * 64, **options)  # type: ignore[arg-type]
     return BuildRequest(BuildId("me/app", "stage", "0" * 64, key * 64), spec, tree)
+
+
+async def begun(
+    tasks: asyncio.TaskGroup, executor: DaskExecutor, request: BuildRequest, log: Collector
+) -> tuple[asyncio.Task[Outcome], int]:
+    """Begin a build whose command first prints its process; the task, and that process."""
+    running = tasks.create_task(executor.run(request, log))
+    while not (line := await log.line()).isdecimal():
+        continue
+    return running, int(line)
 
 
 def worker_of(farm: Farm, pid: int) -> str:
