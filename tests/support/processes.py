@@ -34,7 +34,7 @@ class Collector:
         return line.decode()
 
 
-async def gone(pid: int, patience: float = 10.0) -> None:
+async def gone(pid: int, patience: float = 30.0) -> None:
     """Wait until the process ``pid`` has died.
 
     Raises:
