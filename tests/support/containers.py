@@ -241,7 +241,8 @@ def _archive(cache: Path) -> Path:
     if not archive.exists():
         new = cache / f"{archive.stem}.{os.getpid()}.tar"
         subprocess.run(
-            ["mmdebstrap", "--variant=apt", f"--include={_PACKAGES}", "bookworm", new],
+            ["mmdebstrap", "--variant=apt", '--aptopt=Acquire::Retries "5"',
+             f"--include={_PACKAGES}", "bookworm", new],
             check=True, capture_output=True, timeout=900,
         )  # fmt: skip
         new.replace(archive)

@@ -82,15 +82,10 @@ class Laboratory:
         """Mend what is cut."""
         _run(*self.inside(_ROUTER), "iptables", "-F", "FORWARD")
 
-    def weather(self, *emulation: str) -> str:
-        """Have all that is sent delayed or lost, as tc-netem(8) has it; why that cannot be."""
-        try:
-            for place in self._places.values():
-                tc = [*self.inside(_ROUTER), "tc", "qdisc", "replace", "dev", f"to{place}"]
-                _run(*tc, "root", "netem", *emulation)
-        except _Refused as error:
-            return f"the kernel has no network emulator (sch_netem): {error}"
-        return ""
+    def lose(self, share: float) -> None:
+        """Lose this share of all packets, at random, until all is mended."""
+        rule = ["-m", "statistic", "--mode", "random", "--probability", f"{share}", "-j", "DROP"]
+        _run(*self.inside(_ROUTER), "iptables", "-w", "-A", "FORWARD", *rule)
 
     def build(self) -> None:
         """Lay the cables."""
