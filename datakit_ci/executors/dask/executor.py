@@ -45,6 +45,9 @@ _ATTEMPTS = 5
 _PATIENCE = 10.0
 """Seconds to wait until a cancelled build's worker says that nothing of it is left."""
 
+_TURNS = 1000
+"""Turns of the event loop that Dask is given to forget a task; it takes one or two."""
+
 _LONELY = 5.0
 """Seconds between two looks at whether who was asked can answer at all."""
 
@@ -189,7 +192,9 @@ async def _let_go(client: Client, future: Future[tuple[bytes, bytes]]) -> None:
     at some time: whoever has asked for it again by then would be told that it was lost.
     """
     future.release()
-    while client.status == "running" and future.key in client.futures:  # noqa: ASYNC110 - a turn
+    for _ in range(_TURNS):
+        if client.status != "running" or future.key not in client.futures:
+            return
         await asyncio.sleep(0)
 
 
