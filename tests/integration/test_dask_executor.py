@@ -36,7 +36,6 @@ from tests.support.farm import (
     command_request,
     open_executor,
     running_farm,
-    worker_of,
 )
 from tests.support.processes import Collector, gone
 
@@ -252,7 +251,7 @@ async def test_builds_of_a_killed_worker_end_with_it_and_run_elsewhere(
     request = command_request(held(go), EMPTY_TREE, outputs=("out",))
     async with asyncio.TaskGroup() as tasks:
         running, pid = await begun(tasks, opened.executor, request, log)
-        name = worker_of(farm, pid)
+        name = farm.worker_of(pid)
         farm.workers[name].kill()
         await gone(pid)
         assert "begun again" in await log.line()
@@ -344,7 +343,7 @@ async def test_builds_of_a_worker_that_is_stopped_run_elsewhere(
     request = command_request(held(go), EMPTY_TREE)
     async with asyncio.TaskGroup() as tasks:
         running, pid = await begun(tasks, opened.executor, request, log)
-        name = worker_of(farm, pid)
+        name = farm.worker_of(pid)
         assert farm.workers[name].stop() == 0
         await gone(pid)
         go.touch()

@@ -18,7 +18,6 @@ from tests.support.farm import (
     command_request,
     open_executor,
     running_farm,
-    worker_of,
 )
 from tests.support.processes import Collector, gone
 
@@ -59,10 +58,10 @@ async def test_a_build_of_a_machine_that_is_cut_off_runs_elsewhere(
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(opened.executor.run(request, log))
         first = await pid_in(log)
-        silent = farm.workers[worker_of(farm, first)].process
+        silent = farm.workers[farm.worker_of(first)].process
         silent.send_signal(signal.SIGSTOP)
         second = await pid_in(log)
-        assert farm.workers[worker_of(farm, second)].process is not silent
+        assert farm.workers[farm.worker_of(second)].process is not silent
         go.touch()
     assert running.result().failure is None
     assert second != first
@@ -80,7 +79,7 @@ async def test_a_build_that_ends_its_workers_is_given_up(
         running = tasks.create_task(_loss(opened, command, log))
         for _ in range(2):
             pid = await pid_in(log)
-            name = worker_of(farm, pid)
+            name = farm.worker_of(pid)
             farm.workers[name].kill()
             await gone(pid)
             farm.hire(name, "cpu=1")

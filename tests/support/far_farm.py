@@ -6,12 +6,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from datakit_ci.state import BuildId
 from datakit_core.client import connect
-from tests.support.farm import Program
+from tests.support.farm import Parts, Program
 from tests.support.git import commit_file
 from tests.support.laboratory import Laboratory, laboratory
 from tests.support.processes import Collector
@@ -33,7 +33,7 @@ WORKERS = ("one", "two")
 
 
 @dataclass(slots=True)
-class FarFarm:
+class FarFarm(Parts):
     """The cluster.
 
     Attributes:
@@ -41,16 +41,12 @@ class FarFarm:
         directory: Where everything is.
         patience: Of the service and the workers, in seconds.
         settings: Variables for the scheduler.
-        workers: By name.
     """
 
     network: Laboratory
     directory: Path
     patience: float
     settings: Mapping[str, str]
-    workers: dict[str, Program] = field(default_factory=dict)
-    _serving: Program | None = None
-    _scheduling: Program | None = None
 
     @property
     def database(self) -> str:
@@ -89,31 +85,6 @@ class FarFarm:
             inside=self.network.inside(name),
         )  # fmt: skip
 
-    def kill_scheduler(self) -> None:
-        """As a machine ends whose network says so."""
-        assert self._scheduling is not None
-        self._scheduling.kill()
-
-    def kill_database(self) -> None:
-        """As a machine ends whose network says so."""
-        assert self._serving is not None
-        self._serving.kill()
-
-    def worker_of(self, pid: int) -> str:
-        """On which worker a process runs."""
-        above = set()
-        while pid > 1:
-            above.add(pid)
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        (name,) = [name for name, each in self.workers.items() if each.process.pid in above]
-        return name
-
-    def close(self) -> None:
-        """End all of it."""
-        for program in (*self.workers.values(), self._scheduling, self._serving):
-            if program is not None:
-                program.kill()
-
 
 @contextmanager
 def far_farm(directory: Path, patience: float, settings: Mapping[str, str]) -> Iterator[FarFarm]:
@@ -125,8 +96,7 @@ def far_farm(directory: Path, patience: float, settings: Mapping[str, str]) -> I
             farm.schedule()
             for name in WORKERS:
                 farm.hire(name)
-            for name, worker in farm.workers.items():
-                worker.until(f"worker {name} at")
+            farm.ready()
             yield farm
         finally:
             farm.close()

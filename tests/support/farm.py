@@ -32,12 +32,12 @@ __all__ = [
     "Certificates",
     "Farm",
     "Opened",
+    "Parts",
     "Program",
     "begun",
     "command_request",
     "open_executor",
     "running_farm",
-    "worker_of",
 ]
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -134,7 +134,50 @@ class Certificates:
 
 
 @dataclass(slots=True)
-class Farm:
+class Parts:
+    """The programs that a cluster is made of, wherever they run.
+
+    Attributes:
+        workers: By name.
+    """
+
+    workers: dict[str, Program] = field(default_factory=dict, init=False)
+    _serving: Program | None = field(default=None, init=False)
+    _scheduling: Program | None = field(default=None, init=False)
+
+    def ready(self) -> None:
+        """Wait until all workers work."""
+        for name, worker in self.workers.items():
+            worker.until(f"worker {name} at")
+
+    def kill_scheduler(self) -> None:
+        """As a machine ends."""
+        assert self._scheduling is not None
+        self._scheduling.kill()
+
+    def kill_database(self) -> None:
+        """As a machine ends."""
+        assert self._serving is not None
+        self._serving.kill()
+
+    def worker_of(self, pid: int) -> str:
+        """On which worker a build's process runs."""
+        above = set()
+        while pid > 1:
+            above.add(pid)
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        (name,) = [name for name, each in self.workers.items() if each.process.pid in above]
+        return name
+
+    def close(self) -> None:
+        """End all of it."""
+        for program in (*self.workers.values(), self._scheduling, self._serving):
+            if program is not None:
+                program.kill()
+
+
+@dataclass(slots=True)
+class Farm(Parts):
     """The cluster.
 
     Attributes:
@@ -142,7 +185,6 @@ class Farm:
         repositories: How many databases there were before this one.
         database: Its address.
         scheduler: Its address; the same after a restart.
-        workers: By name.
         certificates: What they show; none: no TLS.
         settings: Variables for the scheduler.
     """
@@ -153,9 +195,6 @@ class Farm:
     repositories: int = 0
     database: str = ""
     scheduler: str = ""
-    workers: dict[str, Program] = field(default_factory=dict)
-    _serving: Program | None = None
-    _scheduling: Program | None = None
 
     @property
     def repository(self) -> Path:
@@ -196,27 +235,6 @@ class Farm:
             "--work", self.directory / name, *options,
         )  # fmt: skip
         return self.workers[name]
-
-    def ready(self) -> None:
-        """Wait until all workers work."""
-        for name, worker in self.workers.items():
-            worker.until(f"worker {name} at")
-
-    def kill_scheduler(self) -> None:
-        """As a machine ends."""
-        assert self._scheduling is not None
-        self._scheduling.kill()
-
-    def kill_database(self) -> None:
-        """As a machine ends."""
-        assert self._serving is not None
-        self._serving.kill()
-
-    def close(self) -> None:
-        """End all of it."""
-        for program in (*self.workers.values(), self._scheduling, self._serving):
-            if program is not None:
-                program.kill()
 
 
 @contextmanager
@@ -290,13 +308,3 @@ async def begun(
     while not (line := await log.line()).isdecimal():
         continue
     return running, int(line)
-
-
-def worker_of(farm: Farm, pid: int) -> str:
-    """On which worker a build's process runs."""
-    above = set()
-    while pid > 1:
-        above.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    (name,) = [name for name, worker in farm.workers.items() if worker.process.pid in above]
-    return name
