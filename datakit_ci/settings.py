@@ -123,7 +123,7 @@ class ServiceSettings(BaseModel):
     sessions_backend: Annotated[str, AfterValidator(_sessions_backend)] = "memory"
     executor: Annotated[str, AfterValidator(checked_executor)] = "local"
     executor_tls: str = ""
-    patience: Annotated[float, Field(ge=1.0)] = PATIENCE
+    patience: Annotated[float, Field(ge=1.0, le=86_400.0)] = PATIENCE
     accounts: Path
     work: Path
 

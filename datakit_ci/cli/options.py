@@ -148,6 +148,7 @@ Patience: TypeAlias = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=1.0,
+        max=86_400.0,  # a day; the kernel counts not much further
         help="After so long without a sign of its machine a database elsewhere, or the cluster's "
         "scheduler, counts as away.",
     ),

@@ -419,3 +419,19 @@ def test_a_worker_says_in_a_line_what_is_wrong_with_its_options(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("command", ["worker --scheduler tcp://h:1", "serve nowhere.py"])
+@pytest.mark.parametrize("seconds", ["0", "inf", "nan", "1e9"])
+def test_a_patience_that_the_kernel_cannot_count_is_refused(
+    command: str,
+    seconds: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = ["--metadata-store", "unix:///nowhere", "--patience", seconds]
+    monkeypatch.setattr(sys, "argv", ["datakit-ci", *command.split(), *store])
+    with pytest.raises(SystemExit) as ended:
+        datakit_ci()
+    assert ended.value.code == 2
+    assert "'--patience': Input should be" in capsys.readouterr().err
